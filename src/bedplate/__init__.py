@@ -1,0 +1,71 @@
+"""Bedplate: one recipe and one command carry a deep-learning model through its whole life.
+
+The names below are loaded when they are first used; importing `bedplate` imports neither torch nor onnxruntime.
+
+    import bedplate as bp
+
+    outcome = bp.run("recipe.yaml", out="runs/first")
+    bundle = bp.Bundle.open(outcome.figures["bundle"])
+    bundle.predict([open("digit.png", "rb").read()])
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from bedplate.bundle import Bundle
+    from bedplate.core.errors import BedplateError, GateError, InputError
+    from bedplate.evaluation import Report, evaluate
+    from bedplate.models.registry import models as _models
+    from bedplate.objectives.registry import Objective, Step
+    from bedplate.operations import monitor
+    from bedplate.pipeline import run, run_stage
+    from bedplate.recipe.load import load as load_recipe
+    from bedplate.serving import serve
+    from bedplate.stages.plan import plan
+
+    register_model = _models.register
+
+_NAMES = {
+    "BedplateError": ("bedplate.core.errors", "BedplateError"),
+    "GateError": ("bedplate.core.errors", "GateError"),
+    "InputError": ("bedplate.core.errors", "InputError"),
+    "Bundle": ("bedplate.bundle", "Bundle"),
+    "Objective": ("bedplate.objectives.registry", "Objective"),
+    "Report": ("bedplate.evaluation", "Report"),
+    "Step": ("bedplate.objectives.registry", "Step"),
+    "evaluate": ("bedplate.evaluation", "evaluate"),
+    "load_recipe": ("bedplate.recipe.load", "load"),
+    "monitor": ("bedplate.operations", "monitor"),
+    "plan": ("bedplate.stages.plan", "plan"),
+    "register_augment": ("bedplate.training.augment", "augments.register"),
+    "register_compression": ("bedplate.compression.registry", "methods.register"),
+    "register_model": ("bedplate.models.registry", "models.register"),
+    "register_objective": ("bedplate.objectives.registry", "objectives.register"),
+    "run": ("bedplate.pipeline", "run"),
+    "run_stage": ("bedplate.pipeline", "run_stage"),
+    "serve": ("bedplate.serving", "serve"),
+}
+
+__all__ = ["__version__", *_NAMES]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first used."""
+    if name not in _NAMES:
+        raise AttributeError(f"module 'bedplate' has no attribute '{name}'")
+    module, path = _NAMES[name]
+    value: Any = importlib.import_module(module)
+    for part in path.split("."):
+        value = getattr(value, part)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Return the public names, for completion."""
+    return sorted(__all__)

@@ -1,0 +1,88 @@
+"""A graph's bytes → a `Predict` by ONNX Runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnxruntime as ort
+
+from bedplate.codecs.codec import TensorSpec
+from bedplate.core.arrays import Arrays
+from bedplate.core.errors import BundleError
+from bedplate.core.machine import threads_granted
+
+_TYPES = {
+    "tensor(float)": "float32", "tensor(double)": "float64", "tensor(float16)": "float16",
+    "tensor(uint8)": "uint8", "tensor(int8)": "int8", "tensor(int16)": "int16", "tensor(uint16)": "uint16",
+    "tensor(int32)": "int32", "tensor(uint32)": "uint32", "tensor(int64)": "int64", "tensor(uint64)": "uint64",
+    "tensor(bool)": "bool", "tensor(string)": "string",
+}  # fmt: skip
+
+
+class OnnxPredict:
+    """A `Predict` over one ONNX Runtime session; threads may share it.
+
+    `threads` is the size of the pool that one call may use; None means all that this machine grants. Threads never
+    spin while they wait, since a server shares its processors with others.
+    """
+
+    def __init__(self, graph: bytes, *, variant: str, threads: int | None = None, where: str = "graph") -> None:
+        options = ort.SessionOptions()
+        self.threads = threads_granted() if threads is None else threads
+        options.intra_op_num_threads = self.threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            # From bytes: there is no folder in which a tensor outside the file could be looked for.
+            self._session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime raises a dozen unrelated types of its own
+            first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise BundleError("onnxruntime can't load this graph", where=where, received=first[:300]) from error
+        self.variant = variant
+        self.inputs = [_spec(node) for node in self._session.get_inputs()]
+        self.outputs = [_spec(node) for node in self._session.get_outputs()]
+        self._names = [spec.name for spec in self.outputs]
+
+    def __call__(self, inputs: Arrays) -> dict[str, np.ndarray]:
+        """Return the graph's outputs by name."""
+        feed = {spec.name: _fitted(inputs[spec.name], spec) for spec in self.inputs}
+        return dict(zip(self._names, self._session.run(self._names, feed), strict=True))
+
+
+def _spec(node: ort.NodeArg) -> TensorSpec:
+    shape = tuple(size if isinstance(size, int) else -1 for size in node.shape[1:])
+    return TensorSpec(node.name, _TYPES.get(node.type, node.type), shape)
+
+
+def _fitted(array: np.ndarray, spec: TensorSpec) -> np.ndarray:
+    if spec.dtype == "string":
+        return array if array.dtype == object else array.astype(object)
+    return np.ascontiguousarray(array)
+
+
+def check_boundary(predict: OnnxPredict, inputs: Sequence[TensorSpec], output: str, where: str) -> None:
+    """Raise a BundleError unless the graph takes exactly the contract's tensors and gives its output."""
+    taken = {spec.name: spec for spec in predict.inputs}
+    known = {spec.name: spec for spec in inputs}
+    if set(taken) - set(known):
+        raise BundleError(
+            "the graph takes tensors that the contract doesn't give", where=where,
+            expected=f"a part of {sorted(known)}", received=f"{sorted(taken)}",
+        )  # fmt: skip
+    for name, spec in taken.items():
+        promised = known[name]
+        fits = len(spec.shape) == len(promised.shape) and all(
+            a in (-1, b) for a, b in zip(spec.shape, promised.shape, strict=True)
+        )
+        if spec.dtype != promised.dtype or not fits:
+            raise BundleError(
+                f"the graph's input '{name}' isn't what the contract says", where=where,
+                expected=f"{promised.dtype}{list(promised.shape)}", received=f"{spec.dtype}{list(spec.shape)}",
+            )  # fmt: skip
+    if output not in {spec.name for spec in predict.outputs}:
+        raise BundleError(
+            "the graph lacks the output that the contract promises", where=where, expected=output,
+            received=str([spec.name for spec in predict.outputs]),
+        )  # fmt: skip

@@ -1,0 +1,194 @@
+"""The conformance battery: what every registered model and objective must do. Plug-ins are held to the same.
+
+A model must build for the inputs it takes, return the right shape, be deterministic by its seed, give finite gradients to
+its parameters, answer a row alike whatever the batch, and export to ONNX with parity. An objective must return a finite
+scalar `loss` with a gradient, and training with it must lower it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from bedplate.bundle.session import OnnxPredict
+from bedplate.core.arrays import Arrays, take
+from bedplate.core.errors import BedplateError, InputError
+from bedplate.export import check_parity, export_network
+from bedplate.models import ImageInput, Inputs, Network, Outputs, TableInput, build, models, predictor, to_tensors
+from bedplate.objectives import objectives
+from bedplate.training import weights_digest
+
+ROWS = 12
+_EDGES = tuple(np.linspace(-2, 2, 9).tolist())
+SAMPLES: dict[str, Inputs] = {
+    "grey images": ImageInput(28, 28, 1, (33.0,), (78.0,)),
+    "colour images": ImageInput(32, 32, 3, (120.0,) * 3, (60.0,) * 3),
+    "a table": TableInput(3, (5, 9), (_EDGES, _EDGES, ())),
+    "a table of numbers": TableInput(4, (), (_EDGES,) * 4),
+    "a table of categories": TableInput(0, (4, 7), ()),
+}
+OUTPUTS: dict[str, Outputs] = {"3 classes": Outputs(3), "a number": Outputs(None, 5.0, 2.0)}
+
+
+@dataclass(frozen=True)
+class Result:
+    """One check of one part."""
+
+    part: str
+    check: str
+    ok: bool
+    message: str = ""
+
+
+def sample_features(inputs: Inputs, rows: int = ROWS, seed: int = 0) -> dict[str, np.ndarray]:
+    """Return random features that fit `inputs`."""
+    draw = np.random.default_rng(seed)
+    if isinstance(inputs, ImageInput):
+        return {"image": draw.integers(0, 256, (rows, inputs.height, inputs.width, inputs.channels), dtype=np.uint8)}
+    found: dict[str, np.ndarray] = {}
+    if inputs.numeric:
+        found["numeric"] = draw.normal(size=(rows, inputs.numeric)).astype(np.float32)
+    if inputs.categories:
+        found["categories"] = np.stack([draw.integers(0, n, rows) for n in inputs.categories], axis=1)
+    return found
+
+
+def sample_targets(outputs: Outputs, rows: int = ROWS) -> torch.Tensor:
+    """Return targets that fit `outputs`: every class in turn, or standardised values."""
+    return torch.arange(rows) % outputs.classes if outputs.classes else torch.linspace(-1, 1, rows)
+
+
+def _check(part: str, name: str, body: Callable[[], str | None]) -> Result:
+    try:
+        problem = body()
+    except BedplateError as error:
+        return Result(part, name, False, error.message)
+    except Exception as error:  # noqa: BLE001 - whatever a plug-in raises is its failure, and is shown
+        return Result(part, name, False, f"{type(error).__name__}: {error}")
+    return Result(part, name, problem is None, problem or "")
+
+
+def _gradients(network: Network, features: Arrays, outputs: Outputs) -> str | None:
+    network.train()
+    raw = network(*to_tensors(network, features))
+    # A random direction: a plain sum of a symmetric output layer could cancel.
+    (raw * torch.linspace(-1, 1, raw.numel()).reshape(raw.shape)).sum().backward()
+    missing = [name for name, p in network.named_parameters() if p.requires_grad and p.grad is None]
+    broken = [name for name, p in network.named_parameters() if p.grad is not None and not torch.isfinite(p.grad).all()]
+    if missing:
+        return f"no gradient reaches {', '.join(missing[:3])}"
+    return f"the gradient of {', '.join(broken[:3])} is not finite" if broken else None
+
+
+def _row_alone(network: Network, features: Arrays) -> str | None:
+    predict = predictor(network)
+    (together,) = predict(features).values()
+    alone = np.concatenate([next(iter(predict(take(features, slice(i, i + 1))).values())) for i in range(len(together))])
+    gap = float(np.abs(together - alone).max())
+    return None if gap < 1e-4 else f"a row's answer changes by {gap:.2g} with the rows beside it"
+
+
+def check_model(name: str) -> Iterator[Result]:
+    """Check one registered model on every kind of input that it takes."""
+    taken = 0
+    for input_name, inputs in SAMPLES.items():
+        for output_name, outputs in OUTPUTS.items():
+            part = f"model {name} ({input_name}, {output_name})"
+            try:
+                network = build(name, {}, inputs, outputs, 7)
+            except InputError:
+                continue  # the model says that it isn't made for this
+            except Exception as error:  # noqa: BLE001
+                yield Result(part, "builds", False, f"{type(error).__name__}: {error}")
+                continue
+            features = sample_features(inputs)
+            shape = _check(part, "returns [rows, width] scores", lambda n=network, f=features: _shape(n, f))  # type: ignore[misc]
+            if not shape.ok and isinstance(inputs, ImageInput) != _wants_images(name):
+                continue  # made for the other kind of features, without saying so
+            taken += 1
+            yield shape
+            if not shape.ok:
+                continue
+            yield _check(part, "the seed decides the weights", lambda i=inputs, o=outputs: _seeded(name, i, o))  # type: ignore[misc]
+            yield _check(part, "gradients reach every parameter", lambda n=network, f=features, o=outputs: _gradients(n, f, o))  # type: ignore[misc]
+            yield _check(part, "a row's answer is its own", lambda n=network, f=features: _row_alone(n, f))  # type: ignore[misc]
+            yield _check(part, "exports to ONNX with parity", lambda n=network, f=features: _exports(n, f))  # type: ignore[misc]
+    if not taken:
+        yield Result(f"model {name}", "takes some kind of input", False, "it takes neither images nor tables")
+
+
+def _wants_images(name: str) -> bool:
+    """Whether a model runs on images at all (so that failing on tables is no fault)."""
+    for inputs in (SAMPLES["grey images"], SAMPLES["colour images"]):
+        try:
+            network = build(name, {}, inputs, OUTPUTS["3 classes"], 7)
+            network(*to_tensors(network, sample_features(inputs)))
+        except Exception:  # noqa: BLE001, S112 - any failure means the same here: it doesn't run on these
+            continue
+        return True
+    return False
+
+
+def _shape(network: Network, features: Arrays) -> str | None:
+    raw = network(*to_tensors(network, features))
+    return None if torch.isfinite(raw).all() else "some scores are not finite"
+
+
+def _seeded(name: str, inputs: Inputs, outputs: Outputs) -> str | None:
+    first, second = (weights_digest(dict(build(name, {}, inputs, outputs, 7).state_dict())) for _ in range(2))
+    return None if first == second else "the same seed gave other weights: draw only from torch's generator"
+
+
+def _exports(network: Network, features: Arrays) -> str | None:
+    network.eval()
+    model = export_network(network, features)
+    check_parity(network, predictor(network), OnnxPredict(model.SerializeToString(), variant="f32"), features)
+    return None
+
+
+def check_objective(name: str) -> Iterator[Result]:
+    """Check one registered objective with a linear model on the answers that it is for."""
+    part = f"objective {name}"
+    try:
+        objective = objectives.get(name)()
+    except Exception as error:  # noqa: BLE001
+        yield Result(part, "is made with its defaults", False, f"{type(error).__name__}: {error}")
+        return
+    kinds = {"classes": ["3 classes"], "number": ["a number"], "any": list(OUTPUTS)}[objective.kind]
+    for kind in kinds:
+        yield _check(f"{part} ({kind})", "training with it lowers it", lambda k=kind: _lowers(objective, OUTPUTS[k]))  # type: ignore[misc]
+
+
+def _lowers(objective: Any, outputs: Outputs) -> str | None:
+    inputs = SAMPLES["a table of numbers"]
+    network = build("linear", {}, inputs, outputs, 7)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.copy_(torch.linspace(-0.1, 0.1, parameter.numel()).reshape(parameter.shape))
+    features, targets = to_tensors(network, sample_features(inputs)), sample_targets(outputs)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.05)
+    losses: list[float] = []
+    for _ in range(30):
+        for step in objective.steps:
+            optimizer.zero_grad()
+            found = step.loss(network, features, targets)
+            if "loss" not in found or found["loss"].ndim:
+                return "it must return a dict with a scalar `loss`"
+            found["loss"].backward()
+            optimizer.step()
+        losses.append(found["loss"].item())
+    if not np.isfinite(losses).all():
+        return "the loss is not finite"
+    return None if losses[-1] < losses[0] else f"30 steps moved it from {losses[0]:.4g} to {losses[-1]:.4g}"
+
+
+def check_all() -> Iterator[Result]:
+    """Check every registered model and objective."""
+    for name in models.names():
+        yield from check_model(name)
+    for name in objectives.names():
+        yield from check_objective(name)

@@ -1,0 +1,124 @@
+"""The verbs that need no workshop: predict, serve and monitor."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from bedplate.bundle import Bundle
+from bedplate.cli.main import console_for
+from bedplate.codecs.codec import Payload
+from bedplate.codecs.files import image_payloads
+from bedplate.codecs.rows import read_rows
+from bedplate.core.errors import InputError, PayloadError
+
+BATCH = 256
+
+
+def read_payloads(bundle: Bundle, inputs: list[str]) -> Iterator[tuple[str, Payload]]:
+    """Yield (where from, payload) for files, folders and archives, or standard input."""
+    if not inputs or inputs == ["-"]:
+        if sys.stdin.isatty():
+            raise InputError("nothing to predict", hint="name files, or pipe a payload into standard input")
+        data = sys.stdin.buffer.read()
+        if bundle.codec.kind == "image":
+            yield "standard input", data
+        else:
+            yield from read_rows(data, name="standard input")
+        return
+    if bundle.codec.kind == "image":
+        yield from image_payloads(inputs)
+        return
+    for text in inputs:
+        yield from read_rows(Path(text))
+
+
+def answers(bundle: Bundle, payloads: Iterable[tuple[str, Payload]], variant: str | None) -> Iterator[dict[str, Any]]:
+    """Yield `{input, answer, …}` for each payload, or `{input, error}` where it doesn't fit the contract."""
+    predict = bundle.predictor(variant)
+    stream = iter(payloads)
+    while batch := list(itertools.islice(stream, BATCH)):
+        good: list[tuple[int, Any]] = []
+        found: list[dict[str, Any]] = [{"input": name} for name, _ in batch]
+        try:
+            arrays = bundle.codec.decode([payload for _, payload in batch])
+            good = list(enumerate(bundle.answers.encode(predict(arrays))))
+        except PayloadError:
+            for index, (_, payload) in enumerate(batch):
+                try:
+                    good.append((index, bundle.answers.encode(predict(bundle.codec.decode([payload])))[0]))
+                except PayloadError as error:
+                    found[index]["error"] = error.message
+        for index, answer in good:
+            found[index].update(answer)
+        yield from found
+
+
+def _line(found: dict[str, Any]) -> str:
+    if "probabilities" in found:
+        return f"{found['input']}\t{found['answer']}\t{max(found['probabilities'].values()):.4f}"
+    return f"{found['input']}\t{found['answer']:.6g}"
+
+
+def predict(arguments: argparse.Namespace) -> int:
+    """`bedplate predict`: one line an input; a bad one is reported, the others are answered, and the exit code is 2."""
+    bundle = Bundle.open(arguments.bundle)
+    bad = count = 0
+    for found in answers(bundle, read_payloads(bundle, arguments.inputs), arguments.variant):
+        count += 1
+        if "error" in found:
+            bad += 1
+            print(f"error: {found['input']}: {found['error']}", file=sys.stderr)
+        if arguments.json:
+            print(json.dumps(found, ensure_ascii=False))
+        elif "error" not in found:
+            print(_line(found))
+    if count == 0:
+        raise InputError("nothing to predict", received=" ".join(arguments.inputs) or "standard input")
+    return 2 if bad else 0
+
+
+def serve(arguments: argparse.Namespace) -> int:
+    """`bedplate serve`."""
+    from bedplate.serving import serve as serve_bundles
+
+    named: list[tuple[str | None, Path]] = [(None, Path(text)) for text in arguments.bundles]
+    for text in arguments.name:
+        name, equals, path = text.partition("=")
+        if not equals or not name or not path:
+            raise InputError("not a NAME=BUNDLE", where="--name", received=repr(text))
+        named.append((name, Path(path)))
+    if not named:
+        raise InputError("nothing to serve", expected="one bundle or more", hint="bedplate serve runs/NAME/bundle")
+    console = console_for(arguments)
+
+    def ready(url: str) -> None:
+        if arguments.json:
+            print(json.dumps({"url": url}), flush=True)
+
+    return serve_bundles(
+        [(name or "", path) for name, path in named], host=arguments.host, port=arguments.port,
+        state=Path(arguments.state) if arguments.state else None, announce=console.say, ready=ready,
+    )
+
+
+def monitor(arguments: argparse.Namespace) -> int:
+    """`bedplate monitor`: exit code 1 on drift."""
+    from bedplate.operations import monitor as look
+
+    console = console_for(arguments)
+    bundle = Bundle.open(arguments.bundle)
+    if bool(arguments.state) == bool(arguments.inputs):
+        raise InputError("say what to look at", expected="either --state DIR or --input FILE …")
+    payloads = [payload for _, payload in read_payloads(bundle, arguments.inputs)] if arguments.inputs else None
+    report = look(bundle, state=Path(arguments.state) if arguments.state else None, inputs=payloads)
+    if arguments.json:
+        print(json.dumps(report.to_json(), ensure_ascii=False))
+    for line in report.lines():
+        console.say(line)
+    return 1 if report.drift else 0

@@ -1,0 +1,141 @@
+"""Parse the command line, call the verb, and turn errors into messages and exit codes.
+
+Exit codes: 0 good · 1 a gate or check said no · 2 bad input or usage · 3 infeasible budget · 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from bedplate import __version__
+from bedplate.core.console import Console
+from bedplate.core.errors import BedplateError, did_you_mean
+
+VERBS: dict[str, tuple[str, str]] = {
+    "demo": ("run", "run the whole life on embedded data, serve the result and ask it something"),
+    "init": ("inspect", "look at data and write a commented recipe for it"),
+    "plan": ("inspect", "check a recipe and its data, and predict time, memory and size; trains nothing"),
+    "run": ("run", "carry a recipe through its whole life: data, train, evaluate, compress, pack"),
+    "train": ("run", "the training stage alone"),
+    "evaluate": ("run", "the evaluation stage alone"),
+    "compress": ("run", "the compression stage alone"),
+    "pack": ("run", "the packing stage alone"),
+    "predict": ("bundles", "answer files or standard input from a bundle"),
+    "serve": ("bundles", "serve bundles over HTTP"),
+    "monitor": ("bundles", "say whether what a bundle sees has drifted from what it was made on"),
+    "compare": ("inspect", "say whether one run is really better than another"),
+    "recipes": ("inspect", "list the recipes that come with Bedplate"),
+    "schema": ("inspect", "print the recipe's JSON Schema, for editors"),
+    "doctor": ("inspect", "say what this machine has, and check that it works"),
+    "check-plugin": ("inspect", "check a researcher's own file against what every registered part must do"),
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    """Argparse whose errors name the nearest spelling and exit with 2."""
+
+    def error(self, message: str) -> NoReturn:
+        word = next((part for part in sys.argv[1:2] if part not in VERBS and not part.startswith("-")), None)
+        if word and "invalid choice" in message:
+            near = did_you_mean(word, VERBS)
+            message = f"unknown command '{word}'" + (f"; {near}" if near else "")
+        self.print_usage(sys.stderr)
+        print(f"error: {message}", file=sys.stderr)
+        raise SystemExit(2)
+
+
+def _common() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--json", action="store_true", help="print JSON for machines on standard output, and nothing else there")
+    common.add_argument("--quiet", action="store_true", help="print nothing but results and errors")
+    return common
+
+
+def _recipe_flags(parser: argparse.ArgumentParser, *, stage: bool) -> None:
+    parser.add_argument("recipe", help="a YAML file, or the name of a shipped recipe (`bedplate recipes`)")
+    parser.add_argument("--out", metavar="DIR", help="the run's folder (default: runs/NAME)")
+    parser.add_argument("--set", metavar="KEY=VALUE", action="append", nargs="+", default=[], dest="overrides", help="override a key of the recipe, such as training.epochs=3")
+    again = parser.add_mutually_exclusive_group()
+    again.add_argument("--resume", action="store_true", help="continue the run in that folder")
+    again.add_argument("--fresh", action="store_true", help="start the run in that folder again")
+    del stage
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
+    parser = _Parser(
+        prog="bedplate",
+        description="One recipe and one command carry a deep-learning model through its whole life.",
+        epilog="Start with `bedplate demo`, or `bedplate init DATA` for your own data. Exit codes: 0 good, 1 a gate or check said no, "
+        "2 bad input, 3 infeasible budget, 130 interrupted.",
+    )
+    parser.add_argument("--version", action="version", version=f"bedplate {__version__}")
+    verbs = parser.add_subparsers(dest="verb", metavar="COMMAND", required=True, parser_class=_Parser)
+    made = {name: verbs.add_parser(name, help=text, description=text, parents=[_common()]) for name, (_, text) in VERBS.items()}
+    made["demo"].add_argument("--out", metavar="DIR", default="runs/demo", help="the run's folder (default: runs/demo)")
+    init = made["init"]
+    init.add_argument("data", help="a folder or archive of images by class, or a table (CSV, Parquet, JSONL)")
+    init.add_argument("--target", metavar="COLUMN", help="the column to predict")
+    init.add_argument("-o", "--output", metavar="FILE", help="where to write the recipe (default: NAME.yaml)")
+    init.add_argument("--force", action="store_true", help="replace the file if it is there")
+    _recipe_flags(made["run"], stage=False)
+    for name in ("train", "evaluate", "compress", "pack"):
+        _recipe_flags(made[name], stage=True)
+    made["plan"].add_argument("recipe", help="a YAML file, or the name of a shipped recipe")
+    made["plan"].add_argument("--set", metavar="KEY=VALUE", action="append", nargs="+", default=[], dest="overrides", help="override a key of the recipe")
+    predict = made["predict"]
+    predict.add_argument("bundle", help="a bundle's folder or archive")
+    predict.add_argument("inputs", nargs="*", metavar="INPUT", help="files, folders or archives; '-' or nothing for standard input")
+    predict.add_argument("--variant", help="which of the bundle's variants answers (default: the one it was sealed with)")
+    serve = made["serve"]
+    serve.add_argument("bundles", nargs="*", metavar="BUNDLE", help="bundles' folders or archives")
+    serve.add_argument("--name", metavar="NAME=BUNDLE", action="append", default=[], help="serve a bundle under another name")
+    serve.add_argument("--host", default="127.0.0.1")
+    serve.add_argument("--port", type=int, default=8000, help="0 takes a free one and says which")
+    serve.add_argument("--state", metavar="DIR", help="where the sketches for `bedplate monitor` are kept")
+    monitor = made["monitor"]
+    monitor.add_argument("bundle", help="a bundle's folder or archive")
+    monitor.add_argument("--state", metavar="DIR", help="a server's state folder")
+    monitor.add_argument("--input", metavar="FILE", nargs="+", dest="inputs", help="files to compare instead of a server's state")
+    made["compare"].add_argument("runs", nargs="+", metavar="RUN", help="two or more runs' folders; the first is the reference")
+    made["check-plugin"].add_argument("file", help="a Python file that registers models or objectives")
+    return parser
+
+
+def console_for(arguments: argparse.Namespace) -> Console:
+    """Return where people read along: standard error with --json, nowhere with --quiet."""
+    return Console(sys.stderr if arguments.json else sys.stdout, quiet=arguments.quiet)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    arguments = build_parser().parse_args(argv)
+    if hasattr(arguments, "overrides"):
+        arguments.overrides = [text for group in arguments.overrides for text in group]
+    try:
+        verbs = importlib.import_module(f"bedplate.cli.{VERBS[arguments.verb][0]}")
+        code: int = getattr(verbs, arguments.verb.replace("-", "_"))(arguments)
+    except BedplateError as error:
+        if arguments.json:
+            print(json.dumps(error.to_json(), ensure_ascii=False))
+        print(f"error: {error.message}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output has gone (`| head`): not an error of ours.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in {"torch", "onnx", "onnxscript", "sklearn", "pyarrow"}:
+            raise
+        print(f"error: `bedplate {arguments.verb}` needs the workshop ({error.name} is missing). pip install \"bedplate[train]\"", file=sys.stderr)
+        return 2
+    return code

@@ -1,0 +1,127 @@
+"""The verbs that carry a recipe through its life: run, its stages alone, and the demo."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from bedplate.cli.main import console_for
+from bedplate.core.console import Console, human_seconds
+from bedplate.core.errors import InputError
+from bedplate.pipeline import Outcome, Stage, run_stage
+from bedplate.pipeline import run as run_recipe
+from bedplate.stages.folder import Mode
+
+
+def _mode(arguments: argparse.Namespace, otherwise: Mode) -> Mode:
+    return "resume" if arguments.resume else "fresh" if arguments.fresh else otherwise
+
+
+def _finish(outcome: Outcome, arguments: argparse.Namespace, console: Console) -> int:
+    if arguments.json:
+        print(json.dumps(outcome.figures, ensure_ascii=False))
+    elif arguments.quiet:
+        print(outcome.figures["bundle"] or outcome.path)
+    if not outcome.passed:
+        print("error: the gate says no: " + "; ".join(outcome.figures["gate"]["failures"]), file=sys.stderr)
+        return 1
+    console.say(f"done in {human_seconds(outcome.figures['seconds'])}")
+    return 0
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """`bedplate run`."""
+    console = console_for(arguments)
+    outcome = run_recipe(arguments.recipe, arguments.out, overrides=arguments.overrides, mode=_mode(arguments, "new"), console=console)
+    return _finish(outcome, arguments, console)
+
+
+def _stage(stage: Stage, arguments: argparse.Namespace) -> int:
+    console = console_for(arguments)
+    mode = _mode(arguments, "new" if stage == "train" else "resume")
+    outcome = run_stage(stage, arguments.recipe, arguments.out, overrides=arguments.overrides, mode=mode, console=console)
+    return _finish(outcome, arguments, console)
+
+
+def train(arguments: argparse.Namespace) -> int:
+    """`bedplate train`."""
+    return _stage("train", arguments)
+
+
+def evaluate(arguments: argparse.Namespace) -> int:
+    """`bedplate evaluate`."""
+    return _stage("evaluate", arguments)
+
+
+def compress(arguments: argparse.Namespace) -> int:
+    """`bedplate compress`."""
+    return _stage("compress", arguments)
+
+
+def pack(arguments: argparse.Namespace) -> int:
+    """`bedplate pack`."""
+    return _stage("pack", arguments)
+
+
+def demo(arguments: argparse.Namespace) -> int:
+    """`bedplate demo`: the digits recipe, then a real server answers one of its test images over HTTP."""
+    console = console_for(arguments)
+    outcome = run_recipe("digits", arguments.out, mode="fresh", console=console)
+    figures = outcome.figures
+    served: dict[str, Any] | None = None
+    if figures["bundle"]:
+        console.stage("serve", "starting a server and asking it")
+        served = _ask_a_server(Path(figures["bundle"]), console)
+    outcome = Outcome(outcome.path, {**figures, "served": served}, outcome.passed)
+    if served:
+        accuracy = figures["metrics"]["accuracy"]
+        console.say()
+        console.say(f"test accuracy  {accuracy['value']:.4f}  (95 % interval {accuracy['low']:.4f} to {accuracy['high']:.4f})")
+        console.say(f"bundle         {figures['bundle']}")
+        console.say(f"bundle id      {figures['bundle_id']}")
+        console.say(f"report         {figures['report']}")
+        console.say(f"next           bedplate serve {outcome.path / 'bundle'}    then open http://127.0.0.1:8000")
+    return _finish(outcome, arguments, console)
+
+
+def _ask_a_server(bundle: Path, console: Console) -> dict[str, Any]:
+    """Start `bedplate serve` in a process of its own, send it a golden image as PNG, and return its answer."""
+    import io
+
+    from PIL import Image
+
+    from bedplate.bundle import Bundle
+
+    opened = Bundle.open(bundle, replay=False)
+    golden = opened.golden
+    assert opened.answers.labels is not None
+    assert golden.labels is not None
+    image = golden.inputs["image"][0]
+    buffer = io.BytesIO()
+    Image.fromarray(image[:, :, 0]).save(buffer, "PNG")
+    command = [sys.executable, "-m", "bedplate", "serve", str(bundle), "--port", "0", "--json"]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert server.stdout is not None
+        line = server.stdout.readline()
+        if not line:
+            message = server.stderr.read() if server.stderr else ""
+            raise InputError("the server did not start", received=message.strip()[-500:])
+        url = json.loads(line)["url"]
+        request = urllib.request.Request(f"{url}/predict/{opened.name}", buffer.getvalue(), {"Content-Type": "image/png"})
+        with urllib.request.urlopen(request, timeout=30) as response:
+            reply = json.load(response)
+    finally:
+        server.send_signal(signal.SIGTERM)
+        server.wait(timeout=30)
+    answer = reply["answers"][0] if "answers" in reply else reply
+    truth = opened.answers.labels[int(golden.labels[0])]
+    console.detail(f"{url}/predict/{opened.name} was sent a '{truth}' and answered '{answer['answer']}' "
+                   f"with probability {max(answer['probabilities'].values()):.3f}")
+    return {"url": f"{url}/predict/{opened.name}", "sent": truth, "answer": answer["answer"]}

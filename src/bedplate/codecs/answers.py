@@ -1,0 +1,60 @@
+"""Translate a graph's outputs to the answers that a person reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bedplate.core.arrays import Arrays
+from bedplate.core.errors import BundleError
+
+PROBABILITIES = "probabilities"
+VALUE = "value"
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What the model answers: one of `labels`, or a number.
+
+    A classifier's graph gives `probabilities` (float32, rows × classes); a regressor's gives `value` (float32, rows).
+    `positive` is the index of the label that binary metrics speak of (for two classes).
+    """
+
+    target: str
+    labels: tuple[str, ...] | None = None
+    positive: int | None = None
+
+    @property
+    def output(self) -> str:
+        """The name of the graph's output tensor."""
+        return VALUE if self.labels is None else PROBABILITIES
+
+    def encode(self, outputs: Arrays) -> list[dict[str, Any]]:
+        """Return one answer a row: `{answer, probabilities}` or `{answer, value}`."""
+        if self.labels is None:
+            return [{"answer": value, "value": value} for value in np.asarray(outputs[VALUE], float).reshape(-1).tolist()]
+        rows = np.asarray(outputs[PROBABILITIES], float)
+        best = rows.argmax(axis=1).tolist()
+        return [
+            {"answer": self.labels[k], "probabilities": dict(zip(self.labels, row, strict=True))}
+            for k, row in zip(best, rows.tolist(), strict=True)
+        ]
+
+    def contract(self) -> dict[str, Any]:
+        """Return this as JSON."""
+        return {
+            "target": self.target,
+            "labels": None if self.labels is None else list(self.labels),
+            "positive": self.positive,
+        }
+
+    @classmethod
+    def from_contract(cls, contract: dict[str, Any]) -> Answers:
+        """Rebuild from `contract()`'s JSON."""
+        try:
+            labels = contract["labels"]
+            return cls(contract["target"], None if labels is None else tuple(labels), contract.get("positive"))
+        except (KeyError, TypeError) as error:
+            raise BundleError("the contract of the answers is incomplete", received=repr(error)) from error

@@ -1,0 +1,50 @@
+"""What every codec is: payloads in, arrays at the graph's boundary out; the same code in training and serving."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from bedplate.core.arrays import Arrays
+
+Payload = Any
+"""What a user has: image bytes (`bytes`) for an image codec; a mapping of column to value for a table codec."""
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One tensor at the graph's boundary; `shape` leaves the row axis out, `dtype` is NumPy's name or "string"."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the spec as JSON-ready fields."""
+        return {"name": self.name, "dtype": self.dtype, "shape": list(self.shape)}
+
+
+class Codec(Protocol):
+    """Translate payloads to arrays, and describe itself so that it can be rebuilt from JSON alone."""
+
+    kind: str
+
+    @property
+    def tensors(self) -> list[TensorSpec]:
+        """The tensors that `decode` gives and that the bundle's graph takes."""
+
+    def decode(self, payloads: Sequence[Payload]) -> Arrays:
+        """Return one row a payload (row axis first). Raises PayloadError naming the payload and the fault."""
+
+    def contract(self) -> dict[str, Any]:
+        """Return all that is needed to rebuild this codec, as JSON; it has `kind`."""
+
+    def graph(self) -> bytes | None:
+        """Return the learned pre-graph (raw tensors → features) as serialised ONNX, or None where there is none."""
+
+    def features(self, inputs: Arrays) -> Arrays:
+        """Return what the model reads: the pre-graph's output, or the inputs themselves where there is none."""
+
+    def feature_spec(self) -> dict[str, Any]:
+        """Return what a model's builder must know of its features (kind, sizes, statistics), as JSON."""

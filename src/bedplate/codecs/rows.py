@@ -1,0 +1,143 @@
+"""Rows for prediction from a file or standard input: CSV, JSON lines, or one JSON array, without pyarrow."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import json
+import lzma
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from bedplate.codecs.codec import Payload
+from bedplate.codecs.delimited import decode_text, open_delimited
+from bedplate.codecs.table import TableCodec
+from bedplate.core.errors import DataError, PayloadError, listing
+
+
+def read_rows(
+    source: Path | bytes, *, name: str | None = None, codec: TableCodec | None = None
+) -> Iterator[tuple[str, Payload]]:
+    """Yield (`name:line`, row) for every row of a file or of its bytes, ready for a table codec's `decode`.
+
+    The form is found from the content: a `[` or `{` opens JSON (an array of objects, one object, or one a line), and
+    anything else is delimited text, read by the rules of training. With `codec`, a file without a header is understood
+    too: its columns are those of the training file, in that order, with the target or without it.
+
+    A row that is no row (a JSON number, a line with too few cells) is yielded as it is, for `decode` to refuse, so that
+    the rows around it can be answered.
+
+    Raises:
+        PayloadError: there is no such file, or it can't be read as rows at all.
+    """
+    if isinstance(source, Path):
+        name = name or source.name
+        try:
+            source = source.read_bytes()
+        except OSError as error:
+            raise PayloadError("can't be read", where=name, received=error.strerror or str(error)) from error
+    name = name or "rows"
+    data = _unpack(source, name)
+    is_json = data.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"[", b"{")
+    rows = json_rows(data, name, None) if is_json else _delimited_rows(data, name, codec)
+    try:
+        for line, row in rows:
+            yield f"{name}:{line}", row
+    except DataError as error:  # at prediction, a file that can't be read is a payload at fault
+        hint = "save it as UTF-8" if error.hint and "data.encoding" in error.hint else None
+        raise PayloadError(
+            error.what, where=error.where, expected=error.expected, received=error.received, hint=hint
+        ) from error
+
+
+def json_rows(data: bytes, name: str, encoding: str | None) -> Iterator[tuple[int, Any]]:
+    """Yield (line or place from 1, JSON value) of JSON lines, of one array, or of one object. NaN is taken for null.
+
+    Raises:
+        DataError: a line is not JSON.
+    """
+    text = decode_text(data, encoding, name)
+    if text.lstrip()[:1] == "[":
+        whole = _parse(text, name, None)
+        if not isinstance(whole, list):
+            raise DataError("expected a JSON array of objects", where=name)
+        yield from enumerate(whole, start=1)
+        return
+    lines = text.split("\n")
+    if text.lstrip()[:1] == "{" and not _is_json(next(line for line in lines if line.strip())):
+        yield 1, _parse(text, name, None)  # one object over several lines
+        return
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            yield number, _parse(line, name, number)
+
+
+def _delimited_rows(data: bytes, name: str, codec: TableCodec | None) -> Iterator[tuple[int, Payload]]:
+    reading = codec.reading if codec else {}
+    order = codec.order if codec else ()
+    opened = open_delimited(
+        data,
+        name,
+        delimiter=_delimiter(data, codec),
+        encoding=reading.get("encoding"),
+        comment=reading.get("comment"),
+        known=order,
+    )
+    names: Sequence[str] = opened.names
+    if codec is not None and not opened.header:
+        without = [column for column in order if column != codec.target]
+        fitting = [columns for columns in (list(order), without) if len(columns) == len(names)]
+        if not fitting:
+            raise PayloadError(
+                "the first line names no known column, and the file has another number of columns than the training table",
+                where=name,
+                expected=f"{len(order)} columns ({listing(order)}), or one less without the target",
+                received=f"{len(names)} columns",
+                hint="give the file a header",
+            )
+        names = fitting[0]
+    for line, cells in opened.rows():
+        yield line, dict(zip(names, cells, strict=True)) if len(cells) == len(names) else cells
+
+
+def _delimiter(data: bytes, codec: TableCodec | None) -> str | None:
+    """The training file's delimiter where the first line holds it, for files too short to sniff; else None."""
+    trained: str | None = codec.reading.get("delimiter") if codec else None
+    if codec is None or trained is None:
+        return None
+    first = data.lstrip().split(b"\n", 1)[0]
+    return trained if trained.encode() in first or len(codec.order) <= 2 else None
+
+
+def _unpack(data: bytes, name: str) -> bytes:
+    try:
+        if data[:2] == b"\x1f\x8b":
+            return gzip.decompress(data)
+        if data[:3] == b"BZh":
+            return bz2.decompress(data)
+        return lzma.decompress(data) if data[:6] == b"\xfd7zXZ\x00" else data
+    except (OSError, EOFError, lzma.LZMAError) as error:
+        raise PayloadError("the file can't be unpacked", where=name, received=str(error)) from error
+
+
+def _is_json(text: str) -> bool:
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return False
+    return True
+
+
+def _parse(text: str, name: str, line: int | None) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        pass
+    try:  # Python's own writer gives NaN and Infinity, which orjson refuses
+        return json.loads(text, parse_constant=float)
+    except (ValueError, RecursionError) as error:
+        where = f"{name}, line {line}" if line else name
+        raise DataError("not readable as JSON", where=where, received=str(error)) from error

@@ -1,0 +1,40 @@
+"""The in-memory waist: everything that predicts is a `Predict`.
+
+`Arrays` maps a tensor's name to an array whose first axis is the row (batch) axis. A torch model, a scikit-learn
+baseline, an ONNX Runtime session and a remote server are all a `Predict`, so one `evaluate()` judges them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+Arrays = Mapping[str, np.ndarray]
+Predict = Callable[[Arrays], Arrays]
+
+
+def count(arrays: Arrays) -> int:
+    """Return the number of rows, checking that all arrays agree on it."""
+    sizes = {name: len(array) for name, array in arrays.items()}
+    if len(set(sizes.values())) > 1:
+        raise ValueError(f"arrays disagree on the number of rows: {sizes}")
+    return next(iter(sizes.values()), 0)
+
+
+def take(arrays: Arrays, index: np.ndarray | slice) -> dict[str, np.ndarray]:
+    """Return the rows at `index` of every array."""
+    return {name: array[index] for name, array in arrays.items()}
+
+
+def concatenate(parts: Sequence[Arrays]) -> dict[str, np.ndarray]:
+    """Join batches along the row axis; the names of the first part decide."""
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
+
+
+def predict_in_batches(predict: Predict, inputs: Arrays, batch_size: int = 512) -> dict[str, np.ndarray]:
+    """Run `predict` over all rows of `inputs`, `batch_size` rows at a time, and join the answers."""
+    total = count(inputs)
+    if total == 0:
+        raise ValueError("nothing to predict: the inputs have no rows")
+    return concatenate([predict(take(inputs, slice(i, i + batch_size))) for i in range(0, total, batch_size)])

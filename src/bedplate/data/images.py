@@ -1,0 +1,220 @@
+"""Load labelled images (embedded, named, or folders and archives by class) as a `Dataset` with leak-free splits."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from bedplate.codecs.answers import Answers
+from bedplate.codecs.files import natural
+from bedplate.codecs.image import IMAGE, ImageCodec
+from bedplate.codecs.pixels import ImageFacts
+from bedplate.core.errors import DataError, did_you_mean, listing
+from bedplate.core.hashing import fingerprint, row_digests, sha256_bytes
+from bedplate.data.dataset import Dataset, Rows
+from bedplate.data.download import Announce
+from bedplate.data.image_pool import ImagePool, one_channel_if_grey, read_pool
+from bedplate.data.profile import image_profile
+from bedplate.data.splits import carve_validation, duplicates, limit_rows, overlaps, split_fingerprint, split_rows
+from bedplate.recipe.schema import DataSpec
+
+TARGET = "class"
+_EXAMPLES = 24
+
+
+def load_images(spec: DataSpec, seed: int, *, base: Path, announce: Announce) -> Dataset:
+    """Return the images that `spec` names, decoded to uint8 at the model's size.
+
+    Official splits stay as published (a missing validation or test split is carved from training rows); otherwise rows
+    are divided so that equal images never lie on both sides of a border.
+
+    Args:
+        spec: the recipe's `data`; `source`, or `files` with a folder or archive for each split.
+        seed: the recipe's seed, for the division and for `limit`.
+        base: the folder that relative paths start from.
+        announce: told what is being read or downloaded.
+
+    Raises:
+        DataError: nothing to learn from, or bad files (all are listed) unless `on_bad_row` is "skip".
+    """
+    if spec.split.by != "random":
+        raise DataError(
+            f"images have no column to split by {spec.split.by}",
+            where="data.split.by",
+            expected="random",
+            hint="or give folders named train, val and test",
+        )
+    pool = read_pool(spec, base, announce)
+    pool = one_channel_if_grey(pool, spec.image)
+    _check(pool)
+    keys = np.asarray(row_digests({IMAGE: pool.pixels}), dtype=object)
+    parts, split_notes = _divide(pool, keys, spec, seed)
+    parts["train"] = parts["train"][limit_rows(pool.labels[parts["train"]], spec.limit, seed)]
+    codes = {label: k for k, label in enumerate(pool.order)}
+    targets = np.asarray([codes[label] for label in pool.labels.tolist()], np.int64)
+    codec = ImageCodec.fit(pool.pixels[parts["train"]], spec.image.resize)
+    slices = _slices(pool, codec)
+    every = Rows({IMAGE: pool.pixels}, targets, pool.ids, slices)
+    rows = {name: every.take(index) for name, index in parts.items()}
+    shared = overlaps(*(keys[parts[name]].tolist() for name in ("train", "validation", "test")))
+    notes = [*pool.reasons, *pool.notes, *split_notes, *_leak_notes(pool, keys, shared)]
+    schema = {
+        "kind": "image",
+        "height": codec.height,
+        "width": codec.width,
+        "channels": codec.channels,
+        "resize": codec.resize,
+        "target": TARGET,
+        "labels": list(pool.order),
+        "reasons": list(pool.reasons),
+        "official_splits": pool.splits is not None,
+    }
+    profile = image_profile(
+        rows={name: len(part) for name, part in rows.items()},
+        sizes=Counter((fact.width, fact.height) for fact in pool.facts),
+        modes=Counter(fact.mode for fact in pool.facts),
+        labels=_balance(rows["train"], pool.order),
+        duplicates=duplicates(keys.tolist()),
+        overlap=shared,
+        skipped=list(pool.bad.items()),
+    )
+    profile["examples"] = _examples(rows["train"], pool.order)
+    return Dataset(
+        pool.name,
+        codec,
+        Answers(TARGET, pool.order, _positive(pool.order, spec.positive)),
+        rows["train"],
+        rows["validation"],
+        rows["test"],
+        schema,
+        profile,
+        _fingerprint(pool, keys),
+        split_fingerprint(*(keys[parts[name]].tolist() for name in ("train", "validation", "test"))),
+        tuple(notes),
+    )
+
+
+def _check(pool: ImagePool) -> None:
+    train = pool.labels if pool.splits is None else pool.labels[pool.splits == "train"]
+    if len(train) == 0:
+        raise DataError("no training images", where=pool.name, expected="images in the folder train")
+    known = sorted(set(train.tolist()), key=natural)
+    if len(known) < 2:
+        raise DataError(
+            "only one class: there is nothing to tell apart",
+            where=pool.name,
+            expected="images of at least 2 classes",
+            received=f"{len(train)} image{'' if len(train) == 1 else 's'} of '{known[0]}'",
+            hint="add a folder with images of another class",
+        )
+    unknown = sorted(set(pool.labels.tolist()) - set(known), key=natural)
+    if unknown:
+        raise DataError(
+            "classes that the training split lacks",
+            where=pool.name,
+            expected=f"only {listing(known)}",
+            received=listing(unknown),
+            hint="give them training images, or remove them from the other splits",
+        )
+
+
+def _divide(pool: ImagePool, keys: np.ndarray, spec: DataSpec, seed: int) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Return the row indices of each split, and notes on how they came about."""
+    if pool.splits is None or (pool.splits == "train").all():
+        split = split_rows(keys.tolist(), pool.labels, spec.split, seed)
+        return {"train": split.train, "validation": split.validation, "test": split.test}, list(split.notes)
+    parts = {name: np.flatnonzero(pool.splits == name) for name in ("train", "validation", "test")}
+    notes = []
+    for name, share in (("test", spec.split.test), ("validation", spec.split.validation)):
+        if len(parts[name]):
+            continue
+        own = parts["train"]
+        left, carved = carve_validation(keys[own].tolist(), pool.labels[own], spec.split, seed, fraction=share)
+        parts["train"], parts[name] = own[left], own[carved]
+        notes.append(f"no official {name} split: {len(carved)} of {len(own)} training images were set aside for it")
+    return parts, notes
+
+
+def _balance(train: Rows, labels: tuple[str, ...]) -> dict[str, int]:
+    counts = np.bincount(train.targets, minlength=len(labels))
+    return dict(zip(labels, counts.tolist(), strict=True))
+
+
+def _examples(train: Rows, labels: tuple[str, ...]) -> list[dict[str, str]]:
+    """Return the first training images of each class as the model sees them, as base64 PNGs, at most 24 in all."""
+    each = max(1, _EXAMPLES // len(labels))
+    shown = []
+    for k, label in enumerate(labels[:_EXAMPLES]):
+        for row in np.flatnonzero(train.targets == k)[:each].tolist():
+            pixels = train.inputs[IMAGE][row]
+            out = io.BytesIO()
+            Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(out, "PNG", optimize=True)
+            shown.append({"label": label, "png": base64.b64encode(out.getvalue()).decode()})
+    return shown
+
+
+def _slices(pool: ImagePool, codec: ImageCodec) -> Mapping[str, np.ndarray]:
+    """Return what images can be sliced by, where they differ: their stored mode, and how they were resized."""
+    modes = np.asarray([fact.mode for fact in pool.facts], dtype=object)
+    pixels = codec.height * codec.width
+
+    def resized(fact: ImageFacts) -> str:
+        if (fact.width, fact.height) == (codec.width, codec.height):
+            return "as it was"
+        return "enlarged" if fact.width * fact.height < pixels else "reduced"
+
+    sizes = np.asarray([resized(fact) for fact in pool.facts], dtype=object)
+    return {name: values for name, values in (("mode", modes), ("size", sizes)) if len(set(values.tolist())) > 1}
+
+
+def _leak_notes(pool: ImagePool, keys: np.ndarray, shared: Mapping[str, int]) -> list[str]:
+    notes = []
+    for name, count in shared.items():
+        if count:
+            left, right = name.split("_in_")
+            notes.append(
+                f"overlap: {count} {left} images also lie in the {right} split; official splits stay as they are"
+            )
+    labels_of: dict[str, set[str]] = {}
+    for key, label in zip(keys.tolist(), pool.labels.tolist(), strict=True):
+        labels_of.setdefault(key, set()).add(label)
+    torn = {key for key, labels in labels_of.items() if len(labels) > 1}
+    if torn:
+        examples = [one for one, key in zip(pool.ids, keys.tolist(), strict=True) if key in torn]
+        notes.append(f"{len(torn)} images appear under more than one class: {listing(examples, 4)}")
+    return notes
+
+
+def _positive(labels: tuple[str, ...], wanted: str | None) -> int | None:
+    """Return the index of the positive label of two: the recipe's, or the second in order."""
+    if wanted is not None and wanted not in labels:
+        raise DataError(
+            "no such class",
+            where="data.positive",
+            expected=f"one of {listing(labels)}",
+            received=wanted,
+            hint=did_you_mean(wanted, labels),
+        )
+    if len(labels) != 2:
+        return None
+    return 1 if wanted is None else labels.index(wanted)
+
+
+def _fingerprint(pool: ImagePool, keys: np.ndarray) -> str:
+    counts: dict[str, Any] = dict(sorted(Counter(pool.labels.tolist()).items()))
+    return fingerprint(
+        {
+            "kind": "images",
+            "shape": list(pool.pixels.shape[1:]),
+            "classes": counts,
+            "keys": sha256_bytes("\n".join(keys.tolist()).encode()),
+            "labels": sha256_bytes("\n".join(pool.labels.tolist()).encode()),
+        }
+    )

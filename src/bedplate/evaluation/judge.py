@@ -1,0 +1,207 @@
+"""`evaluate` judges any `Predict`: a torch model, a baseline, an ONNX session or a remote server, all in one way."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bedplate.codecs.answers import Answers
+from bedplate.core.arrays import Arrays, Predict, count, predict_in_batches
+from bedplate.core.errors import GateError, InputError
+from bedplate.core.hashing import array_digest, fingerprint
+from bedplate.evaluation.bootstrap import Estimate, bootstrap, estimates, interval, share_interval
+from bedplate.evaluation.calibration import reliability
+from bedplate.evaluation.metrics import CLASSIFICATION, PER_CLASS, REGRESSION, ClassificationFacts, RegressionFacts
+from bedplate.evaluation.report import Report
+from bedplate.evaluation.slices import Slice, slice_figures
+
+WORST = 24
+_POINTS = 500
+_HISTOGRAM_BINS = 31
+_RANKING_WORK = 500_000_000
+_FEWEST_RESAMPLES = 100
+
+
+def evaluate(
+    predict: Predict,
+    inputs: Arrays,
+    targets: np.ndarray,
+    answers: Answers,
+    *,
+    ids: Sequence[str] = (),
+    slices: Mapping[str, np.ndarray] | None = None,
+    resamples: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 0,
+    batch_size: int = 512,
+) -> Report:
+    """Judge a `Predict` on labelled rows.
+
+    Args:
+        predict: gives `answers.output`: probabilities [N,K] or values [N].
+        inputs: what `predict` takes, N rows.
+        targets: class indices [N] or values [N].
+        answers: the labels, or that the answer is a number.
+        ids: where each row came from, for the list of worst rows.
+        slices: texts [N] by column, to slice by beside the class.
+        resamples: of the bootstrap; 0 for no intervals.
+        confidence: of the intervals.
+        seed: of the bootstrap.
+        batch_size: rows given to `predict` at a time.
+
+    Raises:
+        InputError: no rows, or inputs, targets and answers that don't fit together.
+        GateError: the model's answers are not finite.
+    """
+    if len(targets) == 0 or len(targets) != count(inputs):
+        raise InputError(
+            "nothing to evaluate" if len(targets) == 0 else "inputs and targets differ in rows",
+            received=f"{count(inputs)} input rows and {len(targets)} targets",
+        )
+    outputs = np.asarray(predict_in_batches(predict, inputs, batch_size)[answers.output])
+    wanted = (len(targets),) if answers.labels is None else (len(targets), len(answers.labels))
+    if outputs.size == wanted[0] and len(wanted) == 1:
+        outputs = outputs.reshape(-1)
+    if outputs.shape != wanted:
+        raise InputError(
+            f"the model's '{answers.output}' has another shape than the task", expected=str(list(wanted)),
+            received=str(list(outputs.shape)),
+        )  # fmt: skip
+    bad = int((~np.isfinite(outputs.reshape(len(outputs), -1)).all(axis=1)).sum())
+    if bad:
+        raise GateError(
+            "the model's answers are not finite", received=f"NaN or infinity in {bad} of {len(outputs)} rows",
+            hint="the training may have diverged: try a smaller training.optimizer.lr",
+        )  # fmt: skip
+    judge = _judge_number if answers.labels is None else _judge_classes
+    names = list(ids) or [str(i) for i in range(len(targets))]
+    setting = _Setting(resamples, confidence, seed, names, slices or {})
+    return judge(outputs, np.asarray(targets), answers, setting)
+
+
+@dataclass(frozen=True)
+class _Setting:
+    resamples: int
+    confidence: float
+    seed: int
+    ids: list[str]
+    slices: Mapping[str, np.ndarray]
+
+    def digest(self, targets: np.ndarray) -> str:
+        return fingerprint([array_digest(np.asarray(self.ids, dtype=object)), array_digest(targets)])
+
+
+def _judge_classes(outputs: np.ndarray, targets: np.ndarray, answers: Answers, setting: _Setting) -> Report:
+    labels = list(answers.labels or ())
+    facts = ClassificationFacts(outputs, targets, answers.positive)
+    once = np.ones((1, facts.rows))
+    values = facts.measure(once) | facts.ranking(once)
+    samples = bootstrap(facts.measure, facts.rows, setting.resamples, setting.seed)
+    # Ranking costs a pass a class, so with very many classes it is resampled less often.
+    affordable = max(_FEWEST_RESAMPLES, _RANKING_WORK // (facts.rows * facts.classes))
+    samples |= bootstrap(facts.ranking, facts.rows, min(setting.resamples, affordable), setting.seed)
+    metrics = estimates({name: values[name] for name in CLASSIFICATION}, samples, setting.confidence)
+    if setting.resamples:
+        accuracy = metrics["accuracy"]
+        low, high = share_interval(
+            float(facts.correct.sum()), facts.rows, setting.confidence, (accuracy.low, accuracy.high)
+        )
+        metrics["accuracy"] = Estimate(accuracy.value, low, high)
+    wrong = (1 - facts.correct).astype(np.uint8)
+    by_class = {"class": np.asarray(labels, dtype=object)[facts.targets]} if len(labels) > 1 else {}
+    counts = np.bincount(facts.targets * len(labels) + facts.answers, minlength=len(labels) ** 2)
+    return Report(
+        kind="classification", rows=facts.rows, confidence=setting.confidence, resamples=setting.resamples,
+        metrics=metrics, per_class=_per_class(facts, labels, samples, setting.confidence),
+        confusion={"labels": labels, "counts": counts.reshape(len(labels), len(labels)).tolist()},
+        calibration=reliability(facts, setting.confidence), residuals=None,
+        slices=_slices(wrong.astype(np.float64), {**by_class, **setting.slices}, False, setting),
+        worst=_worst_answers(facts, labels, setting.ids), rows_digest=setting.digest(targets), row_errors=wrong,
+        outputs=outputs,
+    )  # fmt: skip
+
+
+def _per_class(
+    facts: ClassificationFacts, labels: list[str], samples: Mapping[str, np.ndarray], confidence: float
+) -> list[dict[str, Any]]:
+    values = facts.measure(np.ones((1, facts.rows)))["by_class"][0]
+    low, high = interval(samples["by_class"], confidence) if samples else (values, values)
+    rows = np.bincount(facts.targets, minlength=facts.classes).tolist()
+
+    def figures(k: int) -> dict[str, dict[str, float]]:
+        bounds = zip(PER_CLASS, values[:, k].tolist(), low[:, k].tolist(), high[:, k].tolist(), strict=True)
+        return {name: Estimate(*three).to_json() for name, *three in bounds}
+
+    return [{"label": label, "rows": rows[k], **figures(k)} for k, label in enumerate(labels)]
+
+
+def _worst_answers(facts: ClassificationFacts, labels: list[str], ids: list[str]) -> list[dict[str, Any]]:
+    wrong = np.flatnonzero(facts.correct == 0)
+    order = wrong[np.argsort(-facts.confidence[wrong], kind="stable")][:WORST]
+    return [
+        {
+            "row": row, "id": ids[row], "expected": labels[facts.targets[row]], "answer": labels[facts.answers[row]],
+            "confidence": float(facts.confidence[row]),
+        }
+        for row in order.tolist()
+    ]  # fmt: skip
+
+
+def _judge_number(outputs: np.ndarray, targets: np.ndarray, answers: Answers, setting: _Setting) -> Report:
+    facts = RegressionFacts(outputs, targets)
+    values = facts.measure(np.ones((1, facts.rows)))
+    samples = bootstrap(facts.measure, facts.rows, setting.resamples, setting.seed)
+    return Report(
+        kind="regression", rows=facts.rows, confidence=setting.confidence, resamples=setting.resamples,
+        metrics=estimates({name: values[name] for name in REGRESSION}, samples, setting.confidence), per_class=[],
+        confusion=None, calibration=[], residuals=_residuals(facts),
+        slices=_slices(facts.errors, {**_quarters(facts.targets, answers.target), **setting.slices}, True, setting),
+        worst=_worst_values(facts, setting.ids), rows_digest=setting.digest(targets),
+        row_errors=facts.errors.astype(np.float32), outputs=outputs,
+    )  # fmt: skip
+
+
+def _quarters(targets: np.ndarray, name: str) -> dict[str, np.ndarray]:
+    """Return each row's quarter of the target, as a column to slice by; none where the target has too few values."""
+    edges = np.unique(np.quantile(targets, [0, 0.25, 0.5, 0.75, 1]))
+    if len(edges) < 3:
+        return {}
+    codes = np.clip(np.searchsorted(edges, targets, side="left") - 1, 0, len(edges) - 2)
+    texts = [f"{low:.4g} to {high:.4g}" for low, high in itertools.pairwise(edges.tolist())]
+    return {name: np.asarray(texts, dtype=object)[codes]}
+
+
+def _residuals(facts: RegressionFacts) -> dict[str, Any]:
+    """Describe the residuals; the histogram spans all but the outermost 1 %, which its end bins take in."""
+    low, high = np.quantile(facts.errors, [0.005, 0.995])
+    edges = np.linspace(low, high, _HISTOGRAM_BINS + 1) if high > low else np.array([low - 0.5, low + 0.5])
+    counts, _ = np.histogram(np.clip(facts.errors, edges[0], edges[-1]), edges)
+    shown = np.unique(np.linspace(0, facts.rows - 1, min(_POINTS, facts.rows)).astype(np.int64))
+    marks = (0.05, 0.25, 0.5, 0.75, 0.95)
+    return {
+        "edges": edges.tolist(),
+        "counts": counts.tolist(),
+        "points": np.stack([facts.values[shown], facts.targets[shown]], axis=1).tolist(),
+        "quantiles": {f"{mark:g}": float(np.quantile(facts.errors, mark)) for mark in marks},
+    }
+
+
+def _worst_values(facts: RegressionFacts, ids: list[str]) -> list[dict[str, Any]]:
+    order = np.argsort(-np.abs(facts.errors), kind="stable")[:WORST]
+    return [
+        {
+            "row": row, "id": ids[row], "expected": float(facts.targets[row]), "answer": float(facts.values[row]),
+            "error": float(facts.errors[row]),
+        }
+        for row in order.tolist()
+    ]  # fmt: skip
+
+
+def _slices(errors: np.ndarray, columns: Mapping[str, np.ndarray], rmse: bool, setting: _Setting) -> list[Slice]:
+    return slice_figures(
+        errors, columns, rmse=rmse, resamples=setting.resamples, confidence=setting.confidence, seed=setting.seed
+    )

@@ -1,0 +1,195 @@
+"""Metrics in plain NumPy, each for one weighting of the rows or for many at once (a bootstrap is many weightings).
+
+Per-row facts are worked out once (`ClassificationFacts`, `RegressionFacts`); `measure` then sums them under weights
+[R,N], one row of weights a resample, and gives [R] values a metric. A metric that is undefined (AUROC with one class,
+R² of constant targets) is NaN. Names and definitions are scikit-learn's, and the tests compare them:
+
+- `accuracy`; `precision`, `recall`, `f1`: of the positive class for two classes, else the mean over the classes that
+  appear among targets or answers; 0 where nothing was found or nothing was there;
+- `log_loss` (natural logarithm); `brier`: mean squared error of the positive class's probability for two classes, else
+  the sum of squared errors over classes, averaged over rows;
+- `auroc`, `auprc` (average precision): of the positive class, else the mean of one-against-rest over present classes;
+- `ece`: expected calibration error of the answer's probability over 15 equal bins (Guo et al. 2017);
+- `rmse`, `mae`, `r2`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+CLASSIFICATION = ("accuracy", "precision", "recall", "f1", "log_loss", "auroc", "auprc", "brier", "ece")
+REGRESSION = ("rmse", "mae", "r2")
+PER_CLASS = ("precision", "recall", "f1")
+LOWER_IS_BETTER = frozenset({"log_loss", "brier", "ece", "rmse", "mae"})
+CALIBRATION_BINS = 15
+
+Measure = Callable[[np.ndarray], dict[str, np.ndarray]]
+"""Weights [R,N] to values: [R] for each metric."""
+
+
+@dataclass(frozen=True)
+class _Ranking:
+    """Rows in the order of one class's score; `starts` where the score changes, or None where no two are equal."""
+
+    order: np.ndarray
+    positive: np.ndarray
+    starts: np.ndarray | None
+
+    @classmethod
+    def of(cls, scores: np.ndarray, positive: np.ndarray) -> _Ranking:
+        order = np.argsort(scores, kind="stable")
+        ordered = scores[order]
+        changes = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
+        return cls(order, positive[order], None if len(changes) == len(order) else changes)
+
+    def areas(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return AUROC and average precision [R] under weights [R,N]; NaN where a side is empty."""
+        ordered = weights[:, self.order]
+        hits = ordered * self.positive
+        misses = ordered - hits
+        if self.starts is not None:  # equal scores are one threshold
+            hits, misses = (np.add.reduceat(side, self.starts, axis=1) for side in (hits, misses))
+        found, false = hits.sum(axis=1), misses.sum(axis=1)
+        below = np.cumsum(misses, axis=1) - misses / 2
+        with np.errstate(invalid="ignore", divide="ignore"):
+            auroc = np.einsum("rn,rn->r", hits, below) / (found * false)
+            hits, both = hits[:, ::-1], (hits + misses)[:, ::-1]
+            precision = np.cumsum(hits, axis=1) / np.maximum(np.cumsum(both, axis=1), 1e-300)
+            auprc = np.einsum("rn,rn->r", hits, precision) / found
+        return np.where(found * false > 0, auroc, np.nan), np.where(found > 0, auprc, np.nan)
+
+
+def _sums(codes: np.ndarray, weights: np.ndarray, size: int) -> np.ndarray:
+    """Return the weight of each code: [R,size]."""
+    return np.stack([np.bincount(codes, weights=row, minlength=size)[:size] for row in weights])
+
+
+def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    shares: np.ndarray = np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
+    return shares
+
+
+class ClassificationFacts:
+    """Per-row facts of a classifier's answers.
+
+    Args:
+        probabilities: [N,K]; each row about sums to 1.
+        targets: class indices [N] in 0..K-1.
+        positive: the positive class's index; for two classes None means the second.
+    """
+
+    def __init__(self, probabilities: np.ndarray, targets: np.ndarray, positive: int | None = None) -> None:
+        tiny = float(np.finfo(probabilities.dtype).eps) if probabilities.dtype.kind == "f" else 1e-15
+        scores = np.asarray(probabilities, np.float64)
+        self.rows, self.classes = scores.shape
+        self.targets = np.asarray(targets, np.int64)
+        self.positive = (1 if positive is None else positive) if self.classes == 2 else None
+        self.answers = scores.argmax(axis=1)
+        self.correct = (self.answers == self.targets).astype(np.float64)
+        self.confidence = scores[np.arange(self.rows), self.answers]
+        hit = scores[np.arange(self.rows), self.targets]
+        self.losses = -np.log(np.clip(hit, tiny, 1 - tiny))
+        # Σ(p - y)² = Σp² - 2·p_target + 1 saves a one-hot matrix.
+        self.brier = (scores**2).sum(axis=1) - 2 * hit + 1
+        if self.positive is not None:
+            self.brier = (scores[:, self.positive] - (self.targets == self.positive)) ** 2
+        self.bins = np.clip(np.ceil(self.confidence * CALIBRATION_BINS).astype(np.int64) - 1, 0, CALIBRATION_BINS - 1)
+        ranked = range(self.classes) if self.positive is None else [self.positive]
+        self._rankings = [_Ranking.of(scores[:, k], self.targets == k) for k in ranked if (self.targets == k).any()]
+
+    def per_class(self, weights: np.ndarray) -> dict[str, np.ndarray]:
+        """Return `precision`, `recall` and `f1` of every class, [R,K], and its weight in rows as `rows`."""
+        actual = _sums(self.targets, weights, self.classes)
+        found = _sums(self.answers, weights, self.classes)
+        both = _sums(self.targets, weights * self.correct, self.classes)
+        scores = {
+            "precision": _share(both, found),
+            "recall": _share(both, actual),
+            "f1": _share(2 * both, actual + found),
+        }
+        return scores | {"rows": actual, "found": found}
+
+    def ranking(self, weights: np.ndarray) -> dict[str, np.ndarray]:
+        """Return `auroc` and `auprc` [R]; the dearest ones, because every class has an order of its own."""
+        if not self._rankings:
+            nothing = np.full(len(weights), np.nan)
+            return {"auroc": nothing, "auprc": nothing}
+        areas = np.stack([np.stack(ranking.areas(weights)) for ranking in self._rankings])
+        present = ~np.isnan(areas)
+        counts = present.sum(axis=0)
+        with np.errstate(invalid="ignore"):
+            means = np.where(counts > 0, np.where(present, areas, 0).sum(axis=0) / np.maximum(counts, 1), np.nan)
+        return {"auroc": means[0], "auprc": means[1]}
+
+    def measure(self, weights: np.ndarray) -> dict[str, np.ndarray]:
+        """Return every metric but the ranking ones, [R] each, under weights [R,N].
+
+        `by_class` holds precision, recall and F1 of every class, [R,3,K].
+        """
+        total = weights.sum(axis=1)
+        classes = self.per_class(weights)
+        averaged: dict[str, np.ndarray] = {}
+        for name in PER_CLASS:
+            if self.positive is not None:
+                averaged[name] = classes[name][:, self.positive]
+            else:
+                appears = (classes["rows"] + classes["found"]) > 0
+                averaged[name] = (classes[name] * appears).sum(axis=1) / appears.sum(axis=1)
+        gaps = _sums(self.bins, weights * (self.correct - self.confidence), CALIBRATION_BINS)
+        return {
+            "accuracy": weights @ self.correct / total,
+            **averaged,
+            "log_loss": weights @ self.losses / total,
+            "brier": weights @ self.brier / total,
+            "ece": np.abs(gaps).sum(axis=1) / total,
+            "by_class": np.stack([classes[name] for name in PER_CLASS], axis=1),
+        }
+
+
+class RegressionFacts:
+    """Per-row facts of a regressor's answers: `values` and `targets`, [N] each, in the target's units."""
+
+    def __init__(self, values: np.ndarray, targets: np.ndarray) -> None:
+        self.targets = np.asarray(targets, np.float64)
+        self.values = np.asarray(values, np.float64).reshape(-1)
+        self.rows = len(self.targets)
+        self.errors = self.values - self.targets
+        # Centred and scaled, so that R² loses no digits where targets are large and close together.
+        self._centred = self.targets - self.targets.mean()
+
+    def measure(self, weights: np.ndarray) -> dict[str, np.ndarray]:
+        """Return every metric, [R] each, under weights [R,N]."""
+        total = weights.sum(axis=1)
+        squares = weights @ self.errors**2
+        spread = weights @ self._centred**2 - (weights @ self._centred) ** 2 / total
+        floor = 1e-12 * float((self._centred**2).sum())
+        with np.errstate(invalid="ignore", divide="ignore"):
+            r2 = np.where(spread > floor, 1 - squares / spread, np.nan)
+        return {"rmse": np.sqrt(squares / total), "mae": weights @ np.abs(self.errors) / total, "r2": r2}
+
+
+def _plain(values: dict[str, np.ndarray], names: tuple[str, ...]) -> dict[str, float]:
+    return {name: float(values[name][0]) for name in names}
+
+
+def classification_metrics(
+    probabilities: np.ndarray, targets: np.ndarray, positive: int | None = None
+) -> dict[str, float]:
+    """Return every metric of `CLASSIFICATION`; see the module for definitions.
+
+    Example:
+        >>> classification_metrics(np.array([[0.9, 0.1], [0.2, 0.8]]), np.array([0, 1]))["accuracy"]
+        1.0
+    """
+    facts = ClassificationFacts(probabilities, targets, positive)
+    once = np.ones((1, facts.rows))
+    return _plain(facts.measure(once) | facts.ranking(once), CLASSIFICATION)
+
+
+def regression_metrics(values: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+    """Return every metric of `REGRESSION`; see the module for definitions."""
+    facts = RegressionFacts(values, targets)
+    return _plain(facts.measure(np.ones((1, facts.rows))), REGRESSION)

@@ -1,0 +1,149 @@
+"""What an evaluation found, every figure with its interval; it goes to JSON and back, and is compared with another."""
+
+from __future__ import annotations
+
+import base64
+import math
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from bedplate.core.errors import InputError
+from bedplate.evaluation.bootstrap import Estimate
+from bedplate.evaluation.comparison import Verdict, mcnemar, paired_interval
+from bedplate.evaluation.slices import Slice, worst_slice
+
+
+@dataclass(frozen=True)
+class Report:
+    """What an evaluation found. All but `outputs` survives `to_json`.
+
+    Attributes:
+        kind: "classification" or "regression".
+        rows: how many rows were judged.
+        metrics: every metric that is defined on these rows, by name.
+        per_class: `{label, rows, precision, recall, f1}` a class, figures as `{value, low, high}`; [] for regression.
+        confusion: `{labels, counts}`, counts by true class, then by answer; None for regression.
+        calibration: the reliability diagram's bins; [] for regression.
+        residuals: `{edges, counts, points, quantiles}` of answer minus truth; None for classification. Points are
+            [answer, truth] of at most 500 rows.
+        slices: the leading metric by class (or by quarter of the target) and by column.
+        worst: the worst rows first: `{row, id, expected, answer, confidence}` or `{…, error}`.
+        rows_digest: equal for two reports on the same rows.
+        row_errors: [N] uint8 (1 = wrong), or float32 residuals; what a comparison row by row needs.
+        outputs: the raw output, [N,K] or [N]; None after `from_json`.
+    """
+
+    kind: str
+    rows: int
+    confidence: float
+    resamples: int
+    metrics: dict[str, Estimate]
+    per_class: list[dict[str, Any]]
+    confusion: dict[str, Any] | None
+    calibration: list[dict[str, Any]]
+    residuals: dict[str, Any] | None
+    slices: list[Slice]
+    worst: list[dict[str, Any]]
+    rows_digest: str
+    row_errors: np.ndarray = field(repr=False)
+    outputs: np.ndarray | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def worst_slice(self) -> Slice | None:
+        """The slice to look at first, where one is clearly worse than the whole."""
+        return worst_slice(self.slices)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything but `outputs` as JSON; row errors are packed (zlib, base64)."""
+        wrong = self.kind == "classification"
+        packed = np.packbits(self.row_errors) if wrong else self.row_errors.astype("<f4")
+        return {
+            "format": 1,
+            "kind": self.kind,
+            "rows": self.rows,
+            "confidence": self.confidence,
+            "resamples": self.resamples,
+            "metrics": {name: estimate.to_json() for name, estimate in self.metrics.items()},
+            "per_class": self.per_class,
+            "confusion": self.confusion,
+            "calibration": self.calibration,
+            "residuals": self.residuals,
+            "slices": [one.to_json() for one in self.slices],
+            "worst": self.worst,
+            "rows_digest": self.rows_digest,
+            "row_errors": base64.b64encode(zlib.compress(packed.tobytes(), 9)).decode(),
+        }
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> Report:
+        """Rebuild from `to_json`, without `outputs`.
+
+        Raises:
+            InputError: a field is missing or damaged.
+        """
+        try:
+            packed = zlib.decompress(base64.b64decode(fields["row_errors"], validate=True))
+            if fields["kind"] == "classification":
+                errors = np.unpackbits(np.frombuffer(packed, np.uint8))[: fields["rows"]]
+            else:
+                errors = np.frombuffer(packed, "<f4").astype(np.float32)
+            return cls(
+                kind=fields["kind"],
+                rows=int(fields["rows"]),
+                confidence=float(fields["confidence"]),
+                resamples=int(fields["resamples"]),
+                metrics={name: Estimate.from_json(one) for name, one in fields["metrics"].items()},
+                per_class=list(fields["per_class"]),
+                confusion=fields["confusion"],
+                calibration=list(fields["calibration"]),
+                residuals=fields["residuals"],
+                slices=[Slice(**one) for one in fields["slices"]],
+                worst=list(fields["worst"]),
+                rows_digest=str(fields["rows_digest"]),
+                row_errors=errors,
+            )
+        except (AttributeError, KeyError, TypeError, ValueError, zlib.error) as error:
+            raise InputError("a damaged report", received=repr(error)) from error
+
+    def compare(self, other: Report) -> Verdict:
+        """Return whether this report's accuracy (or RMSE) differs from another's for real.
+
+        On the same rows the comparison is made row by row: McNemar's exact test, or a paired bootstrap of RMSE. On
+        other rows the two intervals are combined, which sees less.
+
+        Raises:
+            InputError: one is a classifier's and the other a regressor's.
+        """
+        if self.kind != other.kind:
+            raise InputError("reports of two kinds can't be compared", received=f"{self.kind} and {other.kind}")
+        rmse = self.kind == "regression"
+        metric = "rmse" if rmse else "accuracy"
+        mine, yours = self.metrics[metric], other.metrics[metric]
+        paired = self.rows_digest == other.rows_digest
+        p_value = None
+        if paired:
+            first, second = (report.row_errors.astype(np.float64) for report in (self, other))
+            first, second = (first, second) if rmse else (1 - first, 1 - second)
+            difference, low, high = paired_interval(
+                first, second, rmse=rmse, confidence=self.confidence, resamples=max(1000, self.resamples), seed=0
+            )
+            real = low > 0 or high < 0
+            if not rmse:
+                p_value = mcnemar(int(((first == 1) & (second == 0)).sum()), int(((first == 0) & (second == 1)).sum()))
+                real = p_value < 1 - self.confidence
+        else:
+            difference = mine.value - yours.value
+            low = difference - math.hypot(mine.value - mine.low, yours.high - yours.value)
+            high = difference + math.hypot(mine.high - mine.value, yours.value - yours.low)
+            real = low > 0 or high < 0
+        better = (difference < 0) == rmse
+        how = "on the same rows" if paired else "on different rows, so with less certainty"
+        text = f"{metric} {mine.value:.4g} against {yours.value:.4g}: " + (
+            f"really {'better' if better else 'worse'}, by {abs(difference):.2g} ({low:+.2g} to {high:+.2g}), {how}"
+            if real else f"no real difference ({low:+.2g} to {high:+.2g}), {how}"
+        )  # fmt: skip
+        return Verdict(metric, mine.value, yours.value, difference, low, high, p_value, paired, real, text)

@@ -1,0 +1,122 @@
+"""torch → ONNX: the network with its answer's form, and the join with a codec's pre-graph.
+
+The IR version and opset are fixed so that every ONNX Runtime since 1.22 loads the file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+
+import onnx
+import torch
+from onnx import compose
+
+from bedplate.core.arrays import Arrays, take
+from bedplate.core.errors import GateError
+from bedplate.models import Answering, Network, to_tensors
+
+IR_VERSION = 10
+OPSET = 20
+ML_OPSET = 3
+ROWS = "rows"
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's progress texts and warnings off the terminal."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
+
+
+def export_network(network: Network, sample: Arrays) -> onnx.ModelProto:
+    """Return the network (features → answer) as ONNX with a free row axis.
+
+    Args:
+        network: its training flag is put back afterwards.
+        sample: features of two rows or more.
+
+    Raises:
+        GateError: the exporter can't express the model.
+    """
+    answering = Answering(network)
+    output = "probabilities" if network.outputs.classes else "value"
+    # Three rows: one or two would let the exporter take the row count, or a broadcast, for a constant.
+    tensors = to_tensors(network, take(sample, slice(0, 3)))
+    while len(tensors[0]) < 3:
+        tensors = [torch.cat([tensor, tensor]) for tensor in tensors]
+    rows = torch.export.Dim(ROWS)
+    training = network.training
+    network.eval()
+    try:
+        with _quiet():
+            program = torch.onnx.export(
+                answering, tuple(tensors), dynamo=True, opset_version=OPSET, verbose=False,
+                input_names=list(network.inputs.names), output_names=[output],
+                dynamic_shapes=(tuple({0: rows} for _ in tensors),),
+            )
+    except torch.onnx.OnnxExporterError as error:
+        raise GateError(
+            "the model can't be exported to ONNX", received=str(error).strip().splitlines()[0],
+            hint="use operations that torch.onnx supports, and no control flow that depends on data",
+        ) from error
+    finally:
+        network.train(training)
+    assert program is not None
+    model = program.model_proto
+    _strip(model)
+    return finish(model)
+
+
+def _strip(model: onnx.ModelProto) -> None:
+    """Drop what the exporter noted for debugging: it names files of this machine and doubles the size."""
+    del model.metadata_props[:]
+    del model.graph.metadata_props[:]
+    model.graph.doc_string = model.doc_string = ""
+    for node in model.graph.node:
+        node.doc_string = ""
+        del node.metadata_props[:]
+    for value in [*model.graph.value_info, *model.graph.input, *model.graph.output, *model.graph.initializer]:
+        del value.metadata_props[:]
+        value.doc_string = ""
+
+
+def finish(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Fix the IR version, name the producer, and check the graph strictly."""
+    model.ir_version = IR_VERSION
+    model.producer_name, model.producer_version = "bedplate", ""
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def join(pre_graph: bytes | None, model: onnx.ModelProto) -> onnx.ModelProto:
+    """Put a codec's pre-graph (raw tensors → features) before the model, so that the graph takes raw tensors."""
+    if pre_graph is None:
+        return model
+    before = onnx.load_from_string(pre_graph)
+    wanted = [value.name for value in model.graph.input]
+    after = compose.add_prefix(model, "model/", rename_inputs=False, rename_outputs=False)
+    for proto in (before, after):
+        proto.ir_version = IR_VERSION
+    versions = {entry.domain: entry.version for proto in (before, after) for entry in proto.opset_import}
+    for proto in (before, after):
+        del proto.opset_import[:]
+        proto.opset_import.extend(onnx.helper.make_opsetid(domain, version) for domain, version in sorted(versions.items()))
+    before = compose.add_prefix(before, "codec/", rename_inputs=False, rename_outputs=True)
+    merged = compose.merge_models(
+        before, after, io_map=[(f"codec/{name}", name) for name in wanted], outputs=[value.name for value in model.graph.output]
+    )
+    return finish(merged)
+
+
+__all__ = ["IR_VERSION", "ML_OPSET", "OPSET", "export_network", "finish", "join"]

@@ -1,0 +1,80 @@
+"""The parity gate: an exported graph must answer as the network does, at several batch sizes, on real and edge rows."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from bedplate.core.arrays import Arrays, Predict, take
+from bedplate.core.errors import GateError
+from bedplate.models import ImageInput, Inputs, Network
+
+BATCHES = (1, 2, 7, 33)
+RTOL, ATOL = 1e-3, 1e-4
+
+
+@dataclass(frozen=True)
+class Parity:
+    """The largest difference that was seen, and on how many rows at which batch sizes."""
+
+    rows: int
+    batches: tuple[int, ...]
+    max_difference: float
+    label_agreement: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the figures as JSON."""
+        return {**asdict(self), "batches": list(self.batches)}
+
+
+def edge_features(inputs: Inputs, rows: int = 4) -> dict[str, np.ndarray]:
+    """Return rows at the edges of the input: black, white, checkered and random images; extreme numbers, unknown categories."""
+    generator = np.random.default_rng(0)
+    if isinstance(inputs, ImageInput):
+        shape = (inputs.height, inputs.width, inputs.channels)
+        checks = np.indices(shape[:2]).sum(0)[..., None] % 2 * np.ones(shape[2], int) * 255
+        images = [np.zeros(shape), np.full(shape, 255), checks, generator.integers(0, 256, shape)]
+        return {"image": np.stack(images).astype(np.uint8)}
+    found: dict[str, np.ndarray] = {}
+    if inputs.numeric:
+        levels = np.array([-10.0, 0.0, 10.0])[:, None] * np.ones(inputs.numeric)
+        found["numeric"] = np.concatenate([levels, generator.normal(size=(rows - 3, inputs.numeric))]).astype(np.float32)
+    if inputs.categories:
+        last = np.array(inputs.categories) - 1
+        found["categories"] = np.stack([np.zeros_like(last), np.minimum(1, last), last, generator.integers(0, last + 1)]).astype(np.int64)
+    return found
+
+
+def check_parity(network: Network, reference: Predict, exported: Predict, features: Arrays) -> Parity:
+    """Compare the exported graph with the network on real rows and edge rows at every batch size.
+
+    Raises:
+        GateError: a difference above rtol 1e-3 and atol 1e-4, or another label.
+    """
+    output = "probabilities" if network.outputs.classes else "value"
+    scale = 1.0 if network.outputs.classes else network.outputs.std
+    names = network.inputs.names
+    seen, largest, agreed = 0, 0.0, 0
+    for source in (take(features, slice(0, 64)), edge_features(network.inputs)):
+        source = {name: source[name] for name in names}
+        for batch in BATCHES:
+            index = np.arange(batch) % len(source[names[0]])
+            rows = take(source, index)
+            left, right = (np.asarray(predict(rows)[output], np.float64) for predict in (reference, exported))
+            if left.shape != right.shape:
+                raise GateError("the exported graph answers in another shape", expected=str(left.shape), received=str(right.shape))
+            gap = np.abs(left - right)
+            limit = ATOL * scale + RTOL * np.abs(left)
+            seen += batch
+            largest = max(largest, float(gap.max()))
+            same = (left.argmax(1) == right.argmax(1)) | (gap.max(1) < ATOL) if left.ndim == 2 else np.ones(batch, bool)
+            agreed += int(same.sum())
+            if not np.all(gap <= limit) or not same.all():
+                raise GateError(
+                    "the exported graph does not answer as the network does", where=f"batch of {batch}",
+                    expected=f"differences within {ATOL:g} + {RTOL:g}·|x|", received=f"{gap.max():.3g}",
+                    hint="the model uses an operation that the exporter translates wrongly; see `bedplate check-plugin`",
+                )
+    return Parity(seen, BATCHES, largest, agreed / seen)

@@ -1,0 +1,85 @@
+"""The baselines beside which every report shows its score: the majority or mean, and scikit-learn's usual models."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from bedplate.core.arrays import Arrays, Predict
+from bedplate.core.seeds import derive
+
+IMAGE_ROWS = 5000
+"""Logistic regression on pixels is fitted on at most so many rows, and labelled so."""
+
+
+def constant(targets: np.ndarray, classes: int | None) -> Predict:
+    """Answer the class shares of the training rows (so, the majority), or the mean."""
+    if classes is None:
+        mean = np.float32(targets.mean())
+        return lambda features: {"value": np.full(len(next(iter(features.values()))), mean, np.float32)}
+    shares = (np.bincount(targets, minlength=classes) / len(targets)).astype(np.float32)
+    return lambda features: {"probabilities": np.tile(shares, (len(next(iter(features.values()))), 1))}
+
+
+def matrix(features: Arrays, cardinalities: tuple[int, ...], one_hot: bool) -> np.ndarray:
+    """Return the features as one float matrix [rows, columns]; categories one-hot, or as their index."""
+    if "image" in features:
+        image = features["image"]
+        return image.reshape(len(image), -1).astype(np.float32) / 255.0
+    parts = [np.asarray(features["numeric"], np.float32)] if "numeric" in features else []
+    for k, cardinality in enumerate(cardinalities):
+        column = features["categories"][:, k]
+        parts.append(np.eye(cardinality, dtype=np.float32)[column] if one_hot else column[:, None].astype(np.float32))
+    return np.concatenate(parts, axis=1)
+
+
+def _predict(model: Any, cardinalities: tuple[int, ...], one_hot: bool, classes: int | None) -> Predict:
+    def predict(features: Arrays) -> Arrays:
+        X = matrix(features, cardinalities, one_hot)
+        if classes is None:
+            return {"value": model.predict(X).astype(np.float32)}
+        probabilities = np.zeros((len(X), classes), np.float32)
+        probabilities[:, model.classes_] = model.predict_proba(X)
+        return {"probabilities": probabilities}
+
+    return predict
+
+
+def fit_baselines(features: Arrays, targets: np.ndarray, spec: dict[str, Any], classes: int | None, seed: int) -> dict[str, Predict]:
+    """Fit the baselines on the training rows' features.
+
+    Tables: logistic or linear regression, and histogram gradient boosting with its defaults (categories as indices, as
+    native categories where there are at most 255 of them). Images: logistic regression on at most 5,000 rows.
+    """
+    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+    from sklearn.linear_model import LinearRegression, LogisticRegression
+
+    name = "majority" if classes else "mean"
+    found: dict[str, Predict] = {name: constant(targets, classes)}
+    cardinalities = tuple(spec.get("categories", ()))
+    random_state = derive(seed, "baselines") % 2**32
+    rows = np.arange(len(targets))
+    is_image = spec["kind"] == "image"
+    if is_image and len(rows) > IMAGE_ROWS:
+        rows = np.sort(np.random.default_rng(random_state).permutation(len(rows))[:IMAGE_ROWS])
+    X = matrix({key: value[rows] for key, value in features.items()}, cardinalities, one_hot=True)
+    y = targets[rows]
+    if classes is not None and len(np.unique(y)) < 2:
+        return found
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a baseline that stops at max_iter is still a baseline
+        linear = LogisticRegression(max_iter=200 if is_image else 1000) if classes else LinearRegression()
+        label = "logistic regression" if classes else "linear regression"
+        if is_image and len(targets) > IMAGE_ROWS:
+            label += f" ({IMAGE_ROWS:,} rows)"
+        found[label] = _predict(linear.fit(X, y), cardinalities, True, classes)
+        if not is_image:
+            offset = X.shape[1] - sum(cardinalities)
+            native = [offset + k for k, n in enumerate(cardinalities) if n <= 255]
+            kind = HistGradientBoostingClassifier if classes else HistGradientBoostingRegressor
+            boosted = kind(random_state=random_state, categorical_features=native or None)
+            X = matrix(features, cardinalities, one_hot=False)
+            found["gradient boosting"] = _predict(boosted.fit(X, targets), cardinalities, False, classes)
+    return found

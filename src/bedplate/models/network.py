@@ -1,0 +1,106 @@
+"""The network: a registered module with its normalisation before it and the answer's form after it.
+
+Everything from the codec's features to the answer is inside, so what is trained is what is exported.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bedplate.core.arrays import Arrays, Predict
+from bedplate.core.errors import InputError
+from bedplate.models.registry import ImageInput, Inputs, Outputs, models
+
+
+class Network(nn.Module):
+    """Features in, raw scores out: `forward` takes the tensors of `inputs.names` in order.
+
+    Images come as uint8 [rows, height, width, channels]; the module sees float [rows, channels, height, width].
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, body: nn.Module, inputs: Inputs, outputs: Outputs) -> None:
+        super().__init__()
+        self.body, self.inputs, self.outputs = body, inputs, outputs
+        if isinstance(inputs, ImageInput):
+            shape = (1, inputs.channels, 1, 1)
+            self.register_buffer("mean", torch.tensor(inputs.mean, dtype=torch.float32).reshape(shape))
+            self.register_buffer("std", torch.tensor(inputs.std, dtype=torch.float32).reshape(shape))
+
+    def forward(self, *features: Tensor) -> Tensor:
+        """Return logits [rows, classes], or the standardised target [rows, 1]."""
+        if isinstance(self.inputs, ImageInput):
+            image = features[0].permute(0, 3, 1, 2).to(torch.float32)
+            return self.scores(self.body((image - self.mean) / self.std))
+        return self.scores(self.body(**dict(zip(self.inputs.names, features, strict=True))))
+
+    def scores(self, raw: Tensor) -> Tensor:
+        """Check the shape that the module returned."""
+        if raw.ndim != 2 or raw.shape[1] != self.outputs.width:
+            raise InputError(
+                "the model returns the wrong shape", where=f"{type(self.body).__name__}.forward",
+                expected=f"[rows, {self.outputs.width}]", received=str(list(raw.shape)),
+            )
+        return raw
+
+    def answer(self, raw: Tensor) -> Tensor:
+        """Turn raw scores into the graph's output: probabilities [rows, classes] or the value [rows]."""
+        if self.outputs.classes:
+            return torch.softmax(raw, dim=1)
+        return raw[:, 0] * self.outputs.std + self.outputs.mean
+
+
+class Answering(nn.Module):
+    """The network with its answer's form: what is exported. Takes and gives tensors only."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, *features: Tensor) -> Tensor:
+        """Return probabilities [rows, classes] or values [rows]."""
+        return self.network.answer(self.network(*features))
+
+
+def build(name: str, arguments: dict[str, Any], inputs: Inputs, outputs: Outputs, seed: int) -> Network:
+    """Return a freshly initialised network of registered model `name`.
+
+    Raises:
+        InputError: unknown name or argument, or features that the model isn't made for.
+    """
+    problems = models.problems(name, arguments, "model")
+    if problems:
+        raise problems[0]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        body = models.get(name)(inputs, outputs, **arguments)
+    return Network(body, inputs, outputs)
+
+
+def to_tensors(network: Network, features: Arrays) -> list[Tensor]:
+    """Return the features that the network takes, in its order, sharing memory where possible."""
+    arrays = [np.ascontiguousarray(features[name]) for name in network.inputs.names]
+    return [torch.from_numpy(array if array.flags.writeable else array.copy()) for array in arrays]
+
+
+def predictor(network: Network) -> Predict:
+    """Return the network as a `Predict` over features, in evaluation mode."""
+    answering = Answering(network)
+    output = "probabilities" if network.outputs.classes else "value"
+
+    def predict(features: Arrays) -> Arrays:
+        training = network.training
+        network.eval()
+        try:
+            with torch.inference_mode():
+                return {output: answering(*to_tensors(network, features)).numpy()}
+        finally:
+            network.train(training)
+
+    return predict

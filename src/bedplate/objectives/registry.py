@@ -1,0 +1,38 @@
+"""The registry of objectives, and what an objective is.
+
+An objective is made by a plain function `f(*, …) -> Objective`; what a recipe may set are its keyword-only arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from bedplate.core.registry import Registry
+
+Losses = dict[str, Tensor]
+Loss = Callable[[nn.Module, list[Tensor], Tensor], Losses]
+"""Takes (network, feature tensors in the network's order, targets) and returns named scalars; `loss` is minimised.
+
+Targets are int64 class indices [rows], or standardised float32 values [rows]."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One update: a loss, and the parameters that it moves (None: all of them)."""
+
+    loss: Loss
+    parameters: Callable[[nn.Module], Iterable[nn.Parameter]] | None = None
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What is minimised: its steps are taken in order for every batch. `kind` is "classes", "number" or "any"."""
+
+    steps: tuple[Step, ...]
+    kind: str = "any"
+
+
+objectives: Registry[Callable[..., Objective]] = Registry("objective")

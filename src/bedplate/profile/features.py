@@ -1,0 +1,119 @@
+"""What is watched: a few cheap figures a row, from the tensors that go in and the answers that come out.
+
+Images are summarised (a drift of pixels as such says little), every column of a table is watched as it is, and so are
+the predicted class, its confidence and the entropy, or the predicted value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from bedplate.codecs.answers import PROBABILITIES, VALUE
+from bedplate.core.arrays import Arrays
+
+PREDICTION = "answer"
+CONFIDENCE = "answer.confidence"
+ENTROPY = "answer.entropy"
+
+_DARK = 64.0
+_EDGE = 64.0
+_ROWS_AT_ONCE = 1024
+
+
+def watch(
+    inputs: Arrays, outputs: Arrays | None = None, labels: Sequence[str] | None = None
+) -> dict[str, np.ndarray]:
+    """Return the watched figures by name: float64 [N] (NaN = missing) or object `str` [N] ("" = missing).
+
+    Args:
+        inputs: tensors at the graph's boundary; images are numeric [N,H,W,C] in 0..255, columns are [N].
+        outputs: the graph's outputs for the same rows (`probabilities` or `value`), or None to watch inputs only.
+        labels: the classes' names; without them a class is called by its index.
+    """
+    watched: dict[str, np.ndarray] = {}
+    for name, array in inputs.items():
+        if array.ndim == 4:
+            parts = [image_figures(array[i : i + _ROWS_AT_ONCE]) for i in range(0, max(1, len(array)), _ROWS_AT_ONCE)]
+            watched |= {f"{name}.{figure}": np.concatenate([part[figure] for part in parts]) for figure in parts[0]}
+        elif array.ndim == 1:
+            watched[name] = array if array.dtype.kind in "OU" else array.astype(np.float64)
+        else:
+            flat = array.reshape(len(array), -1).astype(np.float64)
+            watched |= {f"{name}.mean": flat.mean(axis=1), f"{name}.std": flat.std(axis=1)}
+    for name, array in (answer_figures(outputs, labels) if outputs is not None else {}).items():
+        while name in watched:  # a table may have a column of that name
+            name += "_"  # noqa: PLW2901
+        watched[name] = array
+    return watched
+
+
+def image_figures(images: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the figures of images [N,H,W,C] in 0..255, each float64 [N].
+
+    brightness and contrast: mean and standard deviation of grey, 0..255. sharpness: log(1 + variance of the Laplacian).
+    edges: share of pixels where grey changes by more than 64 to the right and below together. centre_x, centre_y: the
+    centre of brightness, 0 (left, top) to 1, 0.5 for a black image. dark: share of pixels below 64. For RGB also red,
+    green and blue (means) and saturation (mean of max minus min of the channels).
+    """
+    pixels = images.astype(np.float32)
+    grey = pixels[..., 0] if pixels.shape[-1] == 1 else pixels @ _luma(pixels.shape[-1])
+    rows, height, width = grey.shape
+    total = grey.sum(axis=(1, 2))
+    safe = np.where(total > 0, total, 1)
+    across = np.linspace(0, 1, width, dtype=np.float32) if width > 1 else np.full(1, 0.5, np.float32)
+    down = np.linspace(0, 1, height, dtype=np.float32) if height > 1 else np.full(1, 0.5, np.float32)
+    figures = {
+        "brightness": grey.mean(axis=(1, 2)),
+        "contrast": grey.std(axis=(1, 2)),
+        "sharpness": np.log1p(_laplacian(grey).var(axis=(1, 2))),
+        "edges": _edge_share(grey),
+        "centre_x": np.where(total > 0, (grey.sum(axis=1) @ across) / safe, 0.5),
+        "centre_y": np.where(total > 0, (grey.sum(axis=2) @ down) / safe, 0.5),
+        "dark": (grey < _DARK).mean(axis=(1, 2)),
+    }
+    if pixels.shape[-1] == 3:
+        means = pixels.mean(axis=(1, 2))
+        figures |= {"red": means[:, 0], "green": means[:, 1], "blue": means[:, 2]}
+        figures["saturation"] = (pixels.max(axis=3) - pixels.min(axis=3)).mean(axis=(1, 2))
+    return {name: values.astype(np.float64).reshape(rows) for name, values in figures.items()}
+
+
+def answer_figures(outputs: Arrays, labels: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+    """Return prediction, confidence and entropy of `probabilities`, or the prediction of `value`.
+
+    Confidence is rounded to 0.01 and entropy to 0.05 of its greatest value: the variants of one model differ by less.
+    """
+    if PROBABILITIES not in outputs:
+        return {PREDICTION: np.asarray(outputs[VALUE], np.float64).reshape(-1)}
+    probabilities = np.asarray(outputs[PROBABILITIES], np.float64)
+    best = probabilities.argmax(axis=1)
+    names = np.array([str(k) for k in range(probabilities.shape[1])] if labels is None else list(labels), dtype=object)
+    spread = -(probabilities * np.log(np.clip(probabilities, 1e-12, 1))).sum(axis=1) / np.log(max(2, len(names)))
+    return {
+        PREDICTION: names[best],
+        CONFIDENCE: np.round(probabilities.max(axis=1), 2),
+        ENTROPY: np.round(spread * 20) / 20,
+    }
+
+
+def _luma(channels: int) -> np.ndarray:
+    if channels == 3:
+        return np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, Pillow's choice
+    return np.full(channels, 1 / channels, np.float32)
+
+
+def _laplacian(grey: np.ndarray) -> np.ndarray:
+    if min(grey.shape[1:]) < 3:
+        return np.zeros_like(grey)
+    middle = 4 * grey[:, 1:-1, 1:-1]
+    return middle - grey[:, :-2, 1:-1] - grey[:, 2:, 1:-1] - grey[:, 1:-1, :-2] - grey[:, 1:-1, 2:]
+
+
+def _edge_share(grey: np.ndarray) -> np.ndarray:
+    if min(grey.shape[1:]) < 2:
+        return np.zeros(len(grey))
+    right = np.abs(np.diff(grey, axis=2))[:, :-1]
+    below = np.abs(np.diff(grey, axis=1))[:, :, :-1]
+    return np.asarray((right + below > _EDGE).mean(axis=(1, 2)))

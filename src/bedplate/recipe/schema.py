@@ -1,0 +1,161 @@
+"""The recipe's types: what a recipe may say, level by level. Unknown keys are refused at every level.
+
+`model`, `objective` and `optimizer` name a registered part; the arguments beside `name` are that part's own and are
+checked against its signature (`bedplate.core.registry`), which needs the workshop and so happens in `plan`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Section(BaseModel):
+    """One level of a recipe: immutable, and closed to unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Part(BaseModel):
+    """A registered part by name, with its own arguments beside it."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
+
+    name: str
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Return the arguments beside `name`."""
+        return dict(self.model_extra or {})
+
+
+class ColumnSpec(Section):
+    """What is known of one column of a table, where inference should not decide."""
+
+    type: Literal["number", "category", "date", "identifier", "text", "ignore"] | None = None
+    missing: list[str] = Field(default_factory=list, description="texts that mean missing, beside the usual ones")
+    strip: str | None = Field(None, description="characters cut from both ends of every value, such as '.'")
+
+
+class SplitSpec(Section):
+    """How rows without an official split are divided."""
+
+    by: Literal["random", "group", "time"] = "random"
+    column: str | None = Field(None, description="the group or time column, for by: group and by: time")
+    validation: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    test: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    stratify: bool = True
+
+
+class ImageSpec(Section):
+    """The size and channels at which images enter the model; left out, they are chosen from the data."""
+
+    height: Annotated[int, Field(ge=1, le=2048)] | None = None
+    width: Annotated[int, Field(ge=1, le=2048)] | None = None
+    channels: Literal[1, 3] | None = None
+    resize: Literal["stretch", "pad", "crop"] = "stretch"
+
+
+class FilesSpec(Section):
+    """Official splits that lie in files of their own."""
+
+    train: str
+    validation: str | None = None
+    test: str | None = None
+
+
+class DataSpec(Section):
+    """Where the rows come from and how they are read."""
+
+    source: str | None = Field(
+        None,
+        description="embedded (digits, breast-cancer, diabetes, wine), named (mnist, fashion-mnist, cifar10-jpeg), "
+        "or a path to a folder or archive of images by class, or to a CSV, Parquet or JSONL table",
+    )
+    files: FilesSpec | None = Field(None, description="instead of source: a file for each official split")
+    target: str | None = Field(None, description="the column to predict")
+    names: list[str] | None = Field(None, description="column names of a table without a header")
+    columns: dict[str, ColumnSpec] = Field(default_factory=dict)
+    delimiter: str | None = None
+    encoding: str | None = None
+    comment: str | None = Field(None, description="lines that begin with this are skipped")
+    positive: str | None = Field(None, description="the label that precision, recall, F1, AUROC and AUPRC speak of")
+    image: ImageSpec = ImageSpec()
+    split: SplitSpec = SplitSpec()
+    on_bad_row: Literal["error", "skip"] = Field("error", description="what to do with a row or file that can't be read")
+    limit: Annotated[int, Field(ge=2)] | None = Field(None, description="at most so many training rows, chosen evenly")
+
+
+class EarlyStoppingSpec(Section):
+    """Stop when the validation figure has not improved for `patience` epochs."""
+
+    patience: Annotated[int, Field(ge=1)] = 5
+    min_delta: Annotated[float, Field(ge=0)] = 0.0
+
+
+class TrainingSpec(Section):
+    """How the weights are moved."""
+
+    epochs: Annotated[int, Field(ge=1, le=100_000)] = 10
+    batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 128
+    optimizer: Part = Part(name="adamw", lr=1e-3)  # type: ignore[call-arg]
+    schedule: Part = Part(name="one-cycle")
+    gradient_clip: Annotated[float, Field(gt=0)] | None = None
+    early_stopping: EarlyStoppingSpec | None = None
+    augment: Part | None = None
+    checkpoint_seconds: Annotated[float, Field(gt=0)] = 10.0
+    threads: Annotated[int, Field(ge=1)] | None = Field(None, description="left out: as many as the machine grants")
+
+
+class EvaluationSpec(Section):
+    """How the model is judged."""
+
+    resamples: Annotated[int, Field(ge=100, le=100_000)] = 1000
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    slices: list[str] | None = Field(None, description="columns to slice by; left out: every column with few values")
+    baselines: bool = True
+
+
+class CompressionSpec(Section):
+    """Which smaller or faster variants to try, and what they may cost."""
+
+    methods: list[Literal["int8-static", "int8-dynamic"]] = Field(default_factory=lambda: ["int8-static", "int8-dynamic"])
+    max_drop: Annotated[float, Field(ge=0)] = Field(
+        1.0, description="percentage points of accuracy (classification) or relative percent of RMSE (regression)"
+    )
+    calibration_rows: Annotated[int, Field(ge=8, le=10_000)] = 256
+
+
+class GateSpec(Section):
+    """Floors and ceilings for test metrics, by metric name; a run that misses one ends with exit code 1."""
+
+    minimum: dict[str, float] = Field(default_factory=dict)
+    maximum: dict[str, float] = Field(default_factory=dict)
+
+
+class ServingSpec(Section):
+    """What the bundle says to its server."""
+
+    name: str | None = None
+    golden: Literal["rows", "synthetic"] = Field("rows", description="'synthetic' where raw rows must not leave")
+    golden_rows: Annotated[int, Field(ge=1, le=256)] = 64
+    false_alarm_rate: Annotated[float, Field(gt=0, lt=0.5)] = Field(0.01, description="per window, of drift alarms")
+    window: Annotated[int, Field(ge=50, le=100_000)] = Field(500, description="rows in one drift window")
+
+
+class Recipe(Section):
+    """One recipe: a whole life in one file."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    seed: Annotated[int, Field(ge=0, lt=2**53)] = 0
+    task: Literal["image-classification", "tabular-classification", "tabular-regression"]
+    data: DataSpec
+    model: Part | None = None
+    objective: Part | None = None
+    training: TrainingSpec = TrainingSpec()
+    evaluation: EvaluationSpec = EvaluationSpec()
+    compression: CompressionSpec = CompressionSpec()
+    gate: GateSpec = GateSpec()
+    serving: ServingSpec = ServingSpec()
+    plugins: list[str] = Field(default_factory=list)

@@ -1,0 +1,22 @@
+"""The data stage: read, split and describe; nothing is written."""
+
+from __future__ import annotations
+
+from bedplate.core.console import Console
+from bedplate.data.dataset import Dataset
+from bedplate.data.load import load_dataset
+from bedplate.stages.resolve import Resolved
+
+
+def load_data(resolved: Resolved, console: Console) -> Dataset:
+    """Return the recipe's data, ready to train on, and say what was found."""
+    recipe = resolved.recipe
+    source = recipe.data.source or (recipe.data.files.train if recipe.data.files else "")
+    console.stage("data", source)
+    dataset = load_dataset(recipe.data, recipe.task, recipe.seed, base=resolved.base, announce=console.detail)
+    sizes = f"{len(dataset.train):,} training, {len(dataset.validation):,} validation, {len(dataset.test):,} test rows"
+    answers = f"{len(dataset.answers.labels)} classes" if dataset.answers.labels else f"a number: {dataset.answers.target}"
+    console.detail(f"{sizes}; {answers}")
+    for note in dataset.notes:
+        console.detail(f"note: {note}")
+    return dataset

@@ -1,0 +1,89 @@
+"""The evaluation stage: judge the trained network and its baselines on the test split."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from bedplate.core.arrays import Arrays, Predict
+from bedplate.core.files import read_json, write_json
+from bedplate.data.dataset import Rows
+from bedplate.evaluation import Report, evaluate
+from bedplate.models import Network, predictor
+from bedplate.models.baselines import fit_baselines
+from bedplate.stages.work import Work
+
+REPORT, BASELINES = "report.json", "baselines.json"
+
+
+def judge(work: Work, predict: Predict, inputs: Arrays, rows: Rows) -> Report:
+    """Evaluate a `Predict` on `rows` as the recipe says."""
+    spec = work.recipe.evaluation
+    slices: Mapping[str, np.ndarray] = rows.slices
+    if spec.slices is not None:
+        slices = {name: rows.slices[name] for name in spec.slices}
+    return evaluate(
+        predict, inputs, rows.targets, work.dataset.answers, ids=rows.ids, slices=slices, resamples=spec.resamples,
+        confidence=spec.confidence, seed=work.recipe.seed,
+    )
+
+
+def evaluate_stage(work: Work, network: Network) -> Report:
+    """Judge the network, or return what was found before."""
+    fingerprint = work.fingerprint("evaluate")
+    folder = work.folder.stage("evaluate")
+    if work.folder.manifest("evaluate", fingerprint) is not None:
+        work.console.stage("evaluate", "done before")
+        return Report.from_json(read_json(folder / REPORT))
+    work.folder.begin("evaluate")
+    started = time.monotonic()
+    test = work.dataset.test
+    work.console.stage("evaluate", f"{len(test):,} test rows")
+    report = judge(work, predictor(network), work.features(test), test)
+    for line in metric_lines(report):
+        work.console.detail(line)
+    baselines = _baselines(work) if work.recipe.evaluation.baselines else {}
+    if baselines:
+        work.console.detail("beside baselines:")
+        work.console.table(["", *(names := list(report.metrics))], _rows(report, baselines, names))
+    write_json(folder / REPORT, report.to_json())
+    write_json(folder / BASELINES, baselines)
+    work.folder.finish("evaluate", fingerprint, {"seconds": round(time.monotonic() - started, 3)})
+    return report
+
+
+def _baselines(work: Work) -> dict[str, dict[str, float]]:
+    """Return each baseline's test metrics."""
+    dataset = work.dataset
+    spec = dataset.codec.feature_spec()
+    fitted = fit_baselines(work.features(dataset.train), dataset.train.targets, spec, work.outputs.classes, work.recipe.seed)
+    test = work.features(dataset.test)
+    found = {}
+    for name, predict in fitted.items():
+        report = evaluate(predict, test, dataset.test.targets, dataset.answers, resamples=0, seed=work.recipe.seed)
+        found[name] = {metric: estimate.value for metric, estimate in report.metrics.items()}
+    return found
+
+
+def _rows(report: Report, baselines: dict[str, dict[str, float]], names: list[str]) -> list[list[str]]:
+    rows = [["this model", *(f"{report.metrics[name].value:.4g}" for name in names)]]
+    return rows + [[label, *(f"{figures[name]:.4g}" for name in names)] for label, figures in baselines.items()]
+
+
+def metric_lines(report: Report) -> list[str]:
+    """Return each metric with its interval, for the terminal."""
+    return [f"{name:<10} {e.value:.4f}  ({e.low:.4f} to {e.high:.4f})" if abs(e.value) < 100 else f"{name:<10} {e.value:,.1f}  ({e.low:,.1f} to {e.high:,.1f})" for name, e in report.metrics.items()]
+
+
+def baselines_of(work: Work) -> dict[str, dict[str, float]]:
+    """Return the baselines that the evaluation stage wrote."""
+    found: dict[str, dict[str, float]] = read_json(work.folder.stage("evaluate") / BASELINES)
+    return found
+
+
+def metrics_json(report: Report) -> dict[str, Any]:
+    """Return `{name: {value, low, high}}`."""
+    return {name: {"value": e.value, "low": e.low, "high": e.high} for name, e in report.metrics.items()}

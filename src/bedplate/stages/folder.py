@@ -1,0 +1,114 @@
+"""The run's folder: each stage has a folder of its own, and writes its manifest last.
+
+A stage counts as done when its manifest is there and carries the fingerprint of everything that decides its result; so a
+killed run continues where it stopped, and a changed recipe repeats just what the change touches.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from bedplate.core.errors import RunError
+from bedplate.core.files import explain_write_errors, read_json, write_json
+
+MARKER = "run.json"
+STAGES = ("train", "evaluate", "compress", "pack")
+Mode = Literal["new", "resume", "fresh"]
+
+
+class RunFolder:
+    """One run on disk."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def stage(self, name: str) -> Path:
+        """Return a stage's folder."""
+        return self.path / name
+
+    @property
+    def bundle(self) -> Path:
+        """Where the sealed bundle lies."""
+        return self.path / "bundle"
+
+    def manifest(self, stage: str, fingerprint: str | None = None) -> dict[str, Any] | None:
+        """Return a done stage's manifest; None where it isn't done, or was done for another fingerprint."""
+        path = self.stage(stage) / "stage.json"
+        if not path.exists():
+            return None
+        found: dict[str, Any] = read_json(path)
+        return found if fingerprint is None or found["fingerprint"] == fingerprint else None
+
+    def begin(self, stage: str, *, keep: bool = False) -> Path:
+        """Empty a stage's folder (unless `keep`), and those of the stages after it, and return it."""
+        with explain_write_errors(self.path):
+            for later in STAGES[STAGES.index(stage) + (1 if keep else 0) :]:
+                shutil.rmtree(self.stage(later), ignore_errors=True)
+            shutil.rmtree(self.bundle, ignore_errors=True)
+            self.stage(stage).mkdir(parents=True, exist_ok=True)
+        return self.stage(stage)
+
+    def finish(self, stage: str, fingerprint: str, facts: dict[str, Any]) -> None:
+        """Write a stage's manifest: from now on it is done."""
+        write_json(self.stage(stage) / "stage.json", {"stage": stage, "fingerprint": fingerprint, **facts})
+
+
+def _is_run(path: Path) -> bool:
+    return (path / MARKER).is_file()
+
+
+def check_free(path: Path, mode: Mode) -> Path:
+    """Return the absolute path of a run's folder, if a run may begin (or continue) there. Writes nothing.
+
+    Raises:
+        RunError: it holds a run already (mode "new"), or something else.
+    """
+    path = path.expanduser().resolve()
+    if path.exists() and not path.is_dir():
+        raise RunError("not a folder", where=str(path), hint="choose another with --out")
+    if not path.is_dir() or not any(path.iterdir()):
+        return path
+    if not _is_run(path):
+        raise RunError("the folder holds something that is no run", where=str(path), hint="choose another with --out")
+    if mode == "new":
+        raise RunError(
+            "the folder holds a run already", where=str(path),
+            hint="--resume continues it, --fresh starts it again, --out DIR puts this one elsewhere",
+        )
+    return path
+
+
+@contextlib.contextmanager
+def open_run(path: Path, mode: Mode) -> Iterator[RunFolder]:
+    """Open the folder of a run and hold its lock.
+
+    Raises:
+        RunError: as `check_free`, or another process is at work in it.
+        InputError: it can't be written.
+    """
+    path = check_free(path, mode)
+    with explain_write_errors(path):
+        path.mkdir(parents=True, exist_ok=True)
+        lock = os.open(path / ".lock", os.O_CREAT | os.O_RDWR, 0o644)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise RunError(
+                "another process is working on this run", where=str(path), hint="wait for it, or choose another folder with --out"
+            ) from error
+        if _is_run(path) and mode == "fresh":
+            with explain_write_errors(path):
+                for stage in (*STAGES, "bundle"):
+                    shutil.rmtree(path / stage, ignore_errors=True)
+        if not _is_run(path) or mode == "fresh":
+            write_json(path / MARKER, {"format": 1, "state": "begun"})
+        yield RunFolder(path)
+    finally:
+        os.close(lock)

@@ -1,0 +1,131 @@
+"""Write a commented recipe for data that nobody has looked at yet, and say why it says what it says."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bedplate.core.errors import InputError
+from bedplate.core.files import write_text
+from bedplate.core.machine import threads_granted
+from bedplate.data.suggest import Suggestion, suggest
+from bedplate.recipe.load import parse
+from bedplate.stages.resolve import check_parts
+
+
+@dataclass(frozen=True)
+class Written:
+    """The recipe that was written, the schema that was inferred, and the reasons."""
+
+    path: Path
+    task: str
+    schema: Any
+    reasons: list[str]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return this as JSON."""
+        return {"recipe": str(self.path), "task": self.task, "schema": self.schema, "reasons": self.reasons}
+
+
+def _image_choices(facts: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
+    """Choose a model and training for images by their size, their number, and this machine."""
+    rows, side = facts["rows"], max(facts["height"], facts["width"])
+    threads = threads_granted()
+    if side <= 40:
+        model: dict[str, Any] = {"name": "cnn", "dropout": 0.25}
+        why = f"cnn: images of {side} pixels are small, and the classic network learns them in minutes on {threads} threads"
+        per_second = 900 * threads * (28 / max(side, 8)) ** 2
+    else:
+        model = {"name": "cnn", "widths": [32, 64, 128, 128], "batch_norm": True, "dropout": 0.3}
+        why = f"cnn with four convolutions: images of {side} pixels need a wider view; resnet is stronger but several times slower on {threads} threads"
+        per_second = 250 * threads * (64 / side) ** 2
+    epochs = int(min(60, max(8, 240 * per_second / rows)))
+    batch = 128 if rows >= 5000 else 64 if rows >= 1000 else 32
+    shift = 1 if side < 20 else 2 if side <= 40 else 4
+    training = {"epochs": epochs, "batch_size": batch, "optimizer": {"name": "adamw", "lr": 3e-3 if side <= 40 else 2e-3}, "augment": {"name": "shift-flip", "shift": shift}, "early_stopping": {"patience": max(8, epochs // 3)}}
+    reasons = [why, f"{epochs} epochs: about four minutes at most on this machine's {threads} threads", f"images are shifted by up to {shift} pixels while training; set flip: true if mirrored images mean the same"]
+    return model, training, reasons
+
+
+def _table_choices(facts: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
+    """Choose a model and training for a table by its number of rows."""
+    rows = facts["rows"]
+    if rows < 400:
+        model: dict[str, Any] = {"name": "mlp", "hidden": [32], "dropout": 0.2, "bins": False}
+        training: dict[str, Any] = {"epochs": 200, "batch_size": 32, "optimizer": {"name": "adamw", "lr": 3e-3, "weight_decay": 0.1}, "early_stopping": {"patience": 30}}
+        return model, training, [f"mlp with one small layer and strong weight decay: {rows} rows are few; look at the baselines in the report"]
+    if rows < 3000:
+        model = {"name": "mlp", "hidden": [64, 32], "dropout": 0.2, "bins": rows >= 1000}
+        training = {"epochs": 100, "batch_size": 64, "optimizer": {"name": "adamw", "lr": 2e-3, "weight_decay": 0.05}, "early_stopping": {"patience": 20}}
+        return model, training, [f"mlp of moderate size for {rows:,} rows"]
+    batch = 256 if rows < 200_000 else 1024
+    epochs = int(min(40, max(6, 1_500_000 / rows * 1.0)))
+    model = {"name": "mlp", "hidden": [256, 128], "dropout": 0.15}
+    training = {"epochs": epochs, "batch_size": batch, "optimizer": {"name": "adamw", "lr": 1e-3, "weight_decay": 0.01}, "early_stopping": {"patience": max(5, epochs // 4)}}
+    return model, training, [f"mlp with embeddings and piecewise linear numbers: {rows:,} rows are enough for it; {epochs} epochs at most"]
+
+
+def _block(value: dict[str, Any]) -> str:
+    text: str = yaml.safe_dump(value, sort_keys=False, allow_unicode=True, default_flow_style=None, width=110)
+    return text.rstrip()
+
+
+def compose(name: str, found: Suggestion) -> tuple[str, list[str]]:
+    """Return the commented recipe and the reasons."""
+    image = found.task == "image-classification"
+    model, training, why = (_image_choices if image else _table_choices)(dict(found.facts))
+    reasons = [*found.reasons, *why]
+    comments = "\n".join(f"#   - {reason}" for reason in reasons)
+    text = f"""# A recipe for {name}, written by `bedplate init`. Every choice can be changed; the reasons:
+{comments}
+# Next: `bedplate plan {name}.yaml` checks it and predicts its cost; `bedplate run {name}.yaml` does it all.
+name: {name}
+seed: 0
+task: {found.task}
+
+# Where the rows come from. Paths are relative to this file.
+{_block({"data": found.data})}
+
+# What computes, and how long it learns. `bedplate schema` lists every key.
+{_block({"model": model})}
+{_block({"training": training})}
+
+# A smaller variant is kept only if it is measurably smaller or faster and loses at most this much.
+compression: {{max_drop: 1.0}}
+
+# To stop a run that is not good enough from being packed:
+# gate: {{minimum: {{{'accuracy: 0.9' if found.task != 'tabular-regression' else 'r2: 0.5'}}}}}
+"""
+    return text, reasons
+
+
+def _name_of(data: Path) -> str:
+    stem = data.resolve().name
+    while Path(stem).suffix in {".gz", ".csv", ".tsv", ".zip", ".tar", ".xz", ".parquet", ".jsonl", ".bz2", ".tgz", ".json", ".txt", ".data", ".ndjson"}:
+        stem = Path(stem).stem
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")[:60]
+    return name or "data"
+
+
+def init(data: str, target: str | None = None, output: str | None = None, *, force: bool = False) -> Written:
+    """Look at `data` and write a recipe for it.
+
+    Raises:
+        DataError: the data can't be read or learnt from.
+        InputError: the recipe's file exists, or the data has no clear target.
+    """
+    source = Path(data).expanduser()
+    name = Path(output).stem if output else _name_of(source)
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._") or "data"
+    path = Path(output).expanduser() if output else Path(f"{name}.yaml")
+    if path.exists() and not force:
+        raise InputError("the file is there already", where=str(path), hint="choose another with -o, or replace it with --force")
+    found = suggest(source, target, relative_to=path.resolve().parent)
+    text, reasons = compose(name, found)
+    parse(text, name=str(path), check=(check_parts,))
+    write_text(path, text)
+    return Written(path.resolve(), found.task, found.schema, reasons)

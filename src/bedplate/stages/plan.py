@@ -1,0 +1,121 @@
+"""Plan: check all that can be checked, run one batch for the shapes, and predict time, memory and size. Trains nothing."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bedplate.core.arrays import take
+from bedplate.core.console import Console, human_bytes, human_seconds
+from bedplate.core.errors import InputError
+from bedplate.core.machine import memory_limit
+from bedplate.models import to_tensors
+from bedplate.objectives import objectives
+from bedplate.recipe.load import to_yaml
+from bedplate.stages.data import load_data
+from bedplate.stages.folder import RunFolder
+from bedplate.stages.resolve import resolve
+from bedplate.stages.train import configure_torch
+from bedplate.stages.work import Work
+from bedplate.training.loop import standardised
+from bedplate.training.optimizers import optimizers
+
+TRIAL_SECONDS = 2.0
+TRIAL_STEPS = 20
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run would do and cost. Times are for this machine as busy as it is now."""
+
+    recipe: str
+    resolved: str
+    rows: dict[str, int]
+    answers: str
+    inputs: dict[str, list[int]]
+    output: list[int]
+    parameters: int
+    size_bytes: int
+    memory_bytes: int
+    seconds_per_step: float
+    steps: int
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the plan as JSON."""
+        return asdict(self)
+
+    def lines(self) -> list[str]:
+        """Return the plan for people."""
+        shapes = ", ".join(f"{name} {shape}" for name, shape in self.inputs.items())
+        return [
+            f"rows        {self.rows['train']:,} training, {self.rows['validation']:,} validation, {self.rows['test']:,} test",
+            f"answers     {self.answers}",
+            f"one batch   {shapes} → {self.output}",
+            f"model       {self.parameters:,} parameters, about {human_bytes(self.size_bytes)} on disk",
+            f"memory      about {human_bytes(self.memory_bytes)} while training",
+            f"time        about {human_seconds(self.seconds)} of training at most: {self.steps:,} steps of {self.seconds_per_step * 1000:.1f} ms",
+        ]
+
+
+def plan(recipe: str | Path, *, overrides: Sequence[str] = (), console: Console | None = None) -> Plan:
+    """Return the plan of a recipe.
+
+    Raises:
+        RecipeError, DataError: whatever a run would meet before training.
+        InputError: the model doesn't fit the data, or the memory.
+    """
+    console = console or Console(quiet=True)
+    resolved = resolve(str(recipe), overrides)
+    dataset = load_data(resolved, console)
+    work = Work(resolved, dataset, RunFolder(Path("runs") / resolved.recipe.name), console)
+    configure_torch(work.threads)
+    network = work.build()
+    spec = work.recipe.training
+    features = work.features(dataset.train)
+    batch = to_tensors(network, take(features, slice(0, spec.batch_size)))
+    targets = standardised(dataset.train.targets[: spec.batch_size], network)
+    shape = list(network(*batch).shape)
+    seconds = _trial(work, copy.deepcopy(network), batch, targets)
+    parameters = sum(p.numel() for p in network.parameters())
+    steps = spec.epochs * max(1, len(dataset.train) // spec.batch_size)
+    weights = sum(t.numel() * t.element_size() for t in network.state_dict().values())
+    data = sum(a.nbytes for rows in (dataset.train, dataset.validation, dataset.test) for a in rows.inputs.values() if a.dtype.kind != "O")
+    data += sum(a.nbytes for rows in (dataset.train, dataset.validation) for a in work.features(rows).values())
+    memory = int(data + 4 * weights + 64 * sum(t.numel() * 4 for t in batch) + 350e6)
+    limit = memory_limit()
+    if limit and memory > 0.9 * limit:
+        raise InputError("this run needs more memory than the machine grants", expected=f"below {human_bytes(limit)}", received=f"about {human_bytes(memory)}", hint="lower data.limit, data.image or training.batch_size")
+    labels = dataset.answers.labels
+    return Plan(
+        str(recipe), to_yaml(resolved.recipe),
+        {"train": len(dataset.train), "validation": len(dataset.validation), "test": len(dataset.test)},
+        f"{len(labels)} classes of {dataset.answers.target}" if labels else f"a number: {dataset.answers.target}",
+        {name: list(tensor.shape) for name, tensor in zip(network.inputs.names, batch, strict=True)}, shape, parameters,
+        int(weights + 8000), memory, seconds, steps, seconds * steps * 1.15,
+    )  # fmt: skip
+
+
+def _trial(work: Work, network: Any, batch: list[torch.Tensor], targets: torch.Tensor) -> float:
+    """Return the seconds of one step, by a few steps on a copy that is thrown away."""
+    recipe = work.recipe
+    assert recipe.objective is not None
+    objective = objectives.get(recipe.objective.name)(**recipe.objective.arguments)
+    optimizer = optimizers.get(recipe.training.optimizer.name)(network.parameters(), **recipe.training.optimizer.arguments)
+    network.train()
+    times: list[float] = []
+    started = time.perf_counter()
+    while len(times) < TRIAL_STEPS and (len(times) < 3 or time.perf_counter() - started < TRIAL_SECONDS):
+        begin = time.perf_counter()
+        for step in objective.steps:
+            optimizer.zero_grad(set_to_none=True)
+            step.loss(network, batch, targets)["loss"].backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+        times.append(time.perf_counter() - begin)
+    return sorted(times)[len(times) // 2]

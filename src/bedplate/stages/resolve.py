@@ -1,0 +1,169 @@
+"""Resolve a recipe: find it, load its plug-ins, check what its parts are given, and write every default out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bedplate.core.errors import BedplateError, InputError, RecipeError, did_you_mean
+from bedplate.core.registry import Registry
+from bedplate.models import models
+from bedplate.objectives import objectives
+from bedplate.recipe.load import Raw, load
+from bedplate.recipe.schema import Part, Recipe
+from bedplate.stages.plugins import load_plugins
+from bedplate.tasks import TASKS, Task, get_task
+from bedplate.training import augments, optimizers, schedules
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A recipe with every default written out; `base` is the folder that its paths start from."""
+
+    recipe: Recipe
+    task: Task
+    path: Path
+    base: Path
+    plugins: dict[str, str]
+
+
+def recipes_folder() -> Path:
+    """Return the folder of the recipes that come with Bedplate."""
+    packaged = Path(str(files("bedplate"))) / "recipes"
+    return packaged if packaged.is_dir() else Path(__file__).parents[3] / "recipes"
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """Return the recipes that come with Bedplate: `task/name` → path."""
+    folder = recipes_folder()
+    return {f"{path.parent.name}/{path.stem}": path for path in sorted(folder.glob("*/*.yaml"))}
+
+
+def find_recipe(text: str) -> Path:
+    """Return the file that a path, or a shipped recipe's name (`digits`, `image-classification/digits`), stands for."""
+    path = Path(text).expanduser()
+    if path.is_file():
+        return path
+    shipped = shipped_recipes()
+    for name, file in shipped.items():
+        if text in (name, name.partition("/")[2]):
+            return file
+    if path.is_dir():
+        raise InputError("a folder is not a recipe", where=text, expected="a YAML file", hint="`bedplate init DATA` writes one for your data")
+    names = [*shipped, *(name.partition("/")[2] for name in shipped), *(p.name for p in path.parent.glob("*.y*ml") if path.parent.is_dir())]
+    raise InputError(
+        "no such recipe", where=text, expected="a YAML file, or a name that `bedplate recipes` lists", hint=did_you_mean(text, names)
+    )
+
+
+def _check_part(raw: Any, registry: Registry[Any], where: str) -> list[BedplateError]:
+    if not isinstance(raw, dict) or not isinstance(raw.get("name"), str):
+        return []
+    return registry.problems(raw["name"], {key: value for key, value in raw.items() if key != "name"}, where)
+
+
+def check_parts(raw: Raw) -> Iterable[BedplateError]:
+    """Find problems with the registered parts that a raw recipe names: unknown names, arguments and types."""
+    found = _check_part(raw.get("model"), models, "model") + _check_part(raw.get("objective"), objectives, "objective")
+    training = raw.get("training")
+    if isinstance(training, dict):
+        for key, registry in (("optimizer", optimizers), ("schedule", schedules), ("augment", augments)):
+            found += _check_part(training.get(key), registry, f"training.{key}")
+    return found + check_combinations(raw)
+
+
+def check_combinations(raw: Raw) -> list[BedplateError]:
+    """Find keys that are each fine but don't go together."""
+    found: list[BedplateError] = []
+    data, task = raw.get("data"), TASKS.get(str(raw.get("task")))
+    if isinstance(data, dict):
+        source, several = data.get("source"), data.get("files")
+        if (source is None) == (several is None):
+            found.append(InputError("say where the data is, once", where="data", expected="either `source` or `files`"))
+        split = data.get("split")
+        if isinstance(split, dict) and split.get("by") in ("group", "time") and not split.get("column"):
+            found.append(InputError(f"a split by {split['by']} needs `column`", where="data.split"))
+        if isinstance(split, dict) and isinstance(split.get("validation"), float) and isinstance(split.get("test"), float) and split["validation"] + split["test"] >= 0.9:
+            found.append(InputError("nothing much is left to train on", where="data.split", expected="validation + test below 0.9"))
+        embedded = {"digits": "image", "mnist": "image", "fashion-mnist": "image", "cifar10-jpeg": "image", "breast-cancer": "table", "diabetes": "table", "wine": "table"}
+        if task and isinstance(source, str) and embedded.get(source, task.payload) != task.payload:
+            found.append(InputError(f"'{source}' is no data for {task.name}", where="data.source", expected=f"a {task.payload} source"))
+        bare = isinstance(source, str) and source not in embedded
+        if task and task.payload == "table" and not data.get("target") and (bare or several):
+            found.append(InputError("a table needs `target`: the column to predict", where="data"))
+    training = raw.get("training")
+    if task and task.payload != "image" and isinstance(training, dict) and training.get("augment"):
+        found.append(InputError("augmentation is for images", where="training.augment", hint="remove it"))
+    return found
+
+
+def _written_out(part: Part, registry: Registry[Any]) -> Part:
+    """Return a part with the defaults of its own arguments written out."""
+    defaults = {key: p.default for key, p in registry.arguments(part.name).items() if p.default is not p.empty}
+    return Part(name=part.name, **{**defaults, **part.arguments})
+
+
+def resolve(text: str, overrides: Sequence[str] = ()) -> Resolved:
+    """Return the resolved recipe that a path or shipped name, with `--set` overrides, stands for.
+
+    Raises:
+        RecipeError: all problems at once, before any data is read.
+    """
+    path = find_recipe(text)
+    base = path.resolve().parent
+    plugins: dict[str, str] = {}
+
+    def check(raw: Raw) -> Iterable[BedplateError]:
+        given = raw.get("plugins")
+        if isinstance(given, list) and all(isinstance(item, str) for item in given):
+            try:
+                plugins.update(load_plugins(given, base))
+            except InputError as error:
+                return [InputError(error.what, where="plugins", received=f"{error.where}: {error.received or ''}".rstrip(": "), hint=error.hint)]
+        return check_parts(raw)
+
+    recipe = load(path, overrides=overrides, check=(check,))
+    task = get_task(recipe.task)
+    model = _written_out(recipe.model or Part(name=task.model), models)
+    objective_name = "perceptron" if model.name == "perceptron" and recipe.objective is None else task.objective
+    objective = _written_out(recipe.objective or Part(name=objective_name), objectives)
+    kind = objectives.get(objective.name)(**objective.arguments).kind
+    if kind not in ("any", task.answer):
+        raise RecipeError([InputError(f"objective '{objective.name}' is for {kind}", where=f"{path} objective.name", expected=f"one for {task.answer}", hint=f"'{task.objective}' is the default of {task.name}")])
+    training = recipe.training.model_copy(
+        update={
+            "optimizer": _written_out(recipe.training.optimizer, optimizers),
+            "schedule": _written_out(recipe.training.schedule, schedules),
+            "augment": recipe.training.augment and _written_out(recipe.training.augment, augments),
+        }
+    )
+    recipe = recipe.model_copy(update={"model": model, "objective": objective, "training": training})
+    return Resolved(recipe, task, path, base, plugins)
+
+
+def portable(resolved: Resolved) -> Recipe:
+    """Return the resolved recipe with its local paths made absolute, so that it runs from any folder."""
+
+    def absolute(text: str | None) -> str | None:
+        if text is None or text.startswith("$"):
+            return text
+        path = resolved.base / Path(text).expanduser()
+        return str(path.resolve()) if path.exists() else text
+
+    data = resolved.recipe.data
+    files_spec = data.files and data.files.model_copy(update={key: absolute(value) for key, value in data.files.model_dump().items()})
+    data = data.model_copy(update={"source": absolute(data.source), "files": files_spec})
+    plugins = [os.fspath((resolved.base / Path(text).expanduser()).resolve()) for text in resolved.recipe.plugins]
+    return resolved.recipe.model_copy(update={"data": data, "plugins": plugins})
+
+
+def comment_of(path: Path) -> str:
+    """Return a recipe's first comment line, without its mark."""
+    first = path.read_text(encoding="utf-8").splitlines()[0]
+    return first.lstrip("# ") if first.startswith("#") else str(yaml.safe_load(path.read_text(encoding="utf-8")).get("name", ""))

@@ -1,0 +1,106 @@
+"""What every stage works on: the resolved recipe, the data, the folder, and the fingerprints that say what is done."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+
+from bedplate.core.arrays import Arrays
+from bedplate.core.console import Console
+from bedplate.core.hashing import fingerprint
+from bedplate.core.machine import threads_granted
+from bedplate.core.seeds import derive
+from bedplate.data.dataset import Dataset, Rows
+from bedplate.models import Network, Outputs, build, inputs_from_spec
+from bedplate.recipe.load import recipe_fingerprint, to_dict
+from bedplate.stages.folder import RunFolder
+from bedplate.stages.resolve import Resolved
+
+_LATER = ("evaluation", "compression", "gate", "serving")
+"""The recipe's sections that don't touch the weights."""
+
+
+@dataclass
+class Work:
+    """One run under way."""
+
+    resolved: Resolved
+    dataset: Dataset
+    folder: RunFolder
+    console: Console
+
+    def __post_init__(self) -> None:
+        self.recipe = self.resolved.recipe
+        self.task = self.resolved.task
+
+    @cached_property
+    def threads(self) -> int:
+        """How many threads training uses."""
+        return self.recipe.training.threads or threads_granted()
+
+    def fingerprint(self, stage: str) -> str:
+        """Return the SHA-256 of all that decides a stage's result: the recipe's part up to it, plug-ins, data."""
+        recipe = to_dict(self.recipe)
+        needed = {"train": 0, "evaluate": 1, "compress": 2, "pack": 4}[stage]
+        for key in _LATER[needed:]:
+            del recipe[key]
+        del recipe["name" if stage != "pack" else "seed"]
+        data = [self.dataset.fingerprint, self.dataset.split_fingerprint]
+        return fingerprint({"recipe": recipe, "seed": self.recipe.seed, "plugins": self.resolved.plugins, "data": data})
+
+    @property
+    def recipe_fingerprint(self) -> str:
+        """The SHA-256 of the resolved recipe."""
+        return recipe_fingerprint(self.recipe)
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """What must be equal for a continued training to be bit-equal."""
+        return {
+            "recipe": self.fingerprint("train"),
+            "torch version": torch.__version__,
+            "number of threads": self.threads,
+            "machine type": platform.machine(),
+        }
+
+    def features(self, rows: Rows) -> Arrays:
+        """Return what the model reads of `rows`."""
+        return self._features(id(rows), rows)
+
+    def _features(self, key: int, rows: Rows) -> Arrays:
+        cache: dict[int, Arrays] = self.__dict__.setdefault("_feature_cache", {})
+        if key not in cache:
+            cache[key] = self.dataset.codec.features(rows.inputs)
+        return cache[key]
+
+    @cached_property
+    def outputs(self) -> Outputs:
+        """What the model answers, with the training target's mean and standard deviation for a number."""
+        if self.dataset.answers.labels is not None:
+            return Outputs(len(self.dataset.answers.labels))
+        targets = np.asarray(self.dataset.train.targets, np.float64)
+        return Outputs(None, float(targets.mean()), float(targets.std()) or 1.0)
+
+    def build(self) -> Network:
+        """Return the freshly initialised network."""
+        assert self.recipe.model is not None
+        inputs = inputs_from_spec(self.dataset.codec.feature_spec())
+        return build(self.recipe.model.name, self.recipe.model.arguments, inputs, self.outputs, derive(self.recipe.seed, "weights") % 2**31)
+
+    @property
+    def model_json(self) -> dict[str, Any]:
+        """What is needed to build the network again from its weights."""
+        assert self.recipe.model is not None
+        outputs = {"classes": self.outputs.classes, "mean": self.outputs.mean, "std": self.outputs.std}
+        return {"name": self.recipe.model.name, "arguments": self.recipe.model.arguments, "inputs": self.dataset.codec.feature_spec(), "outputs": outputs, "plugins": self.resolved.plugins}
+
+
+def shorten(metrics: Mapping[str, float], primary: str) -> str:
+    """Return `primary 0.981 (0.970–0.990)`-like text for plain metrics."""
+    return ", ".join(f"{name} {value:.4g}" for name, value in metrics.items() if name == primary)

@@ -1,0 +1,19 @@
+"""What is asked: payload, answer, and the names of the default objective and model; one task a file."""
+
+from bedplate.core.errors import InputError, did_you_mean, listing
+from bedplate.tasks import image_classification, tabular_classification, tabular_regression
+from bedplate.tasks.task import Task
+
+TASKS = {task.name: task for task in (image_classification.TASK, tabular_classification.TASK, tabular_regression.TASK)}
+
+
+def get_task(name: str) -> Task:
+    """Return the task called `name`."""
+    if name not in TASKS:
+        raise InputError(
+            f"unknown task '{name}'", where="task", expected=f"one of {listing(TASKS)}", hint=did_you_mean(name, TASKS)
+        )
+    return TASKS[name]
+
+
+__all__ = ["TASKS", "Task", "get_task"]

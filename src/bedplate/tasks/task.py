@@ -1,0 +1,20 @@
+"""What is asked: the kind of payload and answer, the defaults, and the figure that chooses the best weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task. `select` is the validation figure that chooses the best epoch; `primary` leads the report."""
+
+    name: str
+    payload: Literal["image", "table"]
+    answer: Literal["classes", "number"]
+    model: str
+    objective: str
+    select: Literal["accuracy", "loss"]
+    primary: str
+

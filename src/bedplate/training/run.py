@@ -1,0 +1,121 @@
+"""The state of a training run: visible data that can be saved at any step and taken up again bit for bit."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bedplate.core.errors import BedplateError, RunError
+from bedplate.core.seeds import derive
+from bedplate.models import Network
+from bedplate.training.checkpoint import load_checkpoint, save_checkpoint
+
+Event = Literal["step", "epoch"]
+Hook = Callable[[Event, "Run"], None]
+"""Called after every step and every epoch with the run's state; it must not change the run."""
+
+
+class Interrupted(BedplateError):
+    """The user stopped the training; a checkpoint was written."""
+
+    exit_code = 130
+
+
+@dataclass
+class Run:
+    """Everything that a continued training needs.
+
+    `epoch` and `step_in_epoch` say where in the (seeded) order of rows the sampler stands; `identity` names the recipe,
+    data, library, and thread count for which bit-equality is promised.
+    """
+
+    network: Network
+    optimizers: Sequence[torch.optim.Optimizer]
+    identity: dict[str, Any]
+    steps_per_epoch: int
+    epochs: int
+    epoch: int = 0
+    step_in_epoch: int = 0
+    loss_sum: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.float64))
+    history: list[dict[str, float]] = field(default_factory=list)
+    best: dict[str, Tensor] = field(default_factory=dict)
+    best_epoch: int = -1
+    best_figure: float = float("-inf")
+    stopped_early: bool = False
+    seconds: float = 0.0
+
+    @property
+    def step(self) -> int:
+        """The number of steps taken."""
+        return self.epoch * self.steps_per_epoch + self.step_in_epoch
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to train."""
+        return self.stopped_early or self.epoch >= self.epochs
+
+    def save(self, path: Path) -> None:
+        """Write the checkpoint, atomically."""
+        save_checkpoint(
+            path,
+            {
+                "identity": self.identity,
+                "network": dict(self.network.state_dict()),
+                "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+                "rng": torch.get_rng_state(),
+                "position": [self.epoch, self.step_in_epoch],
+                "loss_sum": self.loss_sum,
+                "history": self.history,
+                "best": self.best,
+                "best_epoch": self.best_epoch,
+                "best_figure": self.best_figure if self.best_epoch >= 0 else None,
+                "stopped_early": self.stopped_early,
+                "seconds": self.seconds,
+            },
+        )
+
+    def resume(self, path: Path) -> None:
+        """Take up the state that `save` wrote.
+
+        Raises:
+            RunError: the checkpoint is damaged, or belongs to other data, recipe, library or thread count, so that the
+                result could not be bit-equal.
+        """
+        state = load_checkpoint(path)
+        for key, expected in self.identity.items():
+            if state["identity"].get(key) != expected:
+                raise RunError(
+                    f"this run was started with another {key}", where=str(path), expected=str(state["identity"].get(key)),
+                    received=str(expected), hint="resume under the same conditions, or start again with --fresh",
+                )
+        self.network.load_state_dict(state["network"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        torch.set_rng_state(state["rng"])
+        self.epoch, self.step_in_epoch = state["position"]
+        self.loss_sum = state["loss_sum"]
+        self.history = state["history"]
+        self.best, self.best_epoch = state["best"], state["best_epoch"]
+        self.best_figure = state["best_figure"] if self.best_epoch >= 0 else float("-inf")
+        self.stopped_early, self.seconds = state["stopped_early"], state["seconds"]
+
+    def load_best(self) -> None:
+        """Put the best epoch's weights into the network."""
+        self.network.load_state_dict(self.best)
+
+
+def seed_step(seed: int, step: int) -> None:
+    """Seed every global generator for one step, so that its randomness depends on its position alone.
+
+    This is what makes a continued run bit-equal even where a plug-in draws from NumPy's or Python's generator.
+    """
+    torch.manual_seed(derive(seed, "step", step))
+    np.random.seed(derive(seed, "step", step) % 2**32)  # noqa: NPY002 - plug-ins may use the legacy generator
+    random.seed(derive(seed, "step", step))

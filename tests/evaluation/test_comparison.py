@@ -1,0 +1,76 @@
+"""Paired comparisons: bounds that hold, and McNemar's test against known values."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+
+from bedplate.evaluation.comparison import mcnemar, paired_drop, paired_interval
+
+
+def scores(right: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Probabilities of a two-class model that is right where told."""
+    return np.eye(2)[np.where(right, targets, 1 - targets)] * 0.8 + 0.1
+
+
+@pytest.mark.parametrize(("b", "c"), [(0, 0), (1, 0), (5, 5), (3, 12), (40, 20), (700, 900)])
+def test_mcnemar_is_the_exact_binomial_test(b: int, c: int) -> None:
+    expected = 1.0 if b + c == 0 else binomtest(b, b + c, 0.5).pvalue
+    assert mcnemar(b, c) == pytest.approx(expected, rel=1e-6)
+
+
+def test_no_difference_still_has_a_bound_that_shrinks_with_rows() -> None:
+    bounds = []
+    for n in (50, 270, 5000):
+        targets = np.zeros(n, int)
+        same = scores(np.ones(n, bool), targets)
+        drop = paired_drop(same, same, targets)
+        assert drop.value == 0
+        bounds.append(drop.high)
+    assert bounds[0] > 2 > bounds[1] > 0.3 > bounds[2] > 0
+    assert bounds[1] == pytest.approx(0.605, abs=0.01)
+
+
+def test_the_drop_is_in_percentage_points_and_its_bound_holds() -> None:
+    """The true drop is 2 points; its 95 % upper bound is passed at most about 5 % of the time."""
+    rng = np.random.default_rng(0)
+    passed = 0
+    for _ in range(400):
+        targets = rng.integers(0, 2, 300)
+        before = rng.random(300) < 0.9
+        after = np.where(rng.random(300) < 0.05, ~before, before)  # flips 5 %: 4.5 lost, 0.5 gained = 4 points
+        drop = paired_drop(scores(before, targets), scores(after, targets), targets)
+        assert drop.value == pytest.approx(100 * (before.mean() - after.mean()))
+        passed += drop.high < 4.0
+    assert passed <= 36
+
+
+def test_a_gain_is_a_negative_drop() -> None:
+    targets = np.zeros(200, int)
+    worse, better = np.arange(200) < 150, np.arange(200) < 180
+    drop = paired_drop(scores(worse, targets), scores(better, targets), targets)
+    assert drop.value == pytest.approx(-15)
+    assert drop.value < drop.high < -10
+
+
+def test_the_drop_of_a_regressor_is_relative_rmse() -> None:
+    rng = np.random.default_rng(1)
+    targets = rng.normal(size=2000)
+    errors = rng.normal(size=2000)
+    drop = paired_drop(targets + errors, targets + 1.1 * errors, targets)
+    assert drop.value == pytest.approx(10)
+    assert drop.high == pytest.approx(10)
+    noisy = paired_drop(targets + errors, targets + 1.1 * errors + 0.3 * rng.normal(size=2000), targets, seed=3)
+    assert noisy.high > noisy.value > 10
+    assert paired_drop(targets, targets, targets).high == 0
+    assert paired_drop(targets, targets + 1, targets).high == np.inf
+
+
+def test_the_paired_interval_sees_what_two_intervals_cannot() -> None:
+    rng = np.random.default_rng(2)
+    residuals = rng.normal(size=500)
+    value, low, high = paired_interval(residuals, residuals * 1.05, rmse=True, confidence=0.95, resamples=1000, seed=0)
+    assert value < 0
+    assert high < 0
+    assert low < value < high
