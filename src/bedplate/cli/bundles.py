@@ -15,6 +15,7 @@ from bedplate.cli.main import console_for
 from bedplate.codecs.codec import Payload
 from bedplate.codecs.files import image_payloads
 from bedplate.codecs.rows import read_rows
+from bedplate.codecs.table import TableCodec
 from bedplate.core.errors import InputError, PayloadError
 
 BATCH = 256
@@ -29,13 +30,18 @@ def read_payloads(bundle: Bundle, inputs: list[str]) -> Iterator[tuple[str, Payl
         if bundle.codec.kind == "image":
             yield "standard input", data
         else:
-            yield from read_rows(data, name="standard input")
+            yield from read_rows(data, name="standard input", codec=_table(bundle))
         return
     if bundle.codec.kind == "image":
         yield from image_payloads(inputs)
         return
     for text in inputs:
-        yield from read_rows(Path(text))
+        yield from read_rows(Path(text), codec=_table(bundle))
+
+
+def _table(bundle: Bundle) -> TableCodec:
+    assert isinstance(bundle.codec, TableCodec)
+    return bundle.codec
 
 
 def answers(bundle: Bundle, payloads: Iterable[tuple[str, Payload]], variant: str | None) -> Iterator[dict[str, Any]]:

@@ -26,27 +26,10 @@ READ_TYPES = ("number", "category", "date")
 Raw = Any
 """A raw value: str, int, float, bool or None."""
 
-MISSING = frozenset(
-    {
-        "",
-        "NA",
-        "N/A",
-        "n/a",
-        "na",
-        "#N/A",
-        "NaN",
-        "nan",
-        "NAN",
-        "-nan",
-        "NULL",
-        "null",
-        "Null",
-        "None",
-        "<NA>",
-        "NaT",
-        "?",
-    }
-)
+MISSING = frozenset({
+    "", "NA", "N/A", "n/a", "na", "#N/A", "NaN", "nan", "NAN", "-nan", "NULL", "null", "Null", "None", "<NA>", "NaT",
+    "?",
+})  # fmt: skip
 """Texts that mean a missing value, in every column. Part of the table contract's version 1."""
 
 MISSING_NUMBERS = MISSING | {"-", "--", ".", "none", "N.A.", "n.a."}
@@ -66,8 +49,9 @@ class ColumnSchema:
     """What a column means.
 
     `form` refines the type: the decimal sign of a number ("." or ","); "text", "code" (numbers that name things) or
-    "bool" for a category ("label" for a target); the order of a date ("ymd", "dmy", "mdy", "clock"). `clock` says whether a date has a time
-    of day. `missing` are texts that mean missing beside the usual ones; `strip` are characters cut from both ends.
+    "bool" for a category ("label" for a target); the order of a date ("ymd", "dmy", "mdy", "clock"). `clock` says
+    whether a date has a time of day. `missing` are texts that mean missing beside the usual ones; `strip` are
+    characters cut from both ends.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Delimited text (CSV and its kin): encoding, delimiter and header are found here, for training and prediction alike."""
+"""Delimited text (CSV and its kin): encoding, delimiter and header, found alike for training and for prediction."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 from bedplate.codecs.columns import MISSING_NUMBERS
 from bedplate.codecs.dates import parse_date
@@ -264,7 +265,7 @@ def looks_like_header(rows: Sequence[Sequence[str]]) -> bool:
             again += 1
     if votes_for and votes_against:
         counted = [int(cell) for cell in first if cell.isdigit()]
-        steps = len(counted) > 1 and all(b - a == 1 for a, b in zip(counted, counted[1:], strict=False))
+        steps = len(counted) > 1 and all(b - a == 1 for a, b in pairwise(counted))
         return votes_for > votes_against or (steps and len(counted) == votes_against)
     if votes_for or votes_against:
         return votes_for > 0
@@ -278,10 +279,7 @@ def _is_value(cell: str) -> bool:
     return (
         parse_number(cell) is not None
         or parse_number(cell, ",") is not None
-        or any(
-            parse_date(cell, order) is not None
-            for order in ("dmy", "mdy", "clock")  # type: ignore[arg-type]
-        )
+        or any(parse_date(cell, order) is not None for order in ("dmy", "mdy", "clock"))
     )
 
 

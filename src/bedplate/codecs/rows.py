@@ -92,7 +92,7 @@ def _delimited_rows(data: bytes, name: str, codec: TableCodec | None) -> Iterato
         fitting = [columns for columns in (list(order), without) if len(columns) == len(names)]
         if not fitting:
             raise PayloadError(
-                "the first line names no known column, and the file has another number of columns than the training table",
+                "the first line names no known column, and the number of columns is not the training table's",
                 where=name,
                 expected=f"{len(order)} columns ({listing(order)}), or one less without the target",
                 received=f"{len(names)} columns",

@@ -16,7 +16,8 @@ from bedplate.codecs.columns import (
     tensor_names,
     tensor_specs,
 )
-from bedplate.codecs.table_graph import Learned, build, learn
+from bedplate.codecs.table_graph import build
+from bedplate.codecs.table_learning import Learned, learn
 from bedplate.core.arrays import Arrays
 from bedplate.core.errors import BundleError, DataError, PayloadError, did_you_mean, listing
 
@@ -210,7 +211,7 @@ class TableCodec:
         return {"numeric": numeric, "categories": categories}
 
     def feature_spec(self) -> dict[str, Any]:
-        """Return the number of numeric features, each category's cardinality (unknown and missing included), and edges."""
+        """Return the number of numeric features, each category's cardinality (with unknown and missing), and edges."""
         return {
             "kind": "table",
             "numeric": self.learned.numeric,

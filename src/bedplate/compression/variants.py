@@ -19,7 +19,7 @@ from bedplate.codecs.answers import PROBABILITIES
 from bedplate.compression.measure import Latency, batch_dependence, measure_latencies
 from bedplate.compression.registry import methods
 from bedplate.core.arrays import Arrays, Predict, predict_in_batches
-from bedplate.core.machine import cpu_features, cpu_model
+from bedplate.core.machine import cpu_features
 from bedplate.evaluation import paired_drop
 
 FOUNDATION = "f32"
@@ -112,7 +112,7 @@ def try_variants(
         if trial.output != PROBABILITIES:
             dependence /= float(np.std(trial.targets)) or 1.0
         kept, reason = _verdict(len(graph), len(base), latencies[name], drop.high, dependence, trial)
-        isa = {"any_of": [f for f in VNNI if f in cpu], "made_on": cpu_model()}
+        isa = {"any_of": [f for f in VNNI if f in cpu], "made_on": sorted(cpu)}
         found.append(Variant(name, graph, kept, reason, latencies[name], drop.value, drop.high, isa))
     none = latencies[FOUNDATION]
     return found + [Variant(name, b"", False, why, none) for name, why in failed.items()]

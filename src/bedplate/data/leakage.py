@@ -1,4 +1,4 @@
-"""Find columns that give the target away: copies of it, which are set aside, and near-perfect predictors, which are told."""
+"""Find columns that give the target away: copies of it (set aside), and near-perfect predictors (told)."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from bedplate.codecs.columns import MISSING, MISSING_NUMBERS, ColumnSchema, Raw, clean
 from bedplate.codecs.dates import ORDERS, find_order, parse_date
 from bedplate.codecs.numbers import decimal_sign, number_text, parse_number
-from bedplate.codecs.table_graph import MOST_CATEGORIES
+from bedplate.codecs.table_learning import MOST_CATEGORIES
 from bedplate.core.errors import DataError, did_you_mean, listing
 from bedplate.recipe.schema import ColumnSpec
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,7 @@ def slice_texts(columns: Sequence[ColumnSchema], inputs: Arrays, edges: Mapping[
             texts = [(text or "(missing)") if text in edge else "(other)" for text in values.tolist()]
         else:
             bins = [f"below {edge[0]:.6g}"]
-            bins += [f"{low:.6g} to {high:.6g}" for low, high in zip(edge, edge[1:], strict=False)]
+            bins += [f"{low:.6g} to {high:.6g}" for low, high in pairwise(edge)]
             bins += [f"{edge[-1]:.6g} and above", "(missing)"]
             place = np.where(np.isnan(values), len(bins) - 1, np.searchsorted(edge, values, side="right"))
             texts = [bins[k] for k in place.tolist()]

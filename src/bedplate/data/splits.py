@@ -89,7 +89,7 @@ def split_rows(
             f"{len(parts[3])} later rows with the same inputs as an earlier one were left out, "
             "so that no row lies on both sides of the split in time"
         )
-    return Split(*parts, notes=tuple(notes))
+    return Split(parts[0], parts[1], parts[2], parts[3], tuple(notes))
 
 
 def carve_validation(
@@ -104,7 +104,7 @@ def carve_validation(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return (train, validation) indices into an official training split that has no validation split of its own.
 
-    `fraction` defaults to `spec.validation`. Rows with equal keys stay together; by time, the latest rows are carved off.
+    `fraction` defaults to `spec.validation`. Equal keys stay together; by time, the latest rows go.
     """
     share = spec.validation if fraction is None else fraction
     if len(keys) < 2 or len(set(keys)) < 2:
@@ -218,7 +218,7 @@ def _strata(labels: np.ndarray | None, units: np.ndarray, stratify: bool) -> np.
         means = np.bincount(units, weights=values, minlength=count) / np.bincount(units, minlength=count)
         bins = max(1, min(_REGRESSION_BINS, count // 10))
         edges = np.unique(np.quantile(means, np.linspace(0, 1, bins + 1)[1:-1]))
-        return np.searchsorted(edges, means, side="right")
+        return np.asarray(np.searchsorted(edges, means, side="right"))
     codes = np.unique(values.astype(str), return_inverse=True)[1]
     pairs, sizes = np.unique(np.stack([units, codes]), axis=1, return_counts=True)
     strata = np.zeros(count, np.int64)
@@ -258,7 +258,7 @@ def _divide(
             most = float(sizes[members].max())
             carry[part] = min(max(ideal - taken, -most), most)
     _fill_empty(assigned, sizes, wanted)
-    return assigned[units]
+    return np.asarray(assigned[units])
 
 
 def _fill_empty(assigned: np.ndarray, sizes: np.ndarray, wanted: dict[int, float]) -> None:

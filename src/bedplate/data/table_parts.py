@@ -31,6 +31,7 @@ class Part:
     targets: np.ndarray
 
     def take(self, index: np.ndarray) -> Part:
+        """Return the rows at `index`."""
         return Part(self.raw.take(index.tolist()), take(self.inputs, index), self.targets[index])
 
     def keys(self) -> list[str]:
@@ -179,11 +180,16 @@ def agree_on_labels(
                 f"{len(strange)} rows of {part.raw.name} were left out: their class does not occur in training"
             )
             kept = part.take(np.setdiff1d(np.arange(len(part.targets)), strange))
+            left_out = [
+                (part.raw.ids[row], f"class '{part.targets[row]}' does not occur in training") for row in strange
+            ]
+            part.raw.skipped += left_out
             part.raw, part.inputs, part.targets = kept.raw, kept.inputs, kept.targets
     return sorted_labels(list(distinct))
 
 
 def encode(targets: np.ndarray, labels: Sequence[str] | None) -> np.ndarray:
+    """Return class indices (int64), or the values themselves (float64) where there are no labels."""
     if labels is None:
         return targets.astype(np.float64)
     places = {label: place for place, label in enumerate(labels)}

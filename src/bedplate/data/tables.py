@@ -57,7 +57,7 @@ def locate(text: str, base: Path) -> Path:
     Raises:
         DataError: a variable isn't set, or there is nothing at the path (it names the nearest neighbour).
     """
-    expanded = os.path.expanduser(os.path.expandvars(text))
+    expanded = str(Path(os.path.expandvars(text)).expanduser())
     unset = re.search(r"\$\{?(\w+)\}?", expanded)
     if unset and not (base / expanded).exists():
         raise DataError(
@@ -65,14 +65,14 @@ def locate(text: str, base: Path) -> Path:
             where=f"data: {text}",
             hint=f"set it to the folder that holds the data, for instance: export {unset[1]}=/path/to/data",
         )
-    path = Path(expanded) if os.path.isabs(expanded) else base / expanded
+    path = base / expanded  # an absolute path stays what it is
     if not path.exists():
         neighbours = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
         raise DataError(
             "no such file or folder",
             where=str(path),
             hint=did_you_mean(path.name, neighbours)
-            or (f"relative paths start at {base}" if not os.path.isabs(expanded) else None),
+            or (f"relative paths start at {base}" if not Path(expanded).is_absolute() else None),
         )
     return path
 

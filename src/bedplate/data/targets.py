@@ -40,6 +40,7 @@ _LIKELY = (
     r"income",
     r"medv|median_house_value",
 )
+_AMOUNT = r"price|amount|cost|salary|rate|score|age$|count|cnt"
 _POSITIVE = (
     "1",
     "true",
@@ -92,11 +93,11 @@ def check_target(columns: Sequence[str] | Mapping[str, object], target: str | No
 
 
 def read_labels(values: Sequence[Raw], name: str, spec: ColumnSpec) -> Target:
-    """Return class labels as texts ("" where missing); `1`, `1.0` and "1" are one label where all labels are numbers."""
+    """Return class labels as texts ("" where missing); `1`, `1.0` and "1" are one label where all are numbers."""
     column = ColumnSchema(name, "category", form="label", missing=tuple(spec.missing), strip=spec.strip)
     faults: list[Fault] = []
     texts = read_categories(values, column, faults)
-    if category_form(set(texts[texts != ""].tolist())) == "code":
+    if category_form(sorted(set(texts[texts != ""].tolist()))) == "code":
         spelling = {text: number_text(float(text)) if text else "" for text in set(texts.tolist())}
         texts = np.array([spelling[text] for text in texts.tolist()], object)
     wrong = {fault.row: f"expected {fault.expected}, received {fault.received}" for fault in faults}
@@ -193,7 +194,7 @@ def guess_task(values: Sequence[Raw], name: str, spec: ColumnSpec | None = None)
     if numeric is not None:
         whole = all(value == int(value) for value in numeric if abs(value) < 2**53)
         few = len(counts) <= 2 or (whole and len(counts) <= 20 and present >= 5 * len(counts))
-        if (few and not re.search(r"price|amount|cost|salary|rate|score|age$|count|cnt", name, re.I)) or len(counts) == 2:
+        if (few and not re.search(_AMOUNT, name, re.I)) or len(counts) == 2:
             return "tabular-classification", f"'{name}' has {len(counts)} distinct whole values"
         return "tabular-regression", f"'{name}' holds numbers, {len(counts)} distinct"
     if schema.type in {"identifier", "text", "date"} or len(counts) > min(MOST_CLASSES, max(20, present // 2)):

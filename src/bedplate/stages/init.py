@@ -111,6 +111,21 @@ def _name_of(data: Path) -> str:
     return name or "data"
 
 
+def _relocate(section: dict[str, Any], folder: Path) -> None:
+    """Make the paths of a data section start from the recipe's folder: relative below it, absolute elsewhere."""
+
+    def moved(text: str) -> str:
+        path = Path(text).expanduser().resolve()
+        if not path.exists():
+            return text  # an embedded or named set
+        return str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)
+
+    if "source" in section:
+        section["source"] = moved(section["source"])
+    if "files" in section:
+        section["files"] = {split: moved(text) for split, text in section["files"].items()}
+
+
 def init(data: str, target: str | None = None, output: str | None = None, *, force: bool = False) -> Written:
     """Look at `data` and write a recipe for it.
 
@@ -124,7 +139,8 @@ def init(data: str, target: str | None = None, output: str | None = None, *, for
     path = Path(output).expanduser() if output else Path(f"{name}.yaml")
     if path.exists() and not force:
         raise InputError("the file is there already", where=str(path), hint="choose another with -o, or replace it with --force")
-    found = suggest(source, target, relative_to=path.resolve().parent)
+    found = suggest(source if source.exists() else data, target)
+    _relocate(found.data, path.resolve().parent)
     text, reasons = compose(name, found)
     parse(text, name=str(path), check=(check_parts,))
     write_text(path, text)

@@ -87,8 +87,7 @@ def pack_stage(work: Work, compressed: Compressed) -> Packed:
     predictors: dict[str, Predict] = {name: OnnxPredict(graph, variant=name) for name, graph in compressed.graphs.items()}
     test = work.dataset.test
     report = judge(work, predictors[compressed.default], test.inputs, test)
-    for line in metric_lines(report):
-        work.console.detail(line)
+    work.console.detail(next(line for line in metric_lines(report) if line.startswith(work.task.primary)))
     failures = gate_failures(work, report)
     _write_predictions(work, report, folder / PREDICTIONS)
     write_json(folder / "report.json", report.to_json())
@@ -117,7 +116,7 @@ def _seal(work: Work, compressed: Compressed, predictors: dict[str, Predict], re
     held_out = dataset.validation
     reference = fit_reference(
         held_out.inputs, predict_in_batches(predictors[compressed.default], held_out.inputs), output=dataset.answers.output,
-        window=recipe.serving.window, false_alarm_rate=recipe.serving.false_alarm_rate, seed=recipe.seed,
+        window=recipe.serving.window, false_alarm_rate=recipe.serving.false_alarm_rate, seed=recipe.seed, labels=dataset.answers.labels,
     )
     table = {entry["name"]: entry for entry in compressed.table}
     scale = 1.0 if dataset.answers.labels else work.outputs.std
