@@ -72,7 +72,7 @@ class TableCodec:
             reading: how files were read (`delimiter`, `encoding`, `comment`), where that was set.
 
         Raises:
-            DataError: no column is left to learn from.
+            DataError: no column is left to learn from, or none differs between the rows.
         """
         specs = tensor_specs(columns)
         if not specs:
@@ -88,7 +88,13 @@ class TableCodec:
             if column.type == "date"
             for part in date_parts(column)
         }
-        return cls(columns, target, learn(inputs, specs, parts), order, reading)
+        learned = learn(inputs, specs, parts)
+        if not learned.numeric and not learned.categories:
+            raise DataError(
+                "no column differs between the training rows, so there is nothing to learn from",
+                received=listing(spec.name for spec in specs),
+            )
+        return cls(columns, target, learned, order, reading)
 
     @property
     def tensors(self) -> list[TensorSpec]:

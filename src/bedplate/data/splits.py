@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bedplate.core.errors import DataError
+from bedplate.core.errors import DataError, listing
 from bedplate.core.hashing import fingerprint, sha256_bytes
 from bedplate.core.seeds import generator
 from bedplate.recipe.schema import SplitSpec
@@ -305,7 +305,7 @@ def _class_notes(labels: np.ndarray, train: np.ndarray, validation: np.ndarray, 
     if values.dtype.kind == "f":
         return []
     classes, sizes = np.unique(values, return_counts=True)
-    notes = []
+    by_absence: dict[str, list[tuple[str, int]]] = {}
     for label, size in zip(classes.tolist(), sizes.tolist(), strict=True):
         absent = [
             name
@@ -313,6 +313,13 @@ def _class_notes(labels: np.ndarray, train: np.ndarray, validation: np.ndarray, 
             if not (values[part] == label).any()
         ]
         if absent:
-            rows = "1 row" if size == 1 else f"{size} rows"
-            notes.append(f"class '{label}' has only {rows}: it does not appear in {' or '.join(absent)}")
+            by_absence.setdefault(" or ".join(absent), []).append((str(label), size))
+    notes = []
+    for absent_from, rare in by_absence.items():
+        if len(rare) == 1:
+            label, size = rare[0]
+            has = f"class '{label}' has only {size} row{'' if size == 1 else 's'}: it does"
+        else:
+            has = f"{len(rare)} classes have too few rows ({listing((label for label, _ in rare), 8)}): they do"
+        notes.append(f"{has} not appear in {absent_from}")
     return notes

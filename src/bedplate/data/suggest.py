@@ -18,6 +18,7 @@ from bedplate.data.embedded import EMBEDDED_IMAGES, EMBEDDED_TABLES
 from bedplate.data.layout import IMAGE_SUFFIXES, SPLIT_NAMES
 from bedplate.data.load import load_dataset
 from bedplate.data.schema import infer_column
+from bedplate.data.splits import FEWEST_ROWS
 from bedplate.data.tables import PACKED_SUFFIXES, TABLE_SUFFIXES, RawTable, read_table, unpack
 from bedplate.data.targets import check_target, guess_target, guess_task
 from bedplate.recipe.schema import ColumnSpec, DataSpec
@@ -145,6 +146,13 @@ def _suggest_table(tables: dict[str, Path], target: str | None) -> Suggestion:
     first = tables["train"]
     headless = _reading(first, data, reasons)
     table = _read_leniently(first, data, reasons)
+    if len(table) < FEWEST_ROWS:
+        raise DataError(
+            "too few rows to learn from and to test on",
+            where=first.name,
+            expected=f"at least {FEWEST_ROWS} rows",
+            received=f"{len(table)} row{'' if len(table) == 1 else 's'}",
+        )
     if target is None:
         target, why = guess_target(table.columns, header=not headless)
         reasons.append(f"target '{target}': {why}; choose another with --target")
@@ -219,8 +227,8 @@ def _comment(text: str) -> str | None:
         delimiter = sniff_delimiter(rest)
         widths = Counter(len(cells) for _, cells in parse_lines(rest, delimiter, None))
         usual = widths.most_common(1)[0][0] if widths else 0
-        # `#id,name` is a header that begins with a mark; a comment has another width.
-        if all(len(cells) != usual for place in marked for _, cells in parse_lines(lines[place], delimiter, None)):
+        # One line of the usual width, as `#id,name`, is a header that begins with a mark; a comment is not.
+        if len(marked) > 1 or len(next(parse_lines(lines[0], delimiter, None))[1]) != usual:
             return mark
     return None
 
@@ -307,7 +315,7 @@ def _proven(found: Suggestion) -> Suggestion:
         dataset = _load(found)
         found.reasons.append(f"on_bad_row: skip, since not every row can be read: {error.message.split('. mend')[0]}")
     found.schema = dict(dataset.schema)
-    dates = [column["name"] for column in dataset.schema.get("columns", []) if column["type"] == "date"]
+    dates = [column["name"] for column in dataset.schema.get("columns", []) if _is_moment(column)]
     if dates and "files" not in found.data:
         found.reasons.append(
             f"rows are divided at random; if later rows are to be predicted from earlier ones, set data.split: "
@@ -316,6 +324,11 @@ def _proven(found: Suggestion) -> Suggestion:
     found.reasons += [note for note in dataset.notes if note not in found.reasons]
     found.facts = _facts(dataset)
     return found
+
+
+def _is_moment(column: dict[str, Any]) -> bool:
+    """Whether a column of a schema holds dates rather than times of day."""
+    return bool(column["type"] == "date" and column["form"] != "clock")
 
 
 def _load(found: Suggestion) -> Dataset:

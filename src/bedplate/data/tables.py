@@ -225,7 +225,7 @@ def _from_arrow(column: Any) -> list[Raw]:
         return [None if value is None else value.total_seconds() for value in values]
     if pyarrow.types.is_binary(kind) or pyarrow.types.is_large_binary(kind):
         return [None if value is None else value.decode("utf-8", "replace") for value in values]
-    return values
+    return [_scalar(value) for value in values] if pyarrow.types.is_nested(kind) else values
 
 
 def _read_json(data: bytes, name: str, spec: DataSpec) -> RawTable:
@@ -257,4 +257,4 @@ def _read_json(data: bytes, name: str, spec: DataSpec) -> RawTable:
 
 def _scalar(value: Any) -> Raw:
     """Lists and objects become their JSON text, so that the column is seen, and set aside, as text."""
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
+    return json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, list | dict) else value

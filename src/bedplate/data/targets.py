@@ -160,7 +160,7 @@ def guess_target(columns: Mapping[str, Sequence[Raw]], header: bool) -> tuple[st
             for name in names:
                 if name.casefold() == "y" and "z" in (other.casefold() for other in names):
                     continue  # a coordinate
-                if re.fullmatch(pattern, name.strip(), re.I) and _can_be_target(name, columns[name]):
+                if re.fullmatch(pattern, name.strip(), re.I) and _can_be_target(name, columns[name], named=True):
                     return name, f"'{name}' is a usual name for a target"
     for name in reversed(names):
         if _can_be_target(name, columns[name]):
@@ -168,8 +168,9 @@ def guess_target(columns: Mapping[str, Sequence[Raw]], header: bool) -> tuple[st
     raise DataError("no column can be a target", received=listing(names), hint="name one with --target")
 
 
-def _can_be_target(name: str, values: Sequence[Raw]) -> bool:
-    return infer_column(name, values).type in {"number", "category"}
+def _can_be_target(name: str, values: Sequence[Raw], *, named: bool = False) -> bool:
+    """Whether a column can be predicted; one that is `named` as a target counts though constant, to be told so."""
+    return infer_column(name, values).type in ({"number", "category", "constant"} if named else {"number", "category"})
 
 
 def guess_task(values: Sequence[Raw], name: str, spec: ColumnSpec | None = None) -> tuple[str, str]:

@@ -14,11 +14,6 @@ from bedplate.serving.problems import Problem, bad_request
 MOST_BYTES = 64 << 20
 """The largest body, as sent and as unpacked."""
 
-MOST_DEPTH = 64
-"""How deep JSON may be nested; no tensor needs more."""
-
-_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]')
-
 
 def _too_large(most: int) -> Problem:
     return Problem(413, f"the body is too large: at most {most:,} bytes, as sent and unpacked")
@@ -59,23 +54,8 @@ def _unpacked(data: bytes, encoding: str, most: int) -> bytes:
     return plain
 
 
-def check_depth(data: bytes, most: int = MOST_DEPTH) -> None:
-    """Raise Problem 400 where JSON is nested deeper than `most`, before a parser recurses into it."""
-    # An upper bound first: only text that could be too deep is looked at bracket by bracket.
-    if data.count(b"[") + data.count(b"{") <= most or b"[" * 4 not in data.replace(b" ", b"") and data.count(b"{") <= most:
-        return
-    depth = 0
-    for match in _BRACKETS.finditer(data):
-        if match[0] in (b"[", b"{"):
-            depth += 1
-            if depth > most:
-                raise bad_request(f"the JSON is nested too deep: at most {most} levels")
-        elif match[0] in (b"]", b"}"):
-            depth -= 1
-
-
 def parse_json(data: bytes) -> Any:
-    """Return the JSON value of a body; NaN, infinity and junk are a Problem 400 that says so."""
+    """Return the JSON value of a body; NaN, infinity, nesting beyond 1,024 levels and junk are a Problem 400."""
     if not data.strip():
         raise bad_request("JSON Parse error: The document is empty")
     try:

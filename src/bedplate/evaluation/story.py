@@ -1,0 +1,108 @@
+"""The story of a run: the plain, JSON-able facts from which `report.html` and MODEL_CARD.md are written.
+
+    title        str, the run's or model's name
+    task         str, such as "image-classification"
+    created      str, an ISO 8601 moment
+    primary      str, the metric that leads ("accuracy", "rmse"); left out: accuracy where there is one, else rmse
+    verdict      str, the report's first line; left out, `verdict_of` writes it from metrics and baselines
+    rows         {"train": int, "validation": int, "test": int}
+    metrics      {name: {value, low, high}}, on the test split
+    baselines    {name: {metric: value}}, on the same rows
+    history      [{epoch, train_loss, validation_loss, validation_accuracy?, learning_rate?, seconds?}], one an epoch
+    best_epoch   int, the epoch whose weights were kept
+    report       `Report.to_json()`
+    profile      what `bedplate.data.profile` says of the data, plus for images `examples` [{label, png}] (base64)
+    pictures     {row index as text: base64 PNG}, for the worst mistakes
+    variants     [{name, kept, reason, size_bytes, latency_ms: {median, p95} or None, metrics: {name: value}}]
+    default      str, the variant that is served by default
+    latency      [{column: text or number}], a table as it is
+    provenance   {name: text, number, list or mapping}, shown as it is
+    notes        [str], what the run has to say about the data and itself
+    intended_use str, for the model card; what the model is for
+
+Only `title` and `metrics` are needed; every other part appears where it is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bedplate.evaluation.metrics import LOWER_IS_BETTER
+from bedplate.evaluation.svg import number
+
+Story = Mapping[str, Any]
+
+METRIC_NAMES: Mapping[str, str] = {
+    "accuracy": "Accuracy", "precision": "Precision", "recall": "Recall", "f1": "F1", "log_loss": "Log loss",
+    "auroc": "AUROC", "auprc": "AUPRC", "brier": "Brier score", "ece": "Calibration error", "rmse": "RMSE", "mae": "MAE",
+    "r2": "R²",
+}  # fmt: skip
+"""Metrics by the names that people read."""
+
+PERCENT = frozenset({"accuracy", "precision", "recall", "f1"})
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How the model stands beside its baselines: `text` says it, `rank` is "ahead", "level", "behind" or "alone"."""
+
+    text: str
+    rank: str
+
+
+def shown(metric: str, value: float) -> str:
+    """Return a metric's value for people: shares in percent, the rest with four significant digits."""
+    return f"{100 * value:.2f} %" if metric in PERCENT else number(value)
+
+
+def shown_interval(metric: str, estimate: Mapping[str, float]) -> str:
+    """Return `low – high` for people."""
+    if metric in PERCENT:
+        return f"{100 * estimate['low']:.2f} – {100 * estimate['high']:.2f} %"
+    return f"{number(estimate['low'])} – {number(estimate['high'])}"
+
+
+def primary_of(story: Story) -> str:
+    """Return the metric that leads the story."""
+    named = story.get("primary")
+    return (
+        str(named)
+        if named
+        else next((m for m in ("accuracy", "rmse") if m in story["metrics"]), next(iter(story["metrics"])))
+    )
+
+
+def best_baseline(story: Story) -> tuple[str, float] | None:
+    """Return the name and figure of the baseline with the best primary metric, or None."""
+    metric = primary_of(story)
+    found = {
+        name: float(figures[metric]) for name, figures in (story.get("baselines") or {}).items() if metric in figures
+    }
+    if not found:
+        return None
+    pick = min if metric in LOWER_IS_BETTER else max
+    best = pick(found, key=lambda name: found[name])
+    return best, found[best]
+
+
+def verdict_of(story: Story) -> Standing:
+    """Return the report's first line: whether a baseline wins, by the primary metric and its interval."""
+    metric = primary_of(story)
+    estimate = story["metrics"][metric]
+    name, lower = METRIC_NAMES.get(metric, metric), metric in LOWER_IS_BETTER
+    own = f"{name.lower() if metric in PERCENT else name} {shown(metric, estimate['value'])} ({shown_interval(metric, estimate)})"
+    best = best_baseline(story)
+    if best is None:
+        return Standing(f"On unseen rows: {own}.", "alone")
+    rival, figure = best
+    sign = -1 if lower else 1
+    against = f"the baseline “{rival}” has {shown(metric, figure)}"
+    if sign * figure > sign * estimate["value"]:
+        if sign * figure > sign * estimate["low" if lower else "high"]:
+            return Standing(f"A baseline wins: {against}, this model {own}. Prefer the baseline.", "behind")
+        return Standing(f"A baseline is ahead, though not clearly: {against}, this model {own}.", "behind")
+    if sign * figure >= sign * estimate["high" if lower else "low"]:
+        return Standing(f"About level with a baseline: this model has {own}, {against}.", "level")
+    return Standing(f"Better than every baseline: {own}; {against}.", "ahead")

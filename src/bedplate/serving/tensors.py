@@ -1,0 +1,118 @@
+"""JSON values → checked tensors, and tensors → JSON: what the OIP and TensorFlow-Serving protocols share.
+
+Nothing is guessed: a number is no text, a truth value is no number, and a fraction doesn't fit an integer tensor.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from bedplate.codecs.codec import TensorSpec
+from bedplate.serving.body import json_kind
+from bedplate.serving.problems import Problem, bad_request
+
+MOST_ROWS = 10_000
+"""The most rows of one request."""
+
+_INTEGERS = {"uint8", "int8", "int16", "uint16", "int32", "uint32", "int64", "uint64"}
+
+
+def check_rows(rows: int, where: str) -> None:
+    """Raise a Problem unless there is at least one row and not more than a request may hold."""
+    if rows == 0:
+        raise bad_request(f"{where}: no rows")
+    if rows > MOST_ROWS:
+        raise Problem(413, f"{where}: {rows} rows, but one request may hold {MOST_ROWS:,}; send several")
+
+
+def tensor_from_nested(value: Any, spec: TensorSpec, where: str) -> np.ndarray:
+    """Return nested lists as a tensor [rows, *spec.shape]; null is a missing number or text where those may be missing.
+
+    Raises:
+        Problem: 400 for a wrong type, rank, shape or range, 413 for too many rows.
+    """
+    if not isinstance(value, list):
+        raise bad_request(f"{where}: expected a list of rows, received {json_kind(value)}")
+    check_rows(len(value), where)
+    array = _texts(value, spec, where) if spec.dtype == "string" else _numbers(value, spec, where)
+    if array.ndim == len(spec.shape) and spec.shape[-1:] == (1,) and array.shape[1:] == spec.shape[:-1]:
+        array = array[..., None]  # a grey image may leave its one channel out
+    if array.shape[1:] != spec.shape:
+        raise bad_request(
+            f"{where}: each row must have the shape {list(spec.shape)}, received {list(array.shape[1:])}"
+        )
+    return array
+
+
+def tensor_from_flat(data: list[Any], shape: Sequence[int], spec: TensorSpec, where: str) -> np.ndarray:
+    """Return row-major values with their shape (rows first) as a tensor; the values may be nested, too."""
+    if tuple(shape[1:]) != spec.shape:
+        raise bad_request(f"{where}: expected the shape {['rows', *spec.shape]}, received {list(shape)}")
+    check_rows(shape[0], where)
+    flat = TensorSpec(spec.name, spec.dtype, ())
+    if data and isinstance(data[0], list):
+        array = tensor_from_nested(data, spec, where)
+        if array.shape[0] != shape[0]:
+            raise bad_request(f"{where}: the shape says {shape[0]} rows, the data has {array.shape[0]}")
+        return array
+    needed = math.prod(shape)
+    if len(data) != needed:
+        raise bad_request(f"{where}: the shape {list(shape)} needs {needed} values, received {len(data)}")
+    array = _texts(data, flat, where) if spec.dtype == "string" else _numbers(data, flat, where)
+    if array.ndim != 1:
+        raise bad_request(f"{where}: expected flat values, or lists nested as the shape says")
+    return array.reshape(tuple(shape))
+
+
+def _numbers(value: list[Any], spec: TensorSpec, where: str) -> np.ndarray:
+    try:
+        array = np.array(value)
+    except (ValueError, OverflowError) as error:
+        raise bad_request(f"{where}: the rows are ragged, or nested too deep") from error
+    if array.dtype == object:
+        array = _with_missing(array, spec, where)
+    if array.dtype.kind not in "iuf":
+        kind = {"b": "true or false", "U": "strings", "S": "strings"}.get(array.dtype.kind, "something else")
+        raise bad_request(f"{where}: expected {_expected(spec)}, received {kind}")
+    if spec.dtype in _INTEGERS:
+        limits = np.iinfo(spec.dtype)
+        if array.dtype.kind == "f":
+            raise bad_request(f"{where}: expected {_expected(spec)}, received fractions or numbers out of range")
+        if array.size and (int(array.min()) < limits.min or int(array.max()) > limits.max):
+            raise bad_request(f"{where}: expected {_expected(spec)}, received {array.min()} to {array.max()}")
+    array = array.astype(spec.dtype)
+    if array.dtype.kind == "f" and np.isinf(array).any():
+        raise bad_request(f"{where}: expected finite numbers")
+    return array
+
+
+def _with_missing(array: np.ndarray, spec: TensorSpec, where: str) -> np.ndarray:
+    """Return numbers with nulls as float64 with NaN, where the tensor is a column that may lack values."""
+    types = {type(item) for item in array.ravel().tolist()}
+    if types & {list, dict}:
+        raise bad_request(f"{where}: the rows are ragged, or not all of one kind")
+    if spec.dtype != "float64":
+        raise bad_request(f"{where}: expected {_expected(spec)}, received null or values of several kinds")
+    if types - {int, float, type(None)}:
+        raise bad_request(f"{where}: expected {_expected(spec)}, received values of several kinds")
+    return array.astype(np.float64)
+
+
+def _texts(value: list[Any], spec: TensorSpec, where: str) -> np.ndarray:
+    for item in value:
+        if item is not None and not isinstance(item, str):
+            raise bad_request(f"{where}: expected {_expected(spec)}, received {json_kind(item)}")
+    return np.array(["" if item is None else item for item in value], dtype=object)
+
+
+def _expected(spec: TensorSpec) -> str:
+    if spec.dtype == "string":
+        return "strings, or null where missing"
+    if spec.dtype in _INTEGERS:
+        limits = np.iinfo(spec.dtype)
+        return f"whole numbers from {limits.min} to {limits.max}"
+    return "finite numbers, or null where missing" if spec.dtype == "float64" else "finite numbers"

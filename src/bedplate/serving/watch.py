@@ -1,0 +1,127 @@
+"""The watcher: sketches what was served, in a thread of its own, so that no reply waits for it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from bedplate.core.arrays import Arrays, concatenate, count
+from bedplate.core.errors import BedplateError
+from bedplate.profile import Reference, compare
+from bedplate.serving.metrics import Metrics
+from bedplate.serving.models import Model
+from bedplate.serving.state import StateFolder, WindowState
+
+log = logging.getLogger("bedplate.serving")
+
+MOST_WAITING = 16_384
+"""Rows that may wait to be sketched, over all models; more are counted but not sketched."""
+
+_PAUSE = 0.05
+_SAVE_EVERY = 2.0
+
+
+class Watcher:
+    """Sketches the rows of all models that have a drift reference, and keeps the sketches in a folder if given one.
+
+    A fault in watching is logged and never reaches a reply.
+    """
+
+    def __init__(
+        self, models: Sequence[Model], metrics: Metrics, folder: Path | None, say: Callable[[str], None]
+    ) -> None:
+        self._metrics = metrics
+        self._waiting: deque[tuple[str, Arrays, Arrays]] = deque()
+        self._rows_waiting = 0
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._stop = False
+        self._folder = StateFolder(folder) if folder is not None else None
+        self.states: dict[str, WindowState] = {}
+        self._changed: set[str] = set()
+        for model in models:
+            if not model.bundle.reference.get("features"):
+                say(f"{model.name}: the bundle holds no drift reference; it is not watched")
+                continue
+            reference = Reference.from_json(model.bundle.reference, model.name)
+            self.states[model.name] = self._restored(model, reference, say)
+        self._thread = threading.Thread(target=self._run, name="bedplate-watch", daemon=True)
+        self._thread.start()
+
+    def _restored(self, model: Model, reference: Reference, say: Callable[[str], None]) -> WindowState:
+        if self._folder is None:
+            return WindowState(model.bundle.id, reference)
+        state, note = self._folder.restore(model.name, model.bundle.id, reference)
+        if note:
+            say(note)
+        if state.last:
+            self._metrics.note_drift(model.name, compare(reference, state.last), new=False)
+        return state
+
+    def put(self, name: str, inputs: Arrays, outputs: Arrays) -> None:
+        """Hand over rows that were predicted; returns at once."""
+        if name not in self.states:
+            return
+        rows = count(inputs)
+        with self._lock:
+            if self._rows_waiting + rows > MOST_WAITING:
+                self._metrics.unwatched.labels(name).inc(rows)
+                return
+            self._waiting.append((name, inputs, outputs))
+            self._rows_waiting += rows
+        self._wake.set()
+
+    def close(self) -> None:
+        """Sketch what is waiting, save, and end the thread."""
+        self._stop = True
+        self._wake.set()
+        self._thread.join(timeout=30)
+        if self._folder is not None:
+            self._folder.close()
+            self._folder = None
+
+    def _run(self) -> None:
+        saved = time.monotonic()
+        while True:
+            self._wake.wait(timeout=_SAVE_EVERY)
+            stopping = self._stop
+            if not stopping:
+                time.sleep(_PAUSE)  # so that single rows are sketched in batches
+            self._wake.clear()
+            self._take_all()
+            if stopping or time.monotonic() - saved >= _SAVE_EVERY:
+                self._save()
+                saved = time.monotonic()
+            if stopping:
+                return
+
+    def _take_all(self) -> None:
+        with self._lock:
+            batch, self._waiting, self._rows_waiting = list(self._waiting), deque(), 0
+        for name in {name for name, _, _ in batch}:
+            mine = [(inputs, outputs) for of, inputs, outputs in batch if of == name]
+            try:
+                inputs = concatenate([inputs for inputs, _ in mine])
+                outputs = concatenate([outputs for _, outputs in mine])
+                for report in self.states[name].add(inputs, outputs):
+                    self._metrics.note_drift(name, report)
+                    if report.drift:
+                        log.warning("%s: %s", name, "; ".join(line.strip() for line in report.lines()))
+            except Exception:  # an observer must never take the server down
+                log.exception("%s: %d requests couldn't be watched", name, len(mine))
+                self._metrics.unwatched.labels(name).inc(sum(count(inputs) for inputs, _ in mine))
+            self._changed.add(name)
+
+    def _save(self) -> None:
+        if self._folder is None:
+            return
+        for name in sorted(self._changed):
+            try:
+                self._folder.save(name, self.states[name])
+                self._changed.discard(name)
+            except (BedplateError, OSError, ValueError) as error:
+                log.error("%s: the state couldn't be saved: %s", name, error)
