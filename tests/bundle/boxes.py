@@ -6,13 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, compose, helper, load_from_string, numpy_helper
 
 from bedplate.bundle import Bundle, Golden, write_bundle
 from bedplate.bundle.session import OnnxPredict
 from bedplate.codecs.answers import Answers
+from bedplate.codecs.columns import ColumnSchema, read_columns
 from bedplate.codecs.image import ImageCodec
+from bedplate.codecs.table import TableCodec
 from bedplate.core.arrays import Arrays
+from bedplate.profile import fit_reference
 
 LABELS = ("zero", "one", "two")
 SIZE = 8
@@ -65,9 +68,88 @@ def image_bundle(path: Path, *, name: str = "small", **changes: Any) -> Bundle:
         "weights": {"layer.weight": np.arange(6, dtype=np.float32).reshape(2, 3)},
         "model": {"name": "linear", "arguments": {}},
         "report": {"metrics": {"accuracy": {"value": 0.5, "low": 0.4, "high": 0.6}}},
-        "golden": golden_of(inputs, graphs, np.arange(12, dtype=np.int64) % 3),
+        "golden": changes.get("golden") or golden_of(inputs, graphs, np.arange(12, dtype=np.int64) % 3),
         "reference": {},
         "lineage": {"seed": 0},
         "card": "# small\n",
     }
     return write_bundle(path, **(arguments | changes))
+
+
+def watched_image_bundle(path: Path, *, window: int = 100, **changes: Any) -> Bundle:
+    """An image bundle with a drift reference of 400 rows."""
+    inputs = {"image": images(400, seed=7)}
+    outputs = OnnxPredict(image_graph(), variant="f32")(inputs)
+    reference = fit_reference(inputs, outputs, window=window, windows=(50,), labels=LABELS)
+    return image_bundle(path, reference=reference, **changes)
+
+
+COLUMNS = [
+    ColumnSchema("age", "number", form="."),
+    ColumnSchema("town", "category", form="text"),
+    ColumnSchema("since", "date", form="ymd"),
+    ColumnSchema("note", "text"),
+]
+
+
+def table_rows(rows: int, seed: int = 0) -> list[dict[str, Any]]:
+    """Rows as payloads, with missing values here and there."""
+    rng = np.random.default_rng(seed)
+    return [
+        {
+            "age": None if rng.random() < 0.1 else round(float(rng.normal(40, 12)), 1),
+            "town": None if rng.random() < 0.1 else str(rng.choice(["east", "west", "Zürich"])),
+            "since": f"20{rng.integers(10, 24)}-{rng.integers(1, 13):02d}-{rng.integers(1, 29):02d}",
+            "note": "free text",
+        }
+        for _ in range(rows)
+    ]
+
+
+def table_codec() -> TableCodec:
+    rows = table_rows(300, seed=1)
+    tensors = read_columns({column.name: [row[column.name] for row in rows] for column in COLUMNS}, COLUMNS).tensors
+    return TableCodec.fit(tensors, COLUMNS, "price", order=["age", "town", "since", "note", "price"])
+
+
+def table_graph(codec: TableCodec) -> bytes:
+    """The codec's pre-graph joined to a small linear regression."""
+    before = load_from_string(codec.graph())
+    numeric, categories = (output.type.tensor_type.shape.dim[1].dim_value for output in before.graph.output)
+    weights = np.random.default_rng(0).normal(size=(numeric + categories, 1)).astype(np.float32)
+    nodes = [
+        helper.make_node("Cast", ["c"], ["cf"], to=TensorProto.FLOAT),
+        helper.make_node("Concat", ["n", "cf"], ["all"], axis=1),
+        helper.make_node("MatMul", ["all", "weights"], ["column"]),
+        helper.make_node("Squeeze", ["column", "one"], ["value"]),
+    ]
+    after = serialise(
+        nodes,
+        [
+            helper.make_tensor_value_info("n", TensorProto.FLOAT, ["rows", numeric]),
+            helper.make_tensor_value_info("c", TensorProto.INT64, ["rows", categories]),
+        ],
+        [helper.make_tensor_value_info("value", TensorProto.FLOAT, ["rows"])],
+        {"weights": weights, "one": np.array([1], np.int64)},
+    )
+    joined = compose.merge_models(before, load_from_string(after), io_map=[("numeric", "n"), ("categories", "c")])
+    data: bytes = joined.SerializeToString()
+    return data
+
+
+def table_bundle(path: Path, *, name: str = "prices", **changes: Any) -> Bundle:
+    """A table bundle (a number, a category, a date and a set-aside text; regression) with a drift reference."""
+    codec = table_codec()
+    graph = table_graph(codec)
+    predict = OnnxPredict(graph, variant="f32")
+    inputs, held_out = codec.decode(table_rows(20, seed=2)), codec.decode(table_rows(400, seed=3))
+    arguments: dict[str, Any] = {
+        "name": name,
+        "task": "tabular-regression",
+        "codec": codec,
+        "answers": Answers("price"),
+        "graphs": {"f32": graph},
+        "golden": golden_of(inputs, {"f32": graph}, np.zeros(20)),
+        "reference": fit_reference(held_out, predict(held_out), window=100, windows=(50,)),
+    }
+    return image_bundle(path, **(arguments | changes))

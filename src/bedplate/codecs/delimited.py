@@ -130,7 +130,7 @@ def parse_lines(text: str, delimiter: str, comment: str | None) -> Iterator[tupl
     reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
     try:
         for cells in reader:
-            if reader.line_num == 1 and len(cells) == 1 and cells[0].lower().startswith("sep="):
+            if reader.line_num == 1 and len(delimiter.join(cells)) == 5 and cells[0].lower().startswith("sep="):
                 continue
             cells = [cell.strip() for cell in cells]
             if any(cells) or len(cells) > 1:
@@ -149,7 +149,7 @@ def sniff_delimiter(text: str, comment: str | None = None) -> str:
         return first[4]
     scores: dict[str, tuple[float, ...]] = {}
     for delimiter in (*DELIMITERS, WHITESPACE):
-        if delimiter == WHITESPACE and any(score[1] > 0.5 for score in scores.values()):
+        if delimiter == WHITESPACE and any(score[4] == 1 or by != "\t" for by, score in scores.items() if score[1] > 0.5):
             break
         try:
             rows = [cells for _, cells in parse_lines(sample, delimiter, comment)]
@@ -160,7 +160,9 @@ def sniff_delimiter(text: str, comment: str | None = None) -> str:
             continue
         width = max(wide, key=lambda width: (wide[width], width))
         share = wide[width] / len(rows)
-        if delimiter == WHITESPACE and share < 0.98:
+        if delimiter == WHITESPACE:
+            if share > 0.98:
+                return delimiter
             continue
         # Commas also write decimals, and bars lists: where two delimiters explain the lines, the better one gives
         # the first line the same width, then more cells that are numbers or dates, then more cells.

@@ -86,7 +86,7 @@ def split_rows(
     notes = [] if labels is None else _class_notes(labels, *parts[:3])
     if len(parts[3]):
         notes.append(
-            f"{len(parts[3])} later rows with the same inputs as an earlier one were left out, "
+            f"left out: {len(parts[3])} later row{'s' if len(parts[3]) > 1 else ''} with the inputs of an earlier one, "
             "so that no row lies on both sides of the split in time"
         )
     return Split(parts[0], parts[1], parts[2], parts[3], tuple(notes))

@@ -19,7 +19,7 @@ from bedplate.data.layout import IMAGE_SUFFIXES, SPLIT_NAMES
 from bedplate.data.load import load_dataset
 from bedplate.data.schema import infer_column
 from bedplate.data.splits import FEWEST_ROWS
-from bedplate.data.tables import PACKED_SUFFIXES, TABLE_SUFFIXES, RawTable, read_table, unpack
+from bedplate.data.tables import PACKED_SUFFIXES, TABLE_SUFFIXES, RawTable, counted, read_table, unpack
 from bedplate.data.targets import check_target, guess_target, guess_task
 from bedplate.recipe.schema import ColumnSpec, DataSpec
 
@@ -247,7 +247,7 @@ def _read_leniently(file: Path, data: dict[str, Any], reasons: list[str]) -> Raw
             raise
         data["on_bad_row"] = "skip"
         row, why = table.skipped[0]
-        reasons.append(f"on_bad_row: skip, for {len(table.skipped)} rows that can't be read; the first is {row}: {why}")
+        reasons.append(f"on_bad_row: skip, for {counted(len(table.skipped))} that can't be read; the first is {row}: {why}")
         return table
 
 
@@ -280,7 +280,7 @@ def _target(
     lacking = sum(_absent(value, set(schema.missing)) for value in values)
     if lacking:
         data["on_bad_row"] = "skip"
-        reasons.append(f"on_bad_row: skip, for {lacking} rows without a target")
+        reasons.append(f"on_bad_row: skip, for {counted(lacking)} without a target")
     return task
 
 

@@ -13,7 +13,7 @@ from bedplate.core.arrays import take
 from bedplate.core.errors import DataError, listing
 from bedplate.core.hashing import row_digests
 from bedplate.data.embedded import EMBEDDED_IMAGES, EMBEDDED_TABLES, embedded_table
-from bedplate.data.tables import RawTable, locate, read_table
+from bedplate.data.tables import RawTable, counted, locate, read_table
 from bedplate.data.targets import check_target, read_labels, read_numbers, sorted_labels
 from bedplate.recipe.schema import ColumnSpec, DataSpec
 
@@ -68,7 +68,7 @@ def read_tables(spec: DataSpec, base: Path, announce: Announce) -> tuple[dict[st
                 hint="for images by class, set task: image-classification",
             )
         tables[split] = read_table(path, spec)
-        announce(f"{len(tables[split]):,} rows, {len(tables[split].columns)} columns in {path.name}")
+        announce(f"{counted(len(tables[split]))}, {len(tables[split].columns)} columns in {path.name}")
     first = tables["train"]
     target = check_target(first.columns, spec.target, first.name)
     if target in first.repeated:
@@ -134,7 +134,7 @@ def understand(
         part = part.take(np.array([row for row in range(len(table)) if row not in bad], np.int64))
     if table.skipped:
         first_row, why = table.skipped[0]
-        notes.append(f"{len(table.skipped)} rows of {table.name} were left out; the first is {first_row}: {why}")
+        notes.append(f"left out: {counted(len(table.skipped))} of {table.name}; the first is {first_row}: {why}")
     return part
 
 
@@ -177,7 +177,7 @@ def agree_on_labels(
             )
         if strange:
             notes.append(
-                f"{len(strange)} rows of {part.raw.name} were left out: their class does not occur in training"
+                f"left out: {counted(len(strange))} of {part.raw.name}, whose class does not occur in training"
             )
             kept = part.take(np.setdiff1d(np.arange(len(part.targets)), strange))
             left_out = [

@@ -51,6 +51,11 @@ class RawTable:
         )
 
 
+def counted(times: int, noun: str = "row") -> str:
+    """Return "1 row", "2,000 rows"."""
+    return f"{times:,} {noun}{'' if times == 1 else 's'}"
+
+
 def locate(text: str, base: Path) -> Path:
     """Return the path that a recipe writes: `~` and `$NAME` expanded, relative to `base`.
 
@@ -169,7 +174,7 @@ def _read_delimited(data: bytes, name: str, spec: DataSpec) -> RawTable:
     )
     if not rows and skipped:
         raise DataError(
-            "every row was skipped", where=name, received=f"{len(skipped)} rows, the first with {skipped[0][1]}"
+            "every row was skipped", where=name, received=f"{counted(len(skipped))}, the first with {skipped[0][1]}"
         )
     reading = {
         "delimiter": opened.delimiter,

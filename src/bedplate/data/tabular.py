@@ -22,7 +22,7 @@ from bedplate.data.schema import infer_schema
 from bedplate.data.slices import slice_edges, slice_texts
 from bedplate.data.splits import carve_validation, duplicates, limit_rows, overlaps, split_fingerprint, split_rows
 from bedplate.data.table_parts import Announce, Part, agree_on_labels, encode, read_tables, understand
-from bedplate.data.tables import RawTable
+from bedplate.data.tables import RawTable, counted
 from bedplate.data.targets import check_target, positive_index
 from bedplate.recipe.schema import DataSpec
 
@@ -122,7 +122,7 @@ def _split(
                 rest.keys(), labels, spec.split, seed, groups=groups, times=times, fraction=fraction
             )
             splits |= {"train": rest.take(train), name: rest.take(carved)}
-            notes.append(f"{len(carved):,} rows for {name} were set aside from {parts['train'].raw.name}")
+            notes.append(f"for {name}, {counted(len(carved))} of {parts['train'].raw.name} were set aside")
     for name, part in splits.items():
         if len(part.targets) == 0:
             raise DataError(f"the {name} split has no rows", where="data")

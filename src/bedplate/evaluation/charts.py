@@ -15,6 +15,7 @@ Point = tuple[float, float]
 
 _LOG_FROM = 30.0
 _CONFUSION_NUMBERS = 16
+_LABEL, _LABEL_ROOM = 34, 232.0
 
 
 def _frame(
@@ -113,14 +114,17 @@ def interval_chart(
     reference_label: str = "",
     percent: bool = False,
 ) -> Markup:
-    """Draw a dot with its interval for each row `{label, value, low, high, note, bad}`; `reference` is a dashed line."""
+    """Draw a dot with its interval for each row `{label, value, low, high, note, bad, quiet}`.
+
+    `bad` rows are red, `quiet` ones grey; `reference` is a dashed line.
+    """
     if not rows:
         return Markup("")
     values = [float(row[key]) for row in rows for key in ("value", "low", "high")]
     low, high = svg.padded([*values, *([reference] if reference is not None else [])], 0.05, 1e-4)
     if percent:
         low, high = max(low, 0.0), min(high, 1.0)
-    label_width = min(190.0, 14 + 7.0 * max(len(svg.cut(row["label"], 26)) for row in rows))
+    label_width = min(_LABEL_ROOM, 14 + 6.6 * max(len(svg.cut(row["label"], _LABEL)) for row in rows))
     x = Scale(low, high, label_width, WIDTH - 86)
     step, top = 22.0, 20.0 if reference is not None else 6.0
     bottom = top + step * len(rows)
@@ -129,7 +133,7 @@ def interval_chart(
         return f"{100 * value:.1f}" if percent else number(value)
 
     parts = [svg.line(x(tick), top, x(tick), bottom, "grid") for tick in x.ticks(4)]
-    parts += [svg.text(x(tick), bottom + 14, shown(tick), "tick") for tick in x.ticks(4)]
+    parts += [svg.text(x(tick), bottom + 14, number(100 * tick if percent else tick), "tick") for tick in x.ticks(4)]
     if reference is not None:
         parts += [
             svg.line(x(reference), top - 4, x(reference), bottom, "mark"),
@@ -137,12 +141,12 @@ def interval_chart(
         ]
     for k, row in enumerate(rows):
         middle = top + k * step + step / 2
-        kind = "c2" if row.get("bad") else "c1"
+        kind = "c0" if row.get("quiet") else "c2" if row.get("bad") else "c1"
         hint = (
             f"{row['label']}: {shown(row['value'])} ({shown(row['low'])} to {shown(row['high'])}) {row.get('note', '')}"
         )
         parts += [
-            svg.text(label_width - 10, middle + 4, svg.cut(row["label"], 26), "label", "end"),
+            svg.text(label_width - 10, middle + 4, svg.cut(row["label"], _LABEL), "label", "end"),
             svg.line(x(row["low"]), middle, x(row["high"]), middle, f"whisker {kind}"),
             svg.dot(x(row["value"]), middle, 4, f"{kind} solid", hint),
             svg.text(WIDTH - 78, middle + 4, shown(row["value"]), "tick strong", "start"),
@@ -155,7 +159,7 @@ def confusion_chart(labels: Sequence[str], counts: Sequence[Sequence[int]], titl
     """Draw a confusion matrix: true classes down, answers across; right answers blue, mistakes red by their share."""
     size = len(labels)
     side = 460.0
-    margin = min(110.0, 24 + 6.4 * max(len(svg.cut(label, 14)) for label in labels))
+    margin = min(116.0, 36 + 6.4 * max(len(svg.cut(label, 14)) for label in labels))
     cell = (side - margin) / size
     slanted = max(len(str(label)) for label in labels) * 6.5 > cell
     head = 30 + (margin * 0.62 if slanted else 14)

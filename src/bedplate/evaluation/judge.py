@@ -106,11 +106,7 @@ def _judge_classes(outputs: np.ndarray, targets: np.ndarray, answers: Answers, s
     samples |= bootstrap(facts.ranking, facts.rows, min(setting.resamples, affordable), setting.seed)
     metrics = estimates({name: values[name] for name in CLASSIFICATION}, samples, setting.confidence)
     if setting.resamples:
-        accuracy = metrics["accuracy"]
-        low, high = share_interval(
-            float(facts.correct.sum()), facts.rows, setting.confidence, (accuracy.low, accuracy.high)
-        )
-        metrics["accuracy"] = Estimate(accuracy.value, low, high)
+        metrics |= _mended(metrics, float(facts.correct.sum()), facts.rows, setting.confidence)
     wrong = (1 - facts.correct).astype(np.uint8)
     by_class = {"class": np.asarray(labels, dtype=object)[facts.targets]} if len(labels) > 1 else {}
     counts = np.bincount(facts.targets * len(labels) + facts.answers, minlength=len(labels) ** 2)
@@ -125,12 +121,23 @@ def _judge_classes(outputs: np.ndarray, targets: np.ndarray, answers: Answers, s
     )  # fmt: skip
 
 
+def _mended(metrics: Mapping[str, Estimate], right: float, rows: int, confidence: float) -> dict[str, Estimate]:
+    """Return honest intervals for the shares where all answers are right (or wrong): see `share_interval`."""
+    names = ("accuracy", *PER_CLASS) if right == rows else ("accuracy",)
+    bounds = {name: share_interval(right, rows, confidence, (metrics[name].low, metrics[name].high)) for name in names}
+    return {name: Estimate(metrics[name].value, *bounds[name]) for name in names}
+
+
 def _per_class(
     facts: ClassificationFacts, labels: list[str], samples: Mapping[str, np.ndarray], confidence: float
 ) -> list[dict[str, Any]]:
     values = facts.measure(np.ones((1, facts.rows)))["by_class"][0]
     low, high = interval(samples["by_class"], confidence) if samples else (values, values)
     rows = np.bincount(facts.targets, minlength=facts.classes).tolist()
+
+    if samples:  # a class without a mistake is not certainly without one: see share_interval
+        flawless = np.array([share_interval(n, max(n, 1), confidence, (0.0, 1.0))[0] for n in rows])
+        low = np.where(values == 1, np.minimum(low, flawless), low)
 
     def figures(k: int) -> dict[str, dict[str, float]]:
         bounds = zip(PER_CLASS, values[:, k].tolist(), low[:, k].tolist(), high[:, k].tolist(), strict=True)

@@ -36,8 +36,8 @@ Story = Mapping[str, Any]
 
 METRIC_NAMES: Mapping[str, str] = {
     "accuracy": "Accuracy", "precision": "Precision", "recall": "Recall", "f1": "F1", "log_loss": "Log loss",
-    "auroc": "AUROC", "auprc": "AUPRC", "brier": "Brier score", "ece": "Calibration error", "rmse": "RMSE", "mae": "MAE",
-    "r2": "R²",
+    "auroc": "AUROC", "auprc": "AUPRC", "brier": "Brier score", "ece": "Calibration error", "rmse": "RMSE",
+    "mae": "MAE", "r2": "R²",
 }  # fmt: skip
 """Metrics by the names that people read."""
 
@@ -58,28 +58,26 @@ def shown(metric: str, value: float) -> str:
 
 
 def shown_interval(metric: str, estimate: Mapping[str, float]) -> str:
-    """Return `low – high` for people."""
+    """Return `low–high` for people, or `low to high` where a bound is negative."""
+    if estimate["low"] < 0:
+        return f"{number(estimate['low'])} to {number(estimate['high'])}"
     if metric in PERCENT:
-        return f"{100 * estimate['low']:.2f} – {100 * estimate['high']:.2f} %"
-    return f"{number(estimate['low'])} – {number(estimate['high'])}"
+        return f"{100 * estimate['low']:.2f}–{100 * estimate['high']:.2f} %"
+    return f"{number(estimate['low'])}–{number(estimate['high'])}"
 
 
 def primary_of(story: Story) -> str:
     """Return the metric that leads the story."""
     named = story.get("primary")
-    return (
-        str(named)
-        if named
-        else next((m for m in ("accuracy", "rmse") if m in story["metrics"]), next(iter(story["metrics"])))
-    )
+    usual = [name for name in ("accuracy", "rmse") if name in story["metrics"]]
+    return str(named or [*usual, *story["metrics"]][0])
 
 
 def best_baseline(story: Story) -> tuple[str, float] | None:
     """Return the name and figure of the baseline with the best primary metric, or None."""
     metric = primary_of(story)
-    found = {
-        name: float(figures[metric]) for name, figures in (story.get("baselines") or {}).items() if metric in figures
-    }
+    baselines = story.get("baselines") or {}
+    found = {name: float(figures[metric]) for name, figures in baselines.items() if metric in figures}
     if not found:
         return None
     pick = min if metric in LOWER_IS_BETTER else max
@@ -92,7 +90,8 @@ def verdict_of(story: Story) -> Standing:
     metric = primary_of(story)
     estimate = story["metrics"][metric]
     name, lower = METRIC_NAMES.get(metric, metric), metric in LOWER_IS_BETTER
-    own = f"{name.lower() if metric in PERCENT else name} {shown(metric, estimate['value'])} ({shown_interval(metric, estimate)})"
+    word = name.lower() if metric in PERCENT and metric != "f1" else name
+    own = f"{word} {shown(metric, estimate['value'])} ({shown_interval(metric, estimate)})"
     best = best_baseline(story)
     if best is None:
         return Standing(f"On unseen rows: {own}.", "alone")

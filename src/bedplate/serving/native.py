@@ -1,0 +1,102 @@
+"""Bedplate's own interface: payloads as a user has them in, answers as a person reads them out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from bedplate.codecs.rows import read_rows
+from bedplate.codecs.table import TableCodec
+from bedplate.core.errors import PayloadError
+from bedplate.serving.body import json_kind, parse_json
+from bedplate.serving.dataplane import Call, DataPlane, json_reply
+from bedplate.serving.describe import describe
+from bedplate.serving.problems import Problem, bad_request, from_error
+from bedplate.serving.tensors import MOST_ROWS
+
+
+def routes(plane: DataPlane) -> list[Route]:
+    """Return the interface's routes."""
+    descriptions = [describe(model) for model in plane.models.values()]
+
+    async def models(_: Request) -> Response:
+        return json_reply({"models": descriptions})
+
+    async def health(_: Request) -> Response:
+        return json_reply(
+            {"status": "ok" if plane.ready else "stopping", "models": sorted(plane.models)}, 200 if plane.ready else 503
+        )
+
+    async def metrics(_: Request) -> Response:
+        return Response(plane.metrics.text(), media_type=plane.metrics.content_type)
+
+    return [
+        Route("/predict/{name}", plane.endpoint("native", predict), methods=["POST"]),
+        Route("/models", models),
+        Route("/healthz", health),
+        Route("/metrics", metrics),
+    ]
+
+
+def predict(plane: DataPlane, call: Call) -> dict[str, Any]:
+    """Answer one request: an image's bytes, or JSON; for tables a row, a list of rows, or CSV."""
+    if not call.body.strip():
+        raise bad_request("the body is empty")
+    kind = call.headers.get("content-type", "").split(";")[0].strip().lower()
+    if kind == "multipart/form-data":
+        raise Problem(415, "forms aren't read; send the file itself as the body")
+    arrays = _table(call, kind) if call.model.is_table else _images(call, kind)
+    outputs = plane.predict(call.model, arrays)
+    answers = call.model.bundle.answers.encode(outputs)
+    return {"model": call.model.name, "bundle": call.model.bundle.id, "answers": answers}
+
+
+def _is_json(kind: str, body: bytes) -> bool:
+    return kind == "application/json" or kind.endswith("+json") or body.lstrip()[:1] in (b"{", b"[")
+
+
+def _images(call: Call, kind: str) -> Any:
+    if not _is_json(kind, call.body):
+        return call.model.decode([call.body])
+    value = parse_json(call.body)
+    spec = call.model.inputs[0]
+    if isinstance(value, dict):
+        value = [value]
+    elif isinstance(value, list) and _sizes(value) in (spec.shape, spec.shape[: 2 if spec.shape[2] == 1 else 3]):
+        value = [value]  # one image's nested lists; a grey one may leave its channel out
+    return call.model.decode_json(_rows(value), "images")
+
+
+def _table(call: Call, kind: str) -> Any:
+    if _is_json(kind, call.body) and kind not in ("text/csv", "application/x-ndjson", "application/jsonl"):
+        value = parse_json(call.body)
+        return call.model.decode(_rows([value] if isinstance(value, dict) else value))
+    codec = call.model.bundle.codec
+    assert isinstance(codec, TableCodec)
+    rows = []
+    try:
+        for _, row in read_rows(call.body, "the body", codec):
+            rows.append(row)
+            if len(rows) > MOST_ROWS:
+                raise Problem(413, f"more than {MOST_ROWS:,} rows in one request; send several")
+    except PayloadError as error:
+        raise from_error(error) from error
+    return call.model.decode(rows)
+
+
+def _rows(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise bad_request(f"expected a JSON object or a list, received {json_kind(value)}")
+    return value
+
+
+def _sizes(value: Any) -> tuple[int, ...]:
+    """Return the lengths of nested lists, along their first items."""
+    sizes: list[int] = []
+    while isinstance(value, list) and value and len(sizes) < 8:
+        sizes.append(len(value))
+        value = value[0]
+    return tuple(sizes)

@@ -1,0 +1,80 @@
+"""Export: every shipped model leaves as ONNX that answers alike; what doesn't is stopped."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import helper
+from torch import nn
+
+from bedplate.bundle.session import OnnxPredict
+from bedplate.checks.battery import SAMPLES, sample_features
+from bedplate.core.errors import GateError
+from bedplate.export import check_parity, export_network, join
+from bedplate.export.onnx import IR_VERSION, OPSET
+from bedplate.models import Network, Outputs, TableInput, build, predictor
+
+
+@pytest.mark.parametrize(
+    ("model", "inputs"), [("cnn", "grey images"), ("resnet", "colour images"), ("mlp", "a table"), ("linear", "a table of categories")]
+)
+def test_the_graph_answers_as_the_network(model: str, inputs: str) -> None:
+    network = build(model, {}, SAMPLES[inputs], Outputs(3), 0)
+    features = sample_features(SAMPLES[inputs])
+    exported = export_network(network, features)
+    assert exported.ir_version == IR_VERSION
+    assert {entry.domain: entry.version for entry in exported.opset_import} == {"": OPSET}
+    assert not any(node.doc_string or node.metadata_props for node in exported.graph.node)
+    parity = check_parity(network, predictor(network), OnnxPredict(exported.SerializeToString(), variant="f32"), features)
+    assert parity.max_difference < 1e-4
+    assert parity.label_agreement == 1.0
+
+
+def test_one_row_is_enough_to_export() -> None:
+    network = build("mlp", {}, SAMPLES["a table"], Outputs(3), 0)
+    exported = export_network(network, sample_features(SAMPLES["a table"], rows=1))
+    found = OnnxPredict(exported.SerializeToString(), variant="f32")(sample_features(SAMPLES["a table"], rows=5))
+    assert found["probabilities"].shape == (5, 3)
+
+
+def test_a_graph_that_answers_otherwise_is_stopped() -> None:
+    network = build("linear", {}, SAMPLES["a table of numbers"], Outputs(3), 0)
+    features = sample_features(SAMPLES["a table of numbers"])
+
+    def wrong(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        found = dict(predictor(network)(arrays))
+        found["probabilities"] = found["probabilities"] + 0.01
+        return found
+
+    with pytest.raises(GateError, match="does not answer as the network does"):
+        check_parity(network, predictor(network), wrong, features)
+
+
+def test_a_model_that_mixes_rows_fails_parity_or_export() -> None:
+    class Mixing(nn.Module):
+        def forward(self, numeric: torch.Tensor) -> torch.Tensor:
+            if numeric.sum() > 0:  # control flow that depends on data
+                return numeric[:, :3]
+            return -numeric[:, :3]
+
+    inputs = TableInput(4, (), ((),) * 4)
+    with pytest.raises(GateError, match="can't be exported"):
+        export_network(Network(Mixing(), inputs, Outputs(3)), sample_features(inputs))
+
+
+def test_the_pre_graph_is_joined() -> None:
+    inputs = TableInput(1, (), ((),))
+    network = build("linear", {}, inputs, Outputs(None), 0)
+    with torch.no_grad():
+        network.body.head.weight.fill_(2.0)
+    nodes = [helper.make_node("Cast", ["age"], ["single"], to=onnx.TensorProto.FLOAT), helper.make_node("Unsqueeze", ["single", "one"], ["numeric"])]
+    graph = helper.make_graph(
+        nodes, "codec", [helper.make_tensor_value_info("age", onnx.TensorProto.DOUBLE, ["rows"])],
+        [helper.make_tensor_value_info("numeric", onnx.TensorProto.FLOAT, ["rows", 1])], [helper.make_tensor("one", onnx.TensorProto.INT64, [1], [1])],
+    )  # fmt: skip
+    pre = helper.make_model(graph, ir_version=IR_VERSION, opset_imports=[helper.make_opsetid("", OPSET)])
+    joined = join(pre.SerializeToString(), export_network(network, sample_features(inputs)))
+    assert [value.name for value in joined.graph.input] == ["age"]
+    assert OnnxPredict(joined.SerializeToString(), variant="f32")({"age": np.array([3.0, 4.0])})["value"].tolist() == [6.0, 8.0]

@@ -1,0 +1,121 @@
+"""Models: sizes as published, layers as their equations say, baselines as scikit-learn has them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+
+from bedplate.core.errors import InputError
+from bedplate.models import ImageInput, Outputs, TableInput, build, predictor
+from bedplate.models.baselines import IMAGE_ROWS, constant, fit_baselines
+from bedplate.models.layers import PiecewiseLinear
+
+MNIST = ImageInput(28, 28, 1, (33.0,), (78.0,))
+
+
+def size(name: str, inputs: ImageInput | TableInput, **arguments: object) -> int:
+    return sum(p.numel() for p in build(name, arguments, inputs, Outputs(10), 0).parameters())
+
+
+def test_the_classic_cnn_has_its_published_size() -> None:
+    # 3×3 convolutions 32-64-64, dense 64: 320 + 18,496 + 36,928 + 36,928 + 650 (Chollet 2017, section 5.1).
+    assert size("cnn", MNIST) == 93_322
+
+
+def test_resnet20_has_its_published_size() -> None:
+    # He et al. 2016, table 6: 0.27 million parameters at 20 layers, 0.85 million at 56.
+    colour = ImageInput(32, 32, 3, (120.0,) * 3, (60.0,) * 3)
+    assert 0.265e6 < size("resnet", colour) < 0.275e6
+    assert 0.84e6 < size("resnet", colour, depth=56) < 0.86e6
+    with pytest.raises(InputError, match="the nearest is 20"):
+        build("resnet", {"depth": 21}, colour, Outputs(10), 0)
+
+
+def test_linear_is_the_affine_map() -> None:
+    network = build("linear", {}, TableInput(2, (3,), ((), ())), Outputs(2), 0)
+    with torch.no_grad():
+        network.body.head.weight.copy_(torch.arange(10.0).reshape(2, 5))
+        network.body.head.bias.copy_(torch.tensor([1.0, -1.0]))
+    raw = network(torch.tensor([[2.0, 3.0]]), torch.tensor([[1]]))
+    # columns: two numbers, then one-hot of three categories
+    assert raw.tolist() == [[0 * 2 + 1 * 3 + 3 + 1, 5 * 2 + 6 * 3 + 8 - 1]]
+
+
+def test_piecewise_linear_follows_its_equation() -> None:
+    layer = PiecewiseLinear([[0.0, 1.0, 3.0], [], [-1.0, 1.0]])
+    found = layer(torch.tensor([[2.0, 9.0, 0.0], [-0.5, 0.0, 5.0], [4.0, 0.0, -9.0]]))
+    assert found.tolist() == [[1.0, 0.5, 0.5], [-0.5, 0.0, 2.0], [1.0, 1.5, -1.0]]
+
+
+def test_images_are_standardised_inside_the_network() -> None:
+    network = build("linear", {}, ImageInput(2, 2, 1, (100.0,), (50.0,)), Outputs(2), 0)
+    with torch.no_grad():
+        network.body.head.weight.fill_(1.0)
+    assert network(torch.full((1, 2, 2, 1), 150, dtype=torch.uint8)).tolist() == [[4.0, 4.0]]
+
+
+def test_a_number_comes_back_in_its_own_units() -> None:
+    network = build("linear", {}, TableInput(1, (), ((),)), Outputs(None, 10.0, 2.0), 0)
+    with torch.no_grad():
+        network.body.head.weight.fill_(3.0)
+    assert predictor(network)({"numeric": np.array([[1.0]], np.float32)})["value"].tolist() == [16.0]
+
+
+@pytest.mark.parametrize("name", ["cnn", "resnet"])
+def test_image_models_refuse_tables(name: str) -> None:
+    with pytest.raises(InputError, match="for images"):
+        build(name, {}, TableInput(2, (), ((), ())), Outputs(2), 0)
+
+
+def test_a_perceptron_refuses_a_number() -> None:
+    with pytest.raises(InputError, match="separates classes"):
+        build("perceptron", {}, TableInput(2, (), ((), ())), Outputs(None), 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [({"widht": 3}, "unknown argument 'widht'"), ({"widths": "wide"}, "widths"), ({"dropout": 1.5}, "dropout"), ({"activation": "rellu"}, "activation")],
+)
+def test_bad_arguments_are_refused(arguments: dict[str, object], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        build("cnn", arguments, MNIST, Outputs(10), 0)
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu", "gelu"])
+def test_activations_batch_norm_and_dropout_are_arguments(activation: str) -> None:
+    network = build("cnn", {"activation": activation, "batch_norm": True, "dropout": 0.3, "widths": [4, 8]}, MNIST, Outputs(10), 0)
+    kinds = {type(module).__name__.lower() for module in network.modules()}
+    assert {activation, "batchnorm2d", "dropout"} <= kinds
+    assert network(torch.zeros(2, 28, 28, 1, dtype=torch.uint8)).shape == (2, 10)
+
+
+def test_a_too_small_image_says_what_to_do() -> None:
+    with pytest.raises(InputError, match="padding: same"):
+        build("cnn", {"padding": "valid"}, ImageInput(4, 4, 1, (0.0,), (1.0,)), Outputs(2), 0)
+
+
+def test_baselines_are_scikit_learns() -> None:
+    draw = np.random.default_rng(0)
+    x = draw.normal(size=(200, 3)).astype(np.float32)
+    y = (x[:, 0] > 0.3).astype(np.int64)
+    found = fit_baselines({"numeric": x}, y, {"kind": "table", "categories": []}, 2, 0)
+    assert set(found) == {"majority", "logistic regression", "gradient boosting"}
+    expected = LogisticRegression(max_iter=1000).fit(x, y).predict_proba(x)
+    np.testing.assert_allclose(found["logistic regression"]({"numeric": x})["probabilities"], expected, atol=1e-5)
+    shares = found["majority"]({"numeric": x})["probabilities"]
+    assert shares.shape == (200, 2)
+    np.testing.assert_allclose(shares[0], [1 - y.mean(), y.mean()], rtol=1e-5)
+
+
+def test_the_image_baseline_is_limited_and_labelled_so() -> None:
+    draw = np.random.default_rng(0)
+    images = draw.integers(0, 256, (IMAGE_ROWS + 50, 3, 3, 1), dtype=np.uint8)
+    found = fit_baselines({"image": images}, (images[:, 0, 0, 0] > 128).astype(np.int64), {"kind": "image"}, 2, 0)
+    assert "logistic regression (5,000 rows)" in found
+
+
+def test_the_mean_baseline_answers_the_mean() -> None:
+    predict = constant(np.array([1.0, 2.0, 6.0]), None)
+    assert predict({"numeric": np.zeros((2, 1))})["value"].tolist() == [3.0, 3.0]
