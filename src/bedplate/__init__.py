@@ -51,7 +51,7 @@ _NAMES = {
     "serve": ("bedplate.serving", "serve"),
 }
 
-__all__ = ["__version__", *_NAMES]  # noqa: PLE0604
+__all__ = ["__version__", *_NAMES]
 
 
 def __getattr__(name: str) -> Any:

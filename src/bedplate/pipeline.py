@@ -38,12 +38,19 @@ class Outcome:
     def raise_for_gate(self) -> Outcome:
         """Raise a GateError if the gate said no; else return self."""
         if not self.passed:
-            raise GateError("the gate says no", where=str(self.path), received="; ".join(self.figures["gate"]["failures"]))
+            raise GateError(
+                "the gate says no", where=str(self.path), received="; ".join(self.figures["gate"]["failures"])
+            )
         return self
 
 
 def run(
-    recipe: str | Path, out: str | Path | None = None, *, overrides: Sequence[str] = (), mode: Mode = "new", console: Console | None = None
+    recipe: str | Path,
+    out: str | Path | None = None,
+    *,
+    overrides: Sequence[str] = (),
+    mode: Mode = "new",
+    console: Console | None = None,
 ) -> Outcome:
     """Carry a recipe through its whole life.
 
@@ -71,7 +78,13 @@ def run(
 
 
 def run_stage(
-    stage: Stage, recipe: str | Path, out: str | Path | None = None, *, overrides: Sequence[str] = (), mode: Mode = "resume", console: Console | None = None
+    stage: Stage,
+    recipe: str | Path,
+    out: str | Path | None = None,
+    *,
+    overrides: Sequence[str] = (),
+    mode: Mode = "resume",
+    console: Console | None = None,
 ) -> Outcome:
     """Run one stage alone; the stages before it must be done in the same folder."""
     started = time.monotonic()

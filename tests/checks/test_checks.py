@@ -58,7 +58,9 @@ def test_broken_plug_ins_fail_and_say_why(tmp_path: Path, name: str, body: str, 
     path.write_text(HEAD + body)
     report = check_file(path)
     assert not report.ok
-    assert any(word in result.message for result in report.results if not result.ok), [r.message for r in report.results]
+    assert any(word in result.message for result in report.results if not result.ok), [
+        r.message for r in report.results
+    ]
 
 
 def test_a_file_that_fails_to_import_names_the_line(tmp_path: Path) -> None:

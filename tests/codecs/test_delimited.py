@@ -11,7 +11,11 @@ from hypothesis import strategies as st
 from bedplate.codecs.delimited import looks_like_header, open_delimited, sniff_delimiter
 from bedplate.core.errors import DataError
 
-CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\0\r\n", exclude_categories=["Cc", "Zs", "Zl", "Zp"]), min_size=1, max_size=6)
+CELLS = st.text(
+    st.characters(codec="utf-8", exclude_characters="\0\r\n", exclude_categories=["Cc", "Zs", "Zl", "Zp"]),
+    min_size=1,
+    max_size=6,
+)
 
 
 def table(text: str, **settings: object) -> tuple[tuple[str, ...], list[list[str]]]:
@@ -68,13 +72,13 @@ def test_headers_are_told_from_rows(text: str, header: bool) -> None:
 
 def test_blank_and_repeated_names() -> None:
     opened = open_delimited(b",a,a,b\n1,2,3,x\n2,3,4,y\n", "t.csv")
-    assert opened.names == ("c0", "a", "a (2)", "b")
+    assert opened.names == ("unnamed", "a", "a (2)", "b")
     assert opened.renamed == ("a",)
     assert "column 3 is called 'a (2)'" in opened.notes[0]
 
 
 def test_row_names_without_a_name_and_empty_cells_at_the_end() -> None:
-    assert table("a b\n" + "".join(f"r{i} {i} {i}\n" for i in range(5)), delimiter=" ")[0] == ("c0", "a", "b")
+    assert table("a b\n" + "".join(f"r{i} {i} {i}\n" for i in range(5)), delimiter=" ")[0] == ("unnamed", "a", "b")
     names, rows = table("a,b\n1,2,\n3,4,,\n")
     assert (names, rows) == (("a", "b"), [["1", "2"], ["3", "4"]])
 
@@ -105,7 +109,9 @@ def test_a_wrong_encoding_names_the_place_and_what_to_set(encoding: str, text: s
     assert f"set data.encoding, for instance to {encoding}" in message
     assert "t.csv, line" in message
     assert "at offset" in message
-    assert open_delimited(text.encode(encoding), "t.csv", encoding=encoding).names == tuple(text.split("\n")[0].split(","))
+    assert open_delimited(text.encode(encoding), "t.csv", encoding=encoding).names == tuple(
+        text.split("\n")[0].split(",")
+    )
 
 
 def test_an_unknown_encoding_or_a_binary_file_is_refused() -> None:

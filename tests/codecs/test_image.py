@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import struct
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
-from bedplate.codecs.image import ImageCodec
+from bedplate.codecs.image import ImageCodec, png_base64
 from bedplate.codecs.pixels import PIXEL_CAP, inspect
 from bedplate.core.errors import BundleError, PayloadError
 
@@ -276,6 +277,12 @@ def test_other_parsers_are_out_of_reach() -> None:
     for form in ("ICO", "TGA", "PCX"):
         with pytest.raises(PayloadError, match=r"not an image that can be read"):
             decode(file_of(Image.new("RGB", (16, 16)), form), 3)
+
+
+def test_png_base64_is_the_image() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 4, 3)).astype(np.uint8)
+    for image in (pixels, pixels[..., :1]):
+        assert np.array_equal(decode(base64.b64decode(png_base64(image)), image.shape[2], (4, 5)), image)
 
 
 def test_fit_measures_the_training_pixels_exactly() -> None:

@@ -128,7 +128,9 @@ def test_a_damaged_variant_is_rejected_for_its_accuracy(monkeypatch: pytest.Monk
         for tensor in broken.graph.initializer:
             array = onnx.numpy_helper.to_array(tensor)
             if array.ndim == 2:
-                tensor.CopyFrom(onnx.numpy_helper.from_array(np.ascontiguousarray(np.roll(array, 1, axis=0)), tensor.name))
+                tensor.CopyFrom(
+                    onnx.numpy_helper.from_array(np.ascontiguousarray(np.roll(array, 1, axis=0)), tensor.name)
+                )
         return broken
 
     # Weights that answer perfectly, so that rolling the classes answers all rows wrongly.

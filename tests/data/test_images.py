@@ -353,6 +353,7 @@ def test_idx_sets_keep_their_official_test_split(name: str) -> None:
 
 
 @pytest.mark.data
+@pytest.mark.slow
 def test_cifar10_jpeg_loads_in_reasonable_time() -> None:
     start = time.monotonic()
     data = load("cifar10-jpeg")

@@ -46,6 +46,8 @@ def pick(*choices: Any) -> list[Any]:
         ("x", [f"{i % 24}:{i % 60:02d}" for i in range(N)], "date", "clock"),
         ("PassengerId", list(range(1000, 1000 + 3 * N, 3)), "identifier", ""),
         ("x", list(range(N)), "identifier", ""),
+        ("height", list(range(58, 58 + N)), "number", "."),
+        ("unnamed", [7 * i for i in range(N)], "identifier", ""),
         ("year", [1800 + i for i in range(N)], "number", "."),
         ("x", [f"A-{i:06x}" for i in range(N)], "identifier", ""),
         ("x", [f"we like number {i} very much" for i in range(N)], "text", ""),
@@ -107,7 +109,7 @@ def test_strip_and_missing_come_from_the_recipe() -> None:
 
 def test_a_group_column_is_set_aside_and_the_target_is_left_out() -> None:
     schemas = infer_schema({"g": ["a", "b"] * 20, "x": list(range(5, 45)), "y": [0, 1] * 20}, "y", {}, groups="g")
-    assert [(schema.name, schema.type) for schema in schemas] == [("g", "identifier"), ("x", "identifier")]
+    assert [(schema.name, schema.type) for schema in schemas] == [("g", "identifier"), ("x", "number")]
 
 
 def test_an_override_of_no_column_is_refused() -> None:

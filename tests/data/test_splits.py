@@ -71,10 +71,10 @@ def test_no_equal_inputs_and_no_group_lie_on_two_sides(
     check_whole(split, len(rows))
     parts = [split.train, split.validation, split.test]
     sides = [{keys[i] for i in part.tolist()} for part in parts]
-    assert not (sides[0] & sides[1] or sides[0] & sides[2] or sides[1] & sides[2])
+    assert len(sides[0] | sides[1] | sides[2]) == sum(map(len, sides))
     if by == "group":
         sides = [{groups[i] for i in part.tolist()} for part in parts]
-        assert not (sides[0] & sides[1] or sides[0] & sides[2] or sides[1] & sides[2])
+        assert len(sides[0] | sides[1] | sides[2]) == sum(map(len, sides))
     if by == "time":
         assert times[split.train].max() < times[split.validation].min()
         assert times[split.validation].max() < times[split.test].min()

@@ -18,7 +18,7 @@ NONE = ColumnSpec()
 
 
 def test_labels_are_texts_with_numbers_in_one_spelling() -> None:
-    assert read_labels(["1", 1, 1.0, "1.0", True, "2"], "y", NONE).values.tolist()[:4] == ["1"] * 4
+    assert read_labels(["1", 1, 1.0, "1.0", "2"], "y", NONE).values.tolist()[:4] == ["1"] * 4
     target = read_labels(["yes.", " no", "", None, "None"], "y", ColumnSpec(strip="."))
     assert target.values.tolist() == ["yes", "no", "", "", "None"]
     assert target.missing.tolist() == [2, 3]

@@ -83,10 +83,29 @@ def test_the_page_is_one_file_that_loads_nothing(make: Any) -> None:
 def test_the_page_tells_the_whole_story() -> None:
     words = " ".join(" ".join(read(render(digits())).words).split())
     for part in (
-        "digits", "image classification", "1 March 2026", "baseline", "Accuracy", "270 unseen rows", "Confusion matrix",
-        "Reliability", "by ink", "Worst mistakes", "% sure", "Training examples", "int8-static", "rejected", "kept",
-        "neither smaller nor faster", "rows a second", "data.fingerprint", "logistic regression (5,000 rows)",
-    ):  # fmt: skip
+        "digits",
+        "image classification",
+        "1 March 2026",
+        "baseline",
+        "Accuracy",
+        "270 unseen rows",
+        "Confusion matrix",
+        "Reliability",
+        "by ink",
+        "Worst mistakes",
+        "% sure",
+        "Training examples",
+        "int8-static",
+        "rejected",
+        "kept",
+        "neither smaller nor faster",
+        "rows a second",
+        "93,322",
+        "cross-entropy",
+        "name: digits seed: 7",
+        "data.fingerprint",
+        "logistic regression (5,000 rows)",
+    ):
         assert part in words, part
     other = " ".join(" ".join(read(render(diabetes())).words).split())
     for part in (
@@ -104,8 +123,8 @@ def test_the_first_line_says_that_a_baseline_wins() -> None:
     words = " ".join(read(render(diabetes())).words)
     assert re.search(r"A baseline is ahead, though not clearly: the baseline “linear regression” has 53.4", words)
     assert 'class="verdict behind"' in render(diabetes())
-    told = render({**diabetes(), "verdict": "All is told."})
-    assert "All is told." in told
+    told = render({**digits(), "verdict": "The gate says no.", "failures": ["accuracy"]})
+    assert '<p class="verdict behind">The gate says no.</p>' in told
 
 
 EVIL = "</title></svg><script>alert(1)</script><img src=x onerror=alert(2)>'\"&{{7*7}}"
@@ -134,7 +153,6 @@ def test_nothing_in_a_story_can_break_out_of_the_page(make: Any) -> None:
     reader = read(page)
     assert "script" not in reader.tags
     assert "<script" not in page.lower()
-    assert "onerror" not in [name for name in reader.tags]
     assert "{{7*7}}" in page
     for address in reader.addresses:
         assert address.startswith(("#", "data:"))
@@ -203,18 +221,24 @@ def test_a_browser_shows_it(tmp_path: Path, width: int) -> None:
     browser = shutil.which("chromium") or shutil.which("chromium-browser")
     assert browser
     command = [
-        browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--user-data-dir={tmp_path}/profile",
-        f"--window-size={width},2600", f"--screenshot={shot}", page.as_uri(),
-    ]  # fmt: skip
+        browser,
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--hide-scrollbars",
+        f"--user-data-dir={tmp_path}/profile",
+        f"--window-size={width},6000",
+        f"--screenshot={shot}",
+        page.as_uri(),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert shot.exists(), done.stderr
     assert "Refused to" not in done.stderr
     pixels = np.asarray(Image.open(shot).convert("RGB")).astype(int)
     assert pixels.shape[1] == width
     paper = np.abs(pixels - [250, 249, 246]).max(axis=2) <= 2
-    blue = np.abs(pixels - [42, 93, 176]).max(axis=2) <= 6
-    red = np.abs(pixels - [194, 69, 45]).max(axis=2) <= 6
-    assert paper.mean() > 0.3
-    assert blue.sum() > 1000
-    assert red.sum() > 10
+    red, green, blue = (pixels[..., c] for c in range(3))
+    assert paper.mean() > 0.2
+    assert ((blue - red > 60) & (blue - green > 30)).sum() > 2000, "no right answers in blue"
+    assert ((red - blue > 20) & (red - green > 20)).sum() > 300, "no mistakes in red"
     assert paper[:, -4:].all(), "something reaches over the right edge"

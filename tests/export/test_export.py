@@ -18,7 +18,8 @@ from bedplate.models import Network, Outputs, TableInput, build, predictor
 
 
 @pytest.mark.parametrize(
-    ("model", "inputs"), [("cnn", "grey images"), ("resnet", "colour images"), ("mlp", "a table"), ("linear", "a table of categories")]
+    ("model", "inputs"),
+    [("cnn", "grey images"), ("resnet", "colour images"), ("mlp", "a table"), ("linear", "a table of categories")],
 )
 def test_the_graph_answers_as_the_network(model: str, inputs: str) -> None:
     network = build(model, {}, SAMPLES[inputs], Outputs(3), 0)
@@ -27,7 +28,9 @@ def test_the_graph_answers_as_the_network(model: str, inputs: str) -> None:
     assert exported.ir_version == IR_VERSION
     assert {entry.domain: entry.version for entry in exported.opset_import} == {"": OPSET}
     assert not any(node.doc_string or node.metadata_props for node in exported.graph.node)
-    parity = check_parity(network, predictor(network), OnnxPredict(exported.SerializeToString(), variant="f32"), features)
+    parity = check_parity(
+        network, predictor(network), OnnxPredict(exported.SerializeToString(), variant="f32"), features
+    )
     assert parity.max_difference < 1e-4
     assert parity.label_agreement == 1.0
 
@@ -69,7 +72,10 @@ def test_the_pre_graph_is_joined() -> None:
     network = build("linear", {}, inputs, Outputs(None), 0)
     with torch.no_grad():
         network.body.head.weight.fill_(2.0)
-    nodes = [helper.make_node("Cast", ["age"], ["single"], to=onnx.TensorProto.FLOAT), helper.make_node("Unsqueeze", ["single", "one"], ["numeric"])]
+    nodes = [
+        helper.make_node("Cast", ["age"], ["single"], to=onnx.TensorProto.FLOAT),
+        helper.make_node("Unsqueeze", ["single", "one"], ["numeric"]),
+    ]
     graph = helper.make_graph(
         nodes, "codec", [helper.make_tensor_value_info("age", onnx.TensorProto.DOUBLE, ["rows"])],
         [helper.make_tensor_value_info("numeric", onnx.TensorProto.FLOAT, ["rows", 1])], [helper.make_tensor("one", onnx.TensorProto.INT64, [1], [1])],
@@ -77,4 +83,7 @@ def test_the_pre_graph_is_joined() -> None:
     pre = helper.make_model(graph, ir_version=IR_VERSION, opset_imports=[helper.make_opsetid("", OPSET)])
     joined = join(pre.SerializeToString(), export_network(network, sample_features(inputs)))
     assert [value.name for value in joined.graph.input] == ["age"]
-    assert OnnxPredict(joined.SerializeToString(), variant="f32")({"age": np.array([3.0, 4.0])})["value"].tolist() == [6.0, 8.0]
+    assert OnnxPredict(joined.SerializeToString(), variant="f32")({"age": np.array([3.0, 4.0])})["value"].tolist() == [
+        6.0,
+        8.0,
+    ]

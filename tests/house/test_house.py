@@ -53,7 +53,10 @@ def test_tests_mirror_the_source() -> None:
 
 def test_nothing_names_a_machine_or_how_it_was_made() -> None:
     # Spelt in pieces, so that this file doesn't find itself.
-    forbidden = re.compile("|".join(["/" + "work/", "/" + "root/", "co-" + "authored-by", "pypi" + r"\.org", "registry" + r"\.npmjs"]), re.IGNORECASE)
+    forbidden = re.compile(
+        "|".join(["/" + "work/", "/" + "root/", "co-" + "authored-by", "pypi" + r"\.org", "registry" + r"\.npmjs"]),
+        re.IGNORECASE,
+    )
     found = []
     for path in tracked():
         if path.suffix in {".py", ".md", ".yaml", ".toml", ".txt", ".ipynb", ".sh", ""} and path.name != "LICENSE":
@@ -65,5 +68,10 @@ def test_nothing_names_a_machine_or_how_it_was_made() -> None:
 
 def test_no_pickle_in_the_source() -> None:
     pattern = re.compile(r"\b(import (pickle|joblib|dill|marshal)|torch\.(load|save)\(|allow_pickle=True)")
-    found = [f"{path.name}:{n}" for path in FILES for n, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1) if pattern.search(line)]
+    found = [
+        f"{path.name}:{n}"
+        for path in FILES
+        for n, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if pattern.search(line)
+    ]
     assert not found

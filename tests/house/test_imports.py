@@ -6,7 +6,19 @@ import json
 import subprocess
 import sys
 
-HEAVY = {"torch", "onnx", "onnxruntime", "numpy", "sklearn", "pyarrow", "pydantic", "PIL", "starlette", "rich", "jinja2"}
+HEAVY = {
+    "torch",
+    "onnx",
+    "onnxruntime",
+    "numpy",
+    "sklearn",
+    "pyarrow",
+    "pydantic",
+    "PIL",
+    "starlette",
+    "rich",
+    "jinja2",
+}
 
 
 def modules_after(code: str) -> set[str]:

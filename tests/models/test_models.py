@@ -76,7 +76,12 @@ def test_a_perceptron_refuses_a_number() -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [({"widht": 3}, "unknown argument 'widht'"), ({"widths": "wide"}, "widths"), ({"dropout": 1.5}, "dropout"), ({"activation": "rellu"}, "activation")],
+    [
+        ({"widht": 3}, "unknown argument 'widht'"),
+        ({"widths": "wide"}, "widths"),
+        ({"dropout": 1.5}, "dropout"),
+        ({"activation": "rellu"}, "activation"),
+    ],
 )
 def test_bad_arguments_are_refused(arguments: dict[str, object], words: str) -> None:
     with pytest.raises(InputError, match=words):
@@ -85,7 +90,9 @@ def test_bad_arguments_are_refused(arguments: dict[str, object], words: str) -> 
 
 @pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu", "gelu"])
 def test_activations_batch_norm_and_dropout_are_arguments(activation: str) -> None:
-    network = build("cnn", {"activation": activation, "batch_norm": True, "dropout": 0.3, "widths": [4, 8]}, MNIST, Outputs(10), 0)
+    network = build(
+        "cnn", {"activation": activation, "batch_norm": True, "dropout": 0.3, "widths": [4, 8]}, MNIST, Outputs(10), 0
+    )
     kinds = {type(module).__name__.lower() for module in network.modules()}
     assert {activation, "batchnorm2d", "dropout"} <= kinds
     assert network(torch.zeros(2, 28, 28, 1, dtype=torch.uint8)).shape == (2, 10)

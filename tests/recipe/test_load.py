@@ -38,7 +38,9 @@ def test_all_problems_come_at_once_with_file_line_key_and_remedy() -> None:
     assert any(line.startswith("r.yaml:2 task:") and "did you mean 'image-classification'?" in line for line in found)
     assert any(line.startswith("r.yaml:4 data.sorce:") and "did you mean 'source'?" in line for line in found)
     assert any(line.startswith("r.yaml:6 training.epochs:") and "received 'ten'" in line for line in found)
-    assert any(line.startswith("r.yaml:7 training.optimiser:") and "did you mean 'optimizer'?" in line for line in found)
+    assert any(
+        line.startswith("r.yaml:7 training.optimiser:") and "did you mean 'optimizer'?" in line for line in found
+    )
 
 
 @pytest.mark.parametrize(

@@ -33,8 +33,10 @@ def table(rows: int = 300, seed: int = 0) -> TrainingData:
     cut = rows * 4 // 5
     first, last = slice(0, cut), slice(cut, rows)
     return TrainingData(
-        {"numeric": numeric[first], "categories": categories[first]}, targets[first],
-        {"numeric": numeric[last], "categories": categories[last]}, targets[last],
+        {"numeric": numeric[first], "categories": categories[first]},
+        targets[first],
+        {"numeric": numeric[last], "categories": categories[last]},
+        targets[last],
     )
 
 
@@ -62,7 +64,11 @@ def test_it_learns_and_keeps_the_best_epoch() -> None:
 @pytest.mark.parametrize("name", ["sgd", "momentum", "adam", "adamw"])
 @pytest.mark.parametrize("schedule", ["constant", "step", "cosine", "linear", "one-cycle"])
 def test_every_optimizer_and_schedule_learns(name: str, schedule: str) -> None:
-    settings = spec(epochs=6, optimizer=Part(name=name, lr=0.05 if "d" not in name[0] and "a" not in name[0] else 0.01), schedule=Part(name=schedule))  # type: ignore[call-arg]
+    settings = spec(
+        epochs=6,
+        optimizer=Part(name=name, lr=0.05 if "d" not in name[0] and "a" not in name[0] else 0.01),
+        schedule=Part(name=schedule),
+    )  # type: ignore[call-arg]
     run = go(network(), table(), settings)
     assert run.history[run.best_epoch]["validation_loss"] < run.history[0]["validation_loss"] or run.best_epoch == 0
     assert min(entry["train_loss"] for entry in run.history) < run.history[0]["train_loss"]
@@ -90,7 +96,7 @@ def test_a_run_stopped_at_any_step_continues_bit_for_bit(tmp_path: Path, stop_af
     with pytest.raises(Stop):
         go(network(), table(), spec(), checkpoint=path, hooks=[stop])
     torch.manual_seed(99)
-    np.random.seed(99)  # noqa: NPY002 - what came before must not matter
+    np.random.seed(99)
     resumed = go(network(), table(), spec(), checkpoint=path, resume=True)
     assert weights_digest(dict(resumed.network.state_dict())) == weights_digest(dict(whole.network.state_dict()))
     assert [e["train_loss"] for e in resumed.history] == [e["train_loss"] for e in whole.history]
@@ -129,7 +135,15 @@ def test_a_number_is_learnt_in_its_own_units() -> None:
     y = 1000 + 50 * x[:, 0].astype(float)
     net = build("linear", {}, TableInput(2, (), ((), ())), Outputs(None, float(y.mean()), float(y.std())), 0)
     data = TrainingData({"numeric": x[:300]}, y[:300], {"numeric": x[300:]}, y[300:])
-    run = train(net, objectives.get("squared-error")(), data, spec(epochs=30, optimizer=Part(name="adamw", lr=0.05)), seed=0, select="loss", identity={})
+    run = train(
+        net,
+        objectives.get("squared-error")(),
+        data,
+        spec(epochs=30, optimizer=Part(name="adamw", lr=0.05)),
+        seed=0,
+        select="loss",
+        identity={},
+    )
     assert run.history[-1]["validation_rmse"] < 5
 
 
@@ -173,10 +187,28 @@ def test_images_keep_their_layout_through_the_network() -> None:
 @pytest.mark.slow
 def test_a_process_killed_in_training_continues_bit_for_bit(tmp_path: Path) -> None:
     """kill -9 at three random moments, then --resume: the weights equal an uninterrupted run's."""
-    settings = ["--set", "training.epochs=12", "training.checkpoint_seconds=0.05", "compression.methods=[]", "evaluation.baselines=false", "gate={}"]
+    settings = [
+        "--set",
+        "training.epochs=12",
+        "training.checkpoint_seconds=0.05",
+        "compression.methods=[]",
+        "evaluation.baselines=false",
+        "gate={}",
+    ]
 
     def command(out: str, *more: str) -> list[str]:
-        return [sys.executable, "-m", "bedplate", "train", "digits", "--out", str(tmp_path / out), "--json", *settings, *more]
+        return [
+            sys.executable,
+            "-m",
+            "bedplate",
+            "train",
+            "digits",
+            "--out",
+            str(tmp_path / out),
+            "--json",
+            *settings,
+            *more,
+        ]
 
     whole = subprocess.run(command("whole"), capture_output=True, text=True, check=True)
     digest = json.loads(whole.stdout)["training"]["weights_sha256"]

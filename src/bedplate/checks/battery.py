@@ -1,8 +1,8 @@
 """The conformance battery: what every registered model and objective must do. Plug-ins are held to the same.
 
-A model must build for the inputs it takes, return the right shape, be deterministic by its seed, give finite gradients to
-its parameters, answer a row alike whatever the batch, and export to ONNX with parity. An objective must return a finite
-scalar `loss` with a gradient, and training with it must lower it.
+A model must build for the inputs it takes, return the right shape, be deterministic by its seed, give finite gradients
+to its parameters, answer a row alike whatever the batch, and export to ONNX with parity. An objective must return a
+finite scalar `loss` with a gradient, and training with it must lower it.
 """
 
 from __future__ import annotations
@@ -87,7 +87,9 @@ def _gradients(network: Network, features: Arrays, outputs: Outputs) -> str | No
 def _row_alone(network: Network, features: Arrays) -> str | None:
     predict = predictor(network)
     (together,) = predict(features).values()
-    alone = np.concatenate([next(iter(predict(take(features, slice(i, i + 1))).values())) for i in range(len(together))])
+    alone = np.concatenate(
+        [next(iter(predict(take(features, slice(i, i + 1))).values())) for i in range(len(together))]
+    )
     gap = float(np.abs(together - alone).max())
     return None if gap < 1e-4 else f"a row's answer changes by {gap:.2g} with the rows beside it"
 
@@ -114,7 +116,9 @@ def check_model(name: str) -> Iterator[Result]:
             if not shape.ok:
                 continue
             yield _check(part, "the seed decides the weights", lambda i=inputs, o=outputs: _seeded(name, i, o))  # type: ignore[misc]
-            yield _check(part, "gradients reach every parameter", lambda n=network, f=features, o=outputs: _gradients(n, f, o))  # type: ignore[misc]
+            yield _check(
+                part, "gradients reach every parameter", lambda n=network, f=features, o=outputs: _gradients(n, f, o)
+            )  # type: ignore[misc]
             yield _check(part, "a row's answer is its own", lambda n=network, f=features: _row_alone(n, f))  # type: ignore[misc]
             yield _check(part, "exports to ONNX with parity", lambda n=network, f=features: _exports(n, f))  # type: ignore[misc]
     if not taken:

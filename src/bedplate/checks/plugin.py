@@ -42,9 +42,18 @@ def check_file(path: Path) -> PluginReport:
         InputError: the file can't be imported, or registers nothing.
     """
     module = load_plugin(path)
-    made = [(kind, name) for kind, registry in (("model", models), ("objective", objectives)) for name, part in registry.parts() if part.__module__ == module.__name__]
+    made = [
+        (kind, name)
+        for kind, registry in (("model", models), ("objective", objectives))
+        for name, part in registry.parts()
+        if part.__module__ == module.__name__
+    ]
     if not made:
-        raise InputError("the file registers nothing", where=str(path), expected="@bp.register_model(…) or @bp.register_objective(…) on a function")
+        raise InputError(
+            "the file registers nothing",
+            where=str(path),
+            expected="@bp.register_model(…) or @bp.register_objective(…) on a function",
+        )
     results: list[Result] = []
     for kind, name in made:
         results += check_model(name) if kind == "model" else check_objective(name)

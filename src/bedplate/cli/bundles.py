@@ -108,8 +108,12 @@ def serve(arguments: argparse.Namespace) -> int:
             print(json.dumps({"url": url}), flush=True)
 
     return serve_bundles(
-        [(name or "", path) for name, path in named], host=arguments.host, port=arguments.port,
-        state=Path(arguments.state) if arguments.state else None, announce=console.say, ready=ready,
+        [(name or "", path) for name, path in named],
+        host=arguments.host,
+        port=arguments.port,
+        state=Path(arguments.state) if arguments.state else None,
+        announce=console.say,
+        ready=ready,
     )
 
 

@@ -56,7 +56,9 @@ def _images() -> str:
 def _torch() -> str:
     import torch
 
-    network = torch.nn.Sequential(torch.nn.Conv2d(1, 16, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(16 * 26 * 26, 10))
+    network = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 16, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(16 * 26 * 26, 10)
+    )
     x, y = torch.randn(64, 1, 28, 28), torch.randint(0, 10, (64,))
     optimizer = torch.optim.AdamW(network.parameters(), fused=True)
     started, losses = time.perf_counter(), []
@@ -79,7 +81,9 @@ def _export() -> str:
 
     node = helper.make_node("Add", ["x", "x"], ["y"])
     value = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["rows"]) for name in "xy"]
-    model = helper.make_model(helper.make_graph([node], "g", value[:1], value[1:]), opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    model = helper.make_model(
+        helper.make_graph([node], "g", value[:1], value[1:]), opset_imports=[helper.make_opsetid("", 20)], ir_version=10
+    )
     found = OnnxPredict(model.SerializeToString(), variant="probe")({"x": np.array([1.5], np.float32)})
     if found["y"].tolist() != [3.0]:
         raise RuntimeError("ONNX Runtime computed 1.5 + 1.5 wrongly")
@@ -98,7 +102,13 @@ def examine(console: Console) -> dict[str, Any]:
     machine = describe()
     console.stage("machine")
     for key, value in machine.items():
-        shown = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else ", ".join(map(str, value)) if isinstance(value, list) else value
+        shown = (
+            ", ".join(f"{k} {v}" for k, v in value.items())
+            if isinstance(value, dict)
+            else ", ".join(map(str, value))
+            if isinstance(value, list)
+            else value
+        )
         console.detail(f"{key:<16} {shown if shown not in (None, '') else '–'}")
     console.stage("checks")
     probes: list[tuple[str, Callable[[], str]]] = [("numpy", _numpy), ("disk", _disk), ("images", _images)]

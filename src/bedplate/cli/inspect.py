@@ -103,7 +103,10 @@ def check_plugin(arguments: argparse.Namespace) -> int:
     console = console_for(arguments)
     found = check_file(Path(arguments.file))
     for result in found.results:
-        console.say(f"{'ok    ' if result.ok else 'FAILED'}  {result.part}: {result.check}" + (f" — {result.message}" if result.message else ""))
+        console.say(
+            f"{'ok    ' if result.ok else 'FAILED'}  {result.part}: {result.check}"
+            + (f" — {result.message}" if result.message else "")
+        )
     console.say("all checks passed" if found.ok else f"{found.failed} of {len(found.results)} checks failed")
     if arguments.json:
         _print(found.to_json())

@@ -52,7 +52,9 @@ class _Parser(argparse.ArgumentParser):
 
 def _common() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--json", action="store_true", help="print JSON for machines on standard output, and nothing else there")
+    common.add_argument(
+        "--json", action="store_true", help="print JSON for machines on standard output, and nothing else there"
+    )
     common.add_argument("--quiet", action="store_true", help="print nothing but results and errors")
     return common
 
@@ -60,7 +62,15 @@ def _common() -> argparse.ArgumentParser:
 def _recipe_flags(parser: argparse.ArgumentParser, *, stage: bool) -> None:
     parser.add_argument("recipe", help="a YAML file, or the name of a shipped recipe (`bedplate recipes`)")
     parser.add_argument("--out", metavar="DIR", help="the run's folder (default: runs/NAME)")
-    parser.add_argument("--set", metavar="KEY=VALUE", action="append", nargs="+", default=[], dest="overrides", help="override a key of the recipe, such as training.epochs=3")
+    parser.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        nargs="+",
+        default=[],
+        dest="overrides",
+        help="override a key of the recipe, such as training.epochs=3",
+    )
     again = parser.add_mutually_exclusive_group()
     again.add_argument("--resume", action="store_true", help="continue the run in that folder")
     again.add_argument("--fresh", action="store_true", help="start the run in that folder again")
@@ -72,12 +82,15 @@ def build_parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="bedplate",
         description="One recipe and one command carry a deep-learning model through its whole life.",
-        epilog="Start with `bedplate demo`, or `bedplate init DATA` for your own data. Exit codes: 0 good, 1 a gate or check said no, "
-        "2 bad input, 3 infeasible budget, 130 interrupted.",
+        epilog="Start with `bedplate demo`, or `bedplate init DATA` for your own data. Exit codes: 0 good, "
+        "1 a gate or check said no, 2 bad input, 3 infeasible budget, 130 interrupted.",
     )
     parser.add_argument("--version", action="version", version=f"bedplate {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="COMMAND", required=True, parser_class=_Parser)
-    made = {name: verbs.add_parser(name, help=text, description=text, parents=[_common()]) for name, (_, text) in VERBS.items()}
+    made = {
+        name: verbs.add_parser(name, help=text, description=text, parents=[_common()])
+        for name, (_, text) in VERBS.items()
+    }
     made["demo"].add_argument("--out", metavar="DIR", default="runs/demo", help="the run's folder (default: runs/demo)")
     init = made["init"]
     init.add_argument("data", help="a folder or archive of images by class, or a table (CSV, Parquet, JSONL)")
@@ -88,22 +101,40 @@ def build_parser() -> argparse.ArgumentParser:
     for name in ("train", "evaluate", "compress", "pack"):
         _recipe_flags(made[name], stage=True)
     made["plan"].add_argument("recipe", help="a YAML file, or the name of a shipped recipe")
-    made["plan"].add_argument("--set", metavar="KEY=VALUE", action="append", nargs="+", default=[], dest="overrides", help="override a key of the recipe")
+    made["plan"].add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        nargs="+",
+        default=[],
+        dest="overrides",
+        help="override a key of the recipe",
+    )
     predict = made["predict"]
     predict.add_argument("bundle", help="a bundle's folder or archive")
-    predict.add_argument("inputs", nargs="*", metavar="INPUT", help="files, folders or archives; '-' or nothing for standard input")
-    predict.add_argument("--variant", help="which of the bundle's variants answers (default: the one it was sealed with)")
+    predict.add_argument(
+        "inputs", nargs="*", metavar="INPUT", help="files, folders or archives; '-' or nothing for standard input"
+    )
+    predict.add_argument(
+        "--variant", help="which of the bundle's variants answers (default: the one it was sealed with)"
+    )
     serve = made["serve"]
     serve.add_argument("bundles", nargs="*", metavar="BUNDLE", help="bundles' folders or archives")
-    serve.add_argument("--name", metavar="NAME=BUNDLE", action="append", default=[], help="serve a bundle under another name")
+    serve.add_argument(
+        "--name", metavar="NAME=BUNDLE", action="append", default=[], help="serve a bundle under another name"
+    )
     serve.add_argument("--host", default="127.0.0.1")
     serve.add_argument("--port", type=int, default=8000, help="0 takes a free one and says which")
     serve.add_argument("--state", metavar="DIR", help="where the sketches for `bedplate monitor` are kept")
     monitor = made["monitor"]
     monitor.add_argument("bundle", help="a bundle's folder or archive")
     monitor.add_argument("--state", metavar="DIR", help="a server's state folder")
-    monitor.add_argument("--input", metavar="FILE", nargs="+", dest="inputs", help="files to compare instead of a server's state")
-    made["compare"].add_argument("runs", nargs="+", metavar="RUN", help="two or more runs' folders; the first is the reference")
+    monitor.add_argument(
+        "--input", metavar="FILE", nargs="+", dest="inputs", help="files to compare instead of a server's state"
+    )
+    made["compare"].add_argument(
+        "runs", nargs="+", metavar="RUN", help="two or more runs' folders; the first is the reference"
+    )
     made["check-plugin"].add_argument("file", help="a Python file that registers models or objectives")
     return parser
 
@@ -136,6 +167,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in {"torch", "onnx", "onnxscript", "sklearn", "pyarrow"}:
             raise
-        print(f"error: `bedplate {arguments.verb}` needs the workshop ({error.name} is missing). pip install \"bedplate[train]\"", file=sys.stderr)
+        print(
+            f'error: `bedplate {arguments.verb}` needs the workshop ({error.name} is missing). pip install "bedplate[train]"',
+            file=sys.stderr,
+        )
         return 2
     return code

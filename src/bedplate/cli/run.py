@@ -38,14 +38,18 @@ def _finish(outcome: Outcome, arguments: argparse.Namespace, console: Console) -
 def run(arguments: argparse.Namespace) -> int:
     """`bedplate run`."""
     console = console_for(arguments)
-    outcome = run_recipe(arguments.recipe, arguments.out, overrides=arguments.overrides, mode=_mode(arguments, "new"), console=console)
+    outcome = run_recipe(
+        arguments.recipe, arguments.out, overrides=arguments.overrides, mode=_mode(arguments, "new"), console=console
+    )
     return _finish(outcome, arguments, console)
 
 
 def _stage(stage: Stage, arguments: argparse.Namespace) -> int:
     console = console_for(arguments)
     mode = _mode(arguments, "new" if stage == "train" else "resume")
-    outcome = run_stage(stage, arguments.recipe, arguments.out, overrides=arguments.overrides, mode=mode, console=console)
+    outcome = run_stage(
+        stage, arguments.recipe, arguments.out, overrides=arguments.overrides, mode=mode, console=console
+    )
     return _finish(outcome, arguments, console)
 
 
@@ -82,7 +86,9 @@ def demo(arguments: argparse.Namespace) -> int:
     if served:
         accuracy = figures["metrics"]["accuracy"]
         console.say()
-        console.say(f"test accuracy  {accuracy['value']:.4f}  (95 % interval {accuracy['low']:.4f} to {accuracy['high']:.4f})")
+        console.say(
+            f"test accuracy  {accuracy['value']:.4f}  (95 % interval {accuracy['low']:.4f} to {accuracy['high']:.4f})"
+        )
         console.say(f"bundle         {figures['bundle']}")
         console.say(f"bundle id      {figures['bundle_id']}")
         console.say(f"report         {figures['report']}")
@@ -114,7 +120,9 @@ def _ask_a_server(bundle: Path, console: Console) -> dict[str, Any]:
             message = server.stderr.read() if server.stderr else ""
             raise InputError("the server did not start", received=message.strip()[-500:])
         url = json.loads(line)["url"]
-        request = urllib.request.Request(f"{url}/predict/{opened.name}", buffer.getvalue(), {"Content-Type": "image/png"})
+        request = urllib.request.Request(
+            f"{url}/predict/{opened.name}", buffer.getvalue(), {"Content-Type": "image/png"}
+        )
         with urllib.request.urlopen(request, timeout=30) as response:
             reply = json.load(response)
     finally:
@@ -122,6 +130,8 @@ def _ask_a_server(bundle: Path, console: Console) -> dict[str, Any]:
         server.wait(timeout=30)
     answer = reply["answers"][0] if "answers" in reply else reply
     truth = opened.answers.labels[int(golden.labels[0])]
-    console.detail(f"{url}/predict/{opened.name} was sent a '{truth}' and answered '{answer['answer']}' "
-                   f"with probability {max(answer['probabilities'].values()):.3f}")
+    console.detail(
+        f"{url}/predict/{opened.name} was sent a '{truth}' and answered '{answer['answer']}' "
+        f"with probability {max(answer['probabilities'].values()):.3f}"
+    )
     return {"url": f"{url}/predict/{opened.name}", "sent": truth, "answer": answer["answer"]}

@@ -18,6 +18,9 @@ from bedplate.codecs.numbers import parse_number
 from bedplate.core.errors import DataError
 
 DELIMITERS = ("\t", ";", "|", ",")
+UNNAMED = "unnamed"
+"""What a column is called whose name in the header is blank; it mostly holds row numbers."""
+
 WHITESPACE = " "
 """As a delimiter: any run of blanks."""
 
@@ -91,7 +94,7 @@ def decode_text(data: bytes, encoding: str | None, where: str) -> str:
             expected="a delimited text file",
             hint="set data.encoding if it is UTF-16 without a byte-order mark",
         )
-    return text.removeprefix("\ufeff")
+    return text.removeprefix("\ufeff").rstrip("\x1a")  # the end-of-file mark of old systems
 
 
 def guess_encoding(data: bytes) -> str | None:
@@ -149,7 +152,9 @@ def sniff_delimiter(text: str, comment: str | None = None) -> str:
         return first[4]
     scores: dict[str, tuple[float, ...]] = {}
     for delimiter in (*DELIMITERS, WHITESPACE):
-        if delimiter == WHITESPACE and any(score[4] == 1 or by != "\t" for by, score in scores.items() if score[1] > 0.5):
+        if delimiter == WHITESPACE and any(
+            score[4] == 1 or by != "\t" for by, score in scores.items() if score[1] > 0.5
+        ):
             break
         try:
             rows = [cells for _, cells in parse_lines(sample, delimiter, comment)]
@@ -218,9 +223,10 @@ def open_delimited(
             )
         header = [cell.casefold() for cell in first] == [name.casefold() for name in names]
         return Delimited(tuple(names), header, chosen, text, comment)
-    header = bool(set(first) & set(known)) if known else looks_like_header(head)
+    width = Counter(map(len, head)).most_common(1)[0][0]
+    # A first line that is much narrower or wider than the others counts the rows, or greets; it names no columns.
+    header = bool(set(first) & set(known)) if known else abs(len(first) - width) <= 1 and looks_like_header(head)
     if not header:
-        width = Counter(map(len, head)).most_common(1)[0][0]
         return Delimited(tuple(f"c{i}" for i in range(width)), False, chosen, text, comment)
     if len(head) > 2 and all(len(cells) == len(first) + 1 for cells in head[1:]):
         first = ["", *first]  # R writes row names without a name for their column
@@ -229,15 +235,15 @@ def open_delimited(
 
 
 def unique_names(cells: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
-    """Return (names, notes, repeated names): a blank name becomes `c<place>`; a repeated one gets ` (2)` behind it."""
+    """Return (names, notes, repeated names): a blank name becomes "unnamed"; a repeated one gets ` (2)` behind it."""
     names: list[str] = []
     notes: list[str] = []
     renamed: list[str] = []
     for place, cell in enumerate(cells):
-        name = cell or f"c{place}"
+        name = cell or UNNAMED
         again = 2
         while name in names:
-            name = f"{cell or f'c{place}'} ({again})"
+            name = f"{cell or UNNAMED} ({again})"
             again += 1
         if cell and name != cell:
             notes.append(f"the column name '{cell}' occurs more than once; column {place + 1} is called '{name}'")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -47,6 +49,13 @@ def fit_size(image: Image.Image, width: int, height: int, resize: Resize) -> Ima
     cut_width, cut_height = min(image.width, width / scale), min(image.height, height / scale)
     left, top = (image.width - cut_width) / 2, (image.height - cut_height) / 2
     return image.resize((width, height), Image.Resampling.BILINEAR, box=(left, top, left + cut_width, top + cut_height))
+
+
+def png_base64(pixels: np.ndarray) -> str:
+    """Return one image, uint8 [H,W,C] with 1 or 3 channels, as a base64 PNG for a report."""
+    out = io.BytesIO()
+    Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(out, "PNG", optimize=True)
+    return base64.b64encode(out.getvalue()).decode()
 
 
 @dataclass(frozen=True)

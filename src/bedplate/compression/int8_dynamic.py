@@ -1,8 +1,8 @@
 """Dynamic int8 quantisation of dense layers, one scale a row.
 
-Weights are stored in int8 with one scale an output unit. At run time each row of activations gets its own scale, so a row's
-answer does not depend on which rows share its batch; ONNX Runtime's own dynamic quantisation takes one range for the whole
-batch, and a served answer would then change with the traffic.
+Weights are stored in int8 with one scale an output unit. At run time each row of activations gets its own scale, so a
+row's answer does not depend on which rows share its batch; ONNX Runtime's own dynamic quantisation takes one range for
+the whole batch, and a served answer would then change with the traffic.
 
     y[i, j] = s_i · t_j · Σ_k q(x[i, k] / s_i) · q(w[k, j] / t_j) + b_j,   s_i = max_k |x[i, k]| / 127
 
@@ -31,7 +31,9 @@ def _attribute(node: onnx.NodeProto, name: str, default: float) -> float:
     return next((helper.get_attribute_value(a) for a in node.attribute if a.name == name), default)
 
 
-def _dense(node: onnx.NodeProto, weight: np.ndarray, levels: int, prefix: str) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
+def _dense(
+    node: onnx.NodeProto, weight: np.ndarray, levels: int, prefix: str
+) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
     """Return the nodes and constants that stand for one dense layer."""
     x, y = node.input[0], node.output[0]
     quantised, scale = quantise_columns(weight, levels)
@@ -75,7 +77,9 @@ def int8_dynamic(model: onnx.ModelProto, features: Arrays, cpu: frozenset[str]) 
     for index, node in enumerate(model.graph.node):
         weight = weights.get(node.input[1]) if node.op_type in ("Gemm", "MatMul") else None
         plain = node.op_type == "MatMul" or (
-            _attribute(node, "alpha", 1.0) == 1.0 and _attribute(node, "beta", 1.0) == 1.0 and not _attribute(node, "transA", 0)
+            _attribute(node, "alpha", 1.0) == 1.0
+            and _attribute(node, "beta", 1.0) == 1.0
+            and not _attribute(node, "transA", 0)
         )
         if weight is None or not plain or len(weight.dims) != 2:
             nodes.append(node)
@@ -86,7 +90,13 @@ def int8_dynamic(model: onnx.ModelProto, features: Arrays, cpu: frozenset[str]) 
         nodes += new
         added += constants
     if added:
-        for name, value in (("axis", np.array([-1])), ("tiny", np.float32(1e-12)), ("127", np.float32(127)), ("128", np.float32(128)), ("zero", np.uint8(128))):
+        for name, value in (
+            ("axis", np.array([-1])),
+            ("tiny", np.float32(1e-12)),
+            ("127", np.float32(127)),
+            ("128", np.float32(128)),
+            ("zero", np.uint8(128)),
+        ):
             added.append(numpy_helper.from_array(np.asarray(value), f"int8/{name}"))
     del model.graph.node[:]
     model.graph.node.extend(nodes)

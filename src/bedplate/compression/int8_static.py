@@ -2,7 +2,8 @@
 
 QDQ format, per-channel int8 weights, uint8 activations, as ONNX Runtime advises for x86. Where the CPU lacks VNNI its
 8-bit products are added in 16 bits and can saturate, so weights then keep to 7 bits (`reduce_range`).
-Source: Jacob et al. 2018, "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference".
+Source: Jacob et al. 2018, "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
+Inference".
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ class _Rows(CalibrationDataReader):  # type: ignore[misc]
 
     def __init__(self, features: Arrays, names: list[str], batch: int = 32) -> None:
         self.batches: Iterator[dict[str, np.ndarray]] = (
-            {name: features[name][start : start + batch] for name in names} for start in range(0, count(features), batch)
+            {name: features[name][start : start + batch] for name in names}
+            for start in range(0, count(features), batch)
         )
 
     def get_next(self) -> dict[str, np.ndarray] | None:
@@ -54,9 +56,17 @@ def int8_static(model: onnx.ModelProto, features: Arrays, cpu: frozenset[str]) -
         onnx.save(model, str(source))  # given a model instead of a file, the pre-processor changes it
         quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
         quantize_static(
-            str(prepared), str(target), _Rows(take(features, slice(None)), names), quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=OPERATORS, nodes_to_exclude=keep_float, per_channel=True, reduce_range=not has_vnni(cpu),
-            activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, calibrate_method=CalibrationMethod.MinMax,
+            str(prepared),
+            str(target),
+            _Rows(take(features, slice(None)), names),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=OPERATORS,
+            nodes_to_exclude=keep_float,
+            per_channel=True,
+            reduce_range=not has_vnni(cpu),
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            calibrate_method=CalibrationMethod.MinMax,
         )
         return finish(onnx.load(str(target)))
 

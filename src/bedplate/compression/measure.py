@@ -67,8 +67,11 @@ def measure_latencies(predictors: Mapping[str, Predict], rows: Arrays, *, seed: 
     for name in names:
         ratios = np.median(matrix[name][draws], axis=1) / base
         found[name] = Latency(
-            float(np.median(matrix[name])), float(np.percentile(matrix[name], 95)), rounds,
-            float(np.median(matrix[name]) / np.median(matrix[names[0]])), *np.percentile(ratios, [2.5, 97.5]).tolist(),
+            float(np.median(matrix[name])),
+            float(np.percentile(matrix[name], 95)),
+            rounds,
+            float(np.median(matrix[name]) / np.median(matrix[names[0]])),
+            *np.percentile(ratios, [2.5, 97.5]).tolist(),
         )
     return found
 

@@ -1,7 +1,7 @@
 """The registry of compression methods, and what a method is given.
 
-A method is a plain function `f(model, features, cpu) -> onnx.ModelProto` over the network's graph (features → answer). It
-must leave inputs and outputs as they are. Whether its result is any good is not its business: that is measured.
+A method is a plain function `f(model, features, cpu) -> onnx.ModelProto` over the network's graph (features → answer).
+It must leave inputs and outputs as they are. Whether its result is any good is not its business: that is measured.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Try each method, measure what came out, and keep it only if it does no harm and does some good.
 
-A variant is kept if it is measurably smaller (by 5 % or more) or faster (the whole 95 % interval of the latency ratio lies
-below 1) on this machine, its accuracy drop is inside the budget with its upper confidence bound, and a row's answer does not
-depend on the rows beside it.
+A variant is kept if it is measurably smaller (by 5 % or more) or faster (the whole 95 % interval of the latency ratio
+lies below 1) on this machine, its accuracy drop is inside the budget with its upper confidence bound, and a row's answer
+does not depend on the rows beside it.
 """
 
 from __future__ import annotations
@@ -59,7 +59,9 @@ class Trial:
     seed: int
 
 
-def _verdict(size: int, base_size: int, latency: Latency, drop_high: float, dependence: float, trial: Trial) -> tuple[bool, str]:
+def _verdict(
+    size: int, base_size: int, latency: Latency, drop_high: float, dependence: float, trial: Trial
+) -> tuple[bool, str]:
     """Return (kept, why)."""
     unit = "points of accuracy" if trial.output == PROBABILITIES else "% of RMSE"
     ratio = size / base_size
@@ -76,7 +78,11 @@ def _verdict(size: int, base_size: int, latency: Latency, drop_high: float, depe
 
 
 def try_variants(
-    model: onnx.ModelProto, complete: Callable[[onnx.ModelProto], bytes], names: Sequence[str], trial: Trial, announce: Callable[[str], None]
+    model: onnx.ModelProto,
+    complete: Callable[[onnx.ModelProto], bytes],
+    names: Sequence[str],
+    trial: Trial,
+    announce: Callable[[str], None],
 ) -> list[Variant]:
     """Return the f32 graph and every tried variant, measured.
 
@@ -94,11 +100,16 @@ def try_variants(
     for name in names:
         announce(f"trying {name}")
         changed = methods.get(name)(model, trial.calibration, cpu)
-        if len(changed.graph.node) == len(model.graph.node) and changed.SerializeToString() == model.SerializeToString():
+        if (
+            len(changed.graph.node) == len(model.graph.node)
+            and changed.SerializeToString() == model.SerializeToString()
+        ):
             failed[name] = "nothing to quantise in this graph"
             continue
         graphs[name] = complete(changed)
-    predictors: dict[str, Predict] = {name: OnnxPredict(graph, variant=name, threads=1) for name, graph in graphs.items()}
+    predictors: dict[str, Predict] = {
+        name: OnnxPredict(graph, variant=name, threads=1) for name, graph in graphs.items()
+    }
     announce("measuring in turns")
     latencies = measure_latencies(predictors, trial.inputs, seed=trial.seed)
     before = predict_in_batches(predictors[FOUNDATION], trial.inputs)[trial.output]

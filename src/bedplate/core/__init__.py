@@ -1,0 +1,1 @@
+"""The words everyone uses: arrays, errors, registry, hashing, seeds, files, console, machine."""

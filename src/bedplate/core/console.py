@@ -54,7 +54,13 @@ class Console:
         from rich.console import Console as RichConsole
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-        columns = (TextColumn("            {task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeRemainingColumn(), TextColumn("{task.fields[now]}"))
+        columns = (
+            TextColumn("            {task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[now]}"),
+        )
         with Progress(*columns, console=RichConsole(file=self.stream), transient=True) as bar:
             task = bar.add_task(label, total=total, now="")
             last = 0.0

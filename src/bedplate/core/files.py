@@ -25,12 +25,16 @@ def explain_write_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in _NO_ROOM:
             raise InputError(
-                "no room left to write", where=str(path), received=os.strerror(error.errno or 0),
+                "no room left to write",
+                where=str(path),
+                received=os.strerror(error.errno or 0),
                 hint="free some space, or choose another folder with --out; what was there before is untouched",
             ) from error
         if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
             raise InputError(
-                "can't write here", where=str(path), received=os.strerror(error.errno or 0),
+                "can't write here",
+                where=str(path),
+                received=os.strerror(error.errno or 0),
                 hint="choose a folder that you may write to with --out",
             ) from error
         raise
@@ -110,5 +114,11 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 __all__ = [
-    "BedplateError", "atomic_folder", "explain_write_errors", "read_json", "write_bytes", "write_json", "write_text",
+    "BedplateError",
+    "atomic_folder",
+    "explain_write_errors",
+    "read_json",
+    "write_bytes",
+    "write_json",
+    "write_text",
 ]

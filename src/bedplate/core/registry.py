@@ -58,7 +58,8 @@ class Registry(Generic[T]):
             self._load_entry_points()
         if name not in self._parts:
             raise InputError(
-                f"unknown {self.kind} '{name}'", expected=f"one of {listing(self.names())}",
+                f"unknown {self.kind} '{name}'",
+                expected=f"one of {listing(self.names())}",
                 hint=did_you_mean(name, self.names()),
             )
         return self._parts[name]
@@ -90,7 +91,8 @@ class Registry(Generic[T]):
             if key not in known:
                 found.append(
                     InputError(
-                        f"unknown argument '{key}' of {self.kind} '{name}'", where=f"{where}.{key}",
+                        f"unknown argument '{key}' of {self.kind} '{name}'",
+                        where=f"{where}.{key}",
                         expected=f"one of {listing(known)}" if known else "no arguments",
                         hint=did_you_mean(key, known),
                     )

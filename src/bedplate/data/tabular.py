@@ -20,7 +20,15 @@ from bedplate.data.leakage import find_leaks
 from bedplate.data.profile import table_profile
 from bedplate.data.schema import infer_schema
 from bedplate.data.slices import slice_edges, slice_texts
-from bedplate.data.splits import carve_validation, duplicates, limit_rows, overlaps, split_fingerprint, split_rows
+from bedplate.data.splits import (
+    carve_validation,
+    check_rows,
+    duplicates,
+    limit_rows,
+    overlaps,
+    split_fingerprint,
+    split_rows,
+)
 from bedplate.data.table_parts import Announce, Part, agree_on_labels, encode, read_tables, understand
 from bedplate.data.tables import RawTable, counted
 from bedplate.data.targets import check_target, positive_index
@@ -32,6 +40,7 @@ def load_table(spec: DataSpec, task: str, seed: int, *, base: Path, announce: An
     tables, name, target = read_tables(spec, base, announce)
     classes = task == "tabular-classification"
     first = tables["train"]
+    check_rows(len(first), first.name)
     columns = infer_schema(first.columns, target, spec.columns, _group_column(spec))
     notes: list[str] = []
     if not any(column.read for column in columns):
@@ -50,6 +59,12 @@ def load_table(spec: DataSpec, task: str, seed: int, *, base: Path, announce: An
     shared = overlaps(keys["train"], keys["validation"], keys["test"])
     notes += _overlap_notes(shared, official=spec.files is not None)
     everything = [key for split in keys.values() for key in split]
+    distinct = len(set().union(*keys.values()))
+    if distinct < len(everything) / 5:
+        notes.append(
+            f"{len(everything):,} rows have only {distinct:,} distinct inputs; equal inputs stay on one side of the "
+            "split, so the model is tested on inputs that it never saw"
+        )
     codec = TableCodec.fit(
         splits["train"].inputs, columns, target, order=list(first.columns), reading=_reading(first, spec)
     )

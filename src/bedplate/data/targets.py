@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bedplate.codecs.columns import ColumnSchema, Fault, Raw, clean, read_categories, read_columns
+from bedplate.codecs.columns import MISSING, ColumnSchema, Fault, Raw, clean, read_categories, read_columns
 from bedplate.codecs.numbers import decimal_sign, number_text, parse_number
 from bedplate.core.errors import DataError, did_you_mean, listing
 from bedplate.data.schema import category_form, infer_column
@@ -170,6 +170,10 @@ def guess_target(columns: Mapping[str, Sequence[Raw]], header: bool) -> tuple[st
 
 def _can_be_target(name: str, values: Sequence[Raw], *, named: bool = False) -> bool:
     """Whether a column can be predicted; one that is `named` as a target counts though constant, to be told so."""
+    if not named and sum(
+        value is None or value != value or str(value).strip() in MISSING for value in values
+    ) > 0.3 * len(values):
+        return False
     return infer_column(name, values).type in ({"number", "category", "constant"} if named else {"number", "category"})
 
 

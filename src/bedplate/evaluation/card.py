@@ -1,4 +1,4 @@
-"""Write MODEL_CARD.md (after Mitchell et al. 2019) from a `Story`: what the model is for, how good it is, and where not."""
+"""Write MODEL_CARD.md (Mitchell et al. 2019) from a `Story`: what a model is for, how good it is, and where not."""
 
 from __future__ import annotations
 
@@ -45,23 +45,22 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def _section(title: str, parts: Sequence[str]) -> str:
-    shown_parts = [part for part in parts if part]
-    return "\n\n".join([f"## {title}", *shown_parts]) if shown_parts else ""
+    told = [part for part in parts if part]
+    return "\n\n".join([f"## {title}", *told]) if told else ""
 
 
 def _head(story: Story) -> str:
     facts = [str(story[key]) for key in ("task", "created") if story.get(key)]
     verdict = story.get("verdict") or verdict_of(story).text
-    return "\n\n".join(
-        part for part in (f"# {_words(story['title'])}", _words(" · ".join(facts)), f"**{_words(verdict)}**") if part
-    )
+    parts = (f"# {_words(story['title'])}", _words(" · ".join(facts)), f"**{_words(verdict)}**")
+    return "\n\n".join(part for part in parts if part)
 
 
 def _default_use(story: Story) -> str:
     task = f" ({story['task']})" if story.get("task") else ""
     return (
-        f"Rows like those it was trained on{task}. It was judged only on the test split below: on other data, measure first. "
-        "Decisions about people need a human who can overrule it."
+        f"Rows like those it was trained on{task}. It was judged only on the test split below: on other data, measure "
+        "first. Decisions about people need a human who can overrule it."
     )
 
 

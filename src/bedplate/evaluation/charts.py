@@ -267,6 +267,7 @@ def pareto_chart(variants: Sequence[Mapping[str, Any]], title: str, x_label: str
     x_range = (min(xs) / 1.5, max(xs) * 1.5) if log else (0.0, max(xs) * 1.15)
     x, y = _frame(x_range, svg.padded(ys, 0.25, 1e-3 * max(abs(v) for v in ys)), x_log=log)
     parts = [svg.axes(x, y, x_label, y_label)]
+    labels: list[tuple[float, float, str, str]] = []
     for variant in variants:
         px, py = x(variant["x"]), y(variant["y"])
         kind = "c1" if variant["kept"] else "c2"
@@ -276,5 +277,20 @@ def pareto_chart(variants: Sequence[Mapping[str, Any]], title: str, x_label: str
             parts.append(svg.line(px, y(variant["y_low"]), px, y(variant["y_high"]), f"whisker {kind}"))
         hint = f"{variant['name']}: {number(variant['x'])}, {number(variant['y'])}"
         parts.append(svg.dot(px, py, 5.5, f"{kind} {'solid' if variant['kept'] else 'hollow'}", hint))
-        parts.append(svg.text(px + 9, py - 8, variant["name"], f"series {kind}", "start"))
+        labels.append((px, py, str(variant["name"]), kind))
+    taken: list[tuple[float, float, float, float]] = []
+    for px, py, name, kind in labels:
+        parts.append(_free_label(px, py, name, kind, taken))
     return svg.figure(parts, title)
+
+
+def _free_label(px: float, py: float, name: str, kind: str, taken: list[tuple[float, float, float, float]]) -> str:
+    """Return a label beside a point, at the first of four places that no other label has taken."""
+    width = 7.2 * len(name)
+    for side, below in ((1, -9.0), (1, 19.0), (-1, -9.0), (-1, 19.0)):
+        left = px + 9 if side > 0 else px - 9 - width
+        box = (left, py + below - 11, left + width, py + below + 3)
+        if not any(box[0] < b[2] and b[0] < box[2] and box[1] < b[3] and b[1] < box[3] for b in taken):
+            break
+    taken.append(box)
+    return svg.text(px + 9 * side, py + below, name, f"series {kind}", "start" if side > 0 else "end")

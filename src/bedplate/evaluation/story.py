@@ -5,6 +5,9 @@
     created      str, an ISO 8601 moment
     primary      str, the metric that leads ("accuracy", "rmse"); left out: accuracy where there is one, else rmse
     verdict      str, the report's first line; left out, `verdict_of` writes it from metrics and baselines
+    failures     [str], what a gate said no to; the first line is then marked as a warning
+    model        {name, arguments, parameters, objective}, shown above the training curves
+    recipe_yaml  str, the resolved recipe, shown as it is
     rows         {"train": int, "validation": int, "test": int}
     metrics      {name: {value, low, high}}, on the test split
     baselines    {name: {metric: value}}, on the same rows

@@ -8,7 +8,16 @@ from typing import Any
 
 from bedplate.evaluation import charts
 from bedplate.evaluation.metrics import LOWER_IS_BETTER
-from bedplate.evaluation.story import METRIC_NAMES, PERCENT, Standing, Story, primary_of, shown, shown_interval, verdict_of
+from bedplate.evaluation.story import (
+    METRIC_NAMES,
+    PERCENT,
+    Standing,
+    Story,
+    primary_of,
+    shown,
+    shown_interval,
+    verdict_of,
+)
 from bedplate.evaluation.svg import number
 
 _MOST_CLASSES_DRAWN = 30
@@ -22,7 +31,7 @@ def view(story: Story) -> dict[str, Any]:
     """Return what the template shows: texts, tables and finished charts."""
     standing = verdict_of(story)
     if story.get("verdict"):
-        standing = Standing(str(story["verdict"]), standing.rank)
+        standing = Standing(str(story["verdict"]), "behind" if story.get("failures") else standing.rank)
     report = story.get("report") or {}
     return {
         "title": story["title"],
@@ -34,10 +43,10 @@ def view(story: Story) -> dict[str, Any]:
         "metrics": _metrics(story),
         "baselines": _baselines(story),
         "curves": _curves(story),
+        "model": _model(story.get("model") or {}),
+        "recipe": str(story.get("recipe_yaml") or ""),
         "classes": _classes(report),
         "calibration": charts.reliability_chart(report.get("calibration") or [], "Reliability of probabilities"),
-            report.get("calibration") or [], "Reliability of the stated probabilities"
-        ),
         "numbers": _numbers(report),
         "slices": _slices(report),
         "worst": _worst(story, report),
@@ -127,6 +136,12 @@ def _baselines(story: Story) -> dict[str, Any] | None:
     }
 
 
+def _model(model: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What was trained, as facts."""
+    facts = [(name, plain(model[name])) for name in ("name", "objective", "parameters") if model.get(name) is not None]
+    return facts + _flat(model.get("arguments") or {})
+
+
 def _curves(story: Story) -> list[dict[str, Any]]:
     history: Sequence[Mapping[str, Any]] = story.get("history") or []
     if not history:
@@ -193,8 +208,8 @@ def _slices(report: Mapping[str, Any]) -> dict[str, Any] | None:
     for one in slices:
         columns.setdefault(one["column"], []).append(
             {
-                "label": one["value"], "value": one["figure"], "low": one["low"], "high": one["high"], "bad": one["worse"],
-                "note": f"{one['rows']:,}",
+                "label": one["value"], "value": one["figure"], "low": one["low"], "high": one["high"],
+                "bad": one["worse"], "note": f"{one['rows']:,}",
             }
         )  # fmt: skip
     clear = [one for one in slices if one["worse"]]
@@ -244,7 +259,7 @@ def _profile(profile: Mapping[str, Any]) -> dict[str, Any] | None:
         **profile,
         "balance_chart": charts.bar_chart(bars[:_MOST_BARS], "Training rows of each class", unit="") if bars else None,
         "target_chart": (
-            charts.histogram(spread["edges"], spread["counts"], "Distribution of the target", str(target.get("name", "")))
+            charts.histogram(spread["edges"], spread["counts"], "Distribution of the target", str(target["name"]))
             if spread else None
         ),
         "columns": columns[:_MOST_COLUMNS],
@@ -260,15 +275,20 @@ def _variants(story: Story) -> dict[str, Any] | None:
         return None
     primary = primary_of(story)
     largest = max([one["size_bytes"] or 0 for one in variants])
+    scale, unit = (100, ", %") if primary in PERCENT else (1, "")
     drawn = [
         {
-            "name": one["name"], "kept": one["kept"], "x": one["latency_ms"]["median"], "x_high": one["latency_ms"].get("p95"),
-            "y": one["metrics"][primary],
+            "name": one["name"],
+            "kept": one["kept"],
+            "x": one["latency_ms"]["median"],
+            "x_high": one["latency_ms"].get("p95"),
+            "y": scale * one["metrics"][primary],
         }
-        for one in variants if one.get("latency_ms") and primary in (one.get("metrics") or {})
-    ]  # fmt: skip
+        for one in variants
+        if one.get("latency_ms") and primary in (one.get("metrics") or {})
+    ]
     label = METRIC_NAMES.get(primary, primary)
-    chart = charts.pareto_chart(drawn, f"{label} against latency", "milliseconds for one row", label.lower())
+    chart = charts.pareto_chart(drawn, f"{label} against latency", "milliseconds for one row", label + unit)
     table = [
         {
             **one,

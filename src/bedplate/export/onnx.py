@@ -61,13 +61,19 @@ def export_network(network: Network, sample: Arrays) -> onnx.ModelProto:
     try:
         with _quiet():
             program = torch.onnx.export(
-                answering, tuple(tensors), dynamo=True, opset_version=OPSET, verbose=False,
-                input_names=list(network.inputs.names), output_names=[output],
+                answering,
+                tuple(tensors),
+                dynamo=True,
+                opset_version=OPSET,
+                verbose=False,
+                input_names=list(network.inputs.names),
+                output_names=[output],
                 dynamic_shapes=(tuple({0: rows} for _ in tensors),),
             )
     except torch.onnx.OnnxExporterError as error:
         raise GateError(
-            "the model can't be exported to ONNX", received=str(error).strip().splitlines()[0],
+            "the model can't be exported to ONNX",
+            received=str(error).strip().splitlines()[0],
             hint="use operations that torch.onnx supports, and no control flow that depends on data",
         ) from error
     finally:
@@ -115,10 +121,15 @@ def join(pre_graph: bytes | None, model: onnx.ModelProto) -> onnx.ModelProto:
     versions = {entry.domain: entry.version for proto in (before, after) for entry in proto.opset_import}
     for proto in (before, after):
         del proto.opset_import[:]
-        proto.opset_import.extend(onnx.helper.make_opsetid(domain, version) for domain, version in sorted(versions.items()))
+        proto.opset_import.extend(
+            onnx.helper.make_opsetid(domain, version) for domain, version in sorted(versions.items())
+        )
     before = compose.add_prefix(before, "codec/", rename_inputs=False, rename_outputs=True)
     merged = compose.merge_models(
-        before, after, io_map=[(f"codec/{name}", name) for name in wanted], outputs=[value.name for value in model.graph.output]
+        before,
+        after,
+        io_map=[(f"codec/{name}", name) for name in wanted],
+        outputs=[value.name for value in model.graph.output],
     )
     return finish(merged)
 

@@ -30,7 +30,7 @@ class Parity:
 
 
 def edge_features(inputs: Inputs, rows: int = 4) -> dict[str, np.ndarray]:
-    """Return rows at the edges of the input: black, white, checkered and random images; extreme numbers, unknown categories."""
+    """Return rows at the edges: black, white, checkered and random images; extreme numbers, unknown categories."""
     generator = np.random.default_rng(0)
     if isinstance(inputs, ImageInput):
         shape = (inputs.height, inputs.width, inputs.channels)
@@ -40,10 +40,14 @@ def edge_features(inputs: Inputs, rows: int = 4) -> dict[str, np.ndarray]:
     found: dict[str, np.ndarray] = {}
     if inputs.numeric:
         levels = np.array([-10.0, 0.0, 10.0])[:, None] * np.ones(inputs.numeric)
-        found["numeric"] = np.concatenate([levels, generator.normal(size=(rows - 3, inputs.numeric))]).astype(np.float32)
+        found["numeric"] = np.concatenate([levels, generator.normal(size=(rows - 3, inputs.numeric))]).astype(
+            np.float32
+        )
     if inputs.categories:
         last = np.array(inputs.categories) - 1
-        found["categories"] = np.stack([np.zeros_like(last), np.minimum(1, last), last, generator.integers(0, last + 1)]).astype(np.int64)
+        found["categories"] = np.stack(
+            [np.zeros_like(last), np.minimum(1, last), last, generator.integers(0, last + 1)]
+        ).astype(np.int64)
     return found
 
 
@@ -64,7 +68,9 @@ def check_parity(network: Network, reference: Predict, exported: Predict, featur
             rows = take(source, index)
             left, right = (np.asarray(predict(rows)[output], np.float64) for predict in (reference, exported))
             if left.shape != right.shape:
-                raise GateError("the exported graph answers in another shape", expected=str(left.shape), received=str(right.shape))
+                raise GateError(
+                    "the exported graph answers in another shape", expected=str(left.shape), received=str(right.shape)
+                )
             gap = np.abs(left - right)
             limit = ATOL * scale + RTOL * np.abs(left)
             seen += batch
@@ -73,8 +79,10 @@ def check_parity(network: Network, reference: Predict, exported: Predict, featur
             agreed += int(same.sum())
             if not np.all(gap <= limit) or not same.all():
                 raise GateError(
-                    "the exported graph does not answer as the network does", where=f"batch of {batch}",
-                    expected=f"differences within {ATOL:g} + {RTOL:g}·|x|", received=f"{gap.max():.3g}",
+                    "the exported graph does not answer as the network does",
+                    where=f"batch of {batch}",
+                    expected=f"differences within {ATOL:g} + {RTOL:g}·|x|",
+                    received=f"{gap.max():.3g}",
                     hint="the model uses an operation that the exporter translates wrongly; see `bedplate check-plugin`",
                 )
     return Parity(seen, BATCHES, largest, agreed / seen)

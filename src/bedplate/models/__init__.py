@@ -5,6 +5,20 @@ from bedplate.models.network import Answering, Network, build, predictor, to_ten
 from bedplate.models.registry import ImageInput, Inputs, Outputs, TableInput, inputs_from_spec, models
 
 __all__ = [
-    "Answering", "ImageInput", "Inputs", "Network", "Outputs", "TableInput", "build", "cnn", "inputs_from_spec", "linear",
-    "mlp", "models", "perceptron", "predictor", "resnet", "to_tensors",
+    "Answering",
+    "ImageInput",
+    "Inputs",
+    "Network",
+    "Outputs",
+    "TableInput",
+    "build",
+    "cnn",
+    "inputs_from_spec",
+    "linear",
+    "mlp",
+    "models",
+    "perceptron",
+    "predictor",
+    "resnet",
+    "to_tensors",
 ]

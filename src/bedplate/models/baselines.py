@@ -47,7 +47,9 @@ def _predict(model: Any, cardinalities: tuple[int, ...], one_hot: bool, classes:
     return predict
 
 
-def fit_baselines(features: Arrays, targets: np.ndarray, spec: dict[str, Any], classes: int | None, seed: int) -> dict[str, Predict]:
+def fit_baselines(
+    features: Arrays, targets: np.ndarray, spec: dict[str, Any], classes: int | None, seed: int
+) -> dict[str, Predict]:
     """Fit the baselines on the training rows' features.
 
     Tables: logistic or linear regression, and histogram gradient boosting with its defaults (categories as indices, as

@@ -59,8 +59,10 @@ def cnn(
         height, width = height - 2 + 2 * pad, width - 2 + 2 * pad
         if min(height, width) < 1:
             raise InputError(
-                "the image is too small for so many convolutions", where="model.widths",
-                received=f"{inputs.height}×{inputs.width} pixels, {len(widths)} convolutions", hint="use padding: same",
+                "the image is too small for so many convolutions",
+                where="model.widths",
+                received=f"{inputs.height}×{inputs.width} pixels, {len(widths)} convolutions",
+                hint="use padding: same",
             )
         layers.append(nn.Conv2d(channels, units, 3, padding=pad, bias=not batch_norm))
         if batch_norm:

@@ -80,7 +80,9 @@ class Flat(nn.Module):
             self.size += self.pieces.size
         if embed:
             sizes = [min(16, max(2, round(1.6 * n**0.56))) for n in self.cardinalities]
-            self.tables = nn.ModuleList(nn.Embedding(n, size) for n, size in zip(self.cardinalities, sizes, strict=True))
+            self.tables = nn.ModuleList(
+                nn.Embedding(n, size) for n, size in zip(self.cardinalities, sizes, strict=True)
+            )
             for table in self.tables:
                 assert isinstance(table, nn.Embedding)
                 nn.init.normal_(table.weight, std=0.1)
@@ -88,7 +90,9 @@ class Flat(nn.Module):
         else:
             self.size += sum(self.cardinalities)
 
-    def forward(self, image: Tensor | None = None, numeric: Tensor | None = None, categories: Tensor | None = None) -> Tensor:
+    def forward(
+        self, image: Tensor | None = None, numeric: Tensor | None = None, categories: Tensor | None = None
+    ) -> Tensor:
         """Return [rows, size]."""
         if image is not None:
             return image.flatten(1)

@@ -18,7 +18,9 @@ class Linear(nn.Module):
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
-    def forward(self, image: Tensor | None = None, numeric: Tensor | None = None, categories: Tensor | None = None) -> Tensor:
+    def forward(
+        self, image: Tensor | None = None, numeric: Tensor | None = None, categories: Tensor | None = None
+    ) -> Tensor:
         """Return scores [rows, width]."""
         out: Tensor = self.head(self.flat(image, numeric, categories))
         return out

@@ -15,7 +15,9 @@ from bedplate.models.registry import Inputs, Outputs, models
 class MLP(nn.Module):
     """Features → (linear → [batch norm] → activation → dropout) × len(hidden) → linear."""
 
-    def __init__(self, flat: Flat, width: int, hidden: Sequence[int], activation: str, dropout: float, batch_norm: bool) -> None:
+    def __init__(
+        self, flat: Flat, width: int, hidden: Sequence[int], activation: str, dropout: float, batch_norm: bool
+    ) -> None:
         super().__init__()
         self.flat = flat
         layers: list[nn.Module] = []
@@ -31,7 +33,9 @@ class MLP(nn.Module):
         self.hidden = nn.Sequential(*layers)
         self.head = nn.Linear(size, width)
 
-    def forward(self, image: Tensor | None = None, numeric: Tensor | None = None, categories: Tensor | None = None) -> Tensor:
+    def forward(
+        self, image: Tensor | None = None, numeric: Tensor | None = None, categories: Tensor | None = None
+    ) -> Tensor:
         """Return scores [rows, width]."""
         out: Tensor = self.head(self.hidden(self.flat(image, numeric, categories)))
         return out

@@ -44,8 +44,10 @@ class Network(nn.Module):
         """Check the shape that the module returned."""
         if raw.ndim != 2 or raw.shape[1] != self.outputs.width:
             raise InputError(
-                "the model returns the wrong shape", where=f"{type(self.body).__name__}.forward",
-                expected=f"[rows, {self.outputs.width}]", received=str(list(raw.shape)),
+                "the model returns the wrong shape",
+                where=f"{type(self.body).__name__}.forward",
+                expected=f"[rows, {self.outputs.width}]",
+                received=str(list(raw.shape)),
             )
         return raw
 

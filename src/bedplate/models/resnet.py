@@ -41,7 +41,9 @@ class ResNet(nn.Module):
 
     def __init__(self, channels: int, widths: list[int], blocks: int, out: int, dropout: float) -> None:
         super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(channels, widths[0], 3, padding=1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU())
+        self.stem = nn.Sequential(
+            nn.Conv2d(channels, widths[0], 3, padding=1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU()
+        )
         stages: list[nn.Module] = []
         before = widths[0]
         for k, units in enumerate(widths):
@@ -81,5 +83,11 @@ def resnet(
     per_block = 2 * len(widths)
     if (depth - 2) % per_block:
         near = 2 + per_block * max(1, round((depth - 2) / per_block))
-        raise InputError("no such depth", where="model.depth", expected=f"2 + {per_block}·n", received=str(depth), hint=f"the nearest is {near}")
+        raise InputError(
+            "no such depth",
+            where="model.depth",
+            expected=f"2 + {per_block}·n",
+            received=str(depth),
+            hint=f"the nearest is {near}",
+        )
     return ResNet(inputs.channels, widths, (depth - 2) // per_block, outputs.width, dropout)

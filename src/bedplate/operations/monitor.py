@@ -37,7 +37,7 @@ def monitor(
         raise InputError("say what to look at", expected="either a state folder or payloads")
     reference = Reference.from_json(bundle.reference, bundle.name)
     if state is not None:
-        return compare(reference, read_state(state, bundle.id, reference).newest())
+        return compare(reference, *read_state(state, bundle.id, reference).newest())
     watched, outputs = _predicted(bundle, inputs or ())
     rows = count(watched)
     edges = [rows * k // PARTS for k in range(PARTS + 1)]

@@ -56,8 +56,15 @@ def synthetic_inputs(inputs: Arrays, tensors: list[TensorSpec], rows: int, seed:
 
 
 def choose_golden(
-    inputs: Arrays, targets: np.ndarray, tensors: list[TensorSpec], predictors: Mapping[str, Predict], *, classes: int | None,
-    rows: int, synthetic: bool, seed: int,
+    inputs: Arrays,
+    targets: np.ndarray,
+    tensors: list[TensorSpec],
+    predictors: Mapping[str, Predict],
+    *,
+    classes: int | None,
+    rows: int,
+    synthetic: bool,
+    seed: int,
 ) -> Golden:
     """Return golden rows with the answers of every variant."""
     if synthetic:

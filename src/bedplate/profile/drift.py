@@ -20,6 +20,12 @@ LEAST_DISTANCE = 0.15
 LEAST_OUTSIDE = 0.02
 """The least share of a window outside what the reference held that matters."""
 
+LARGE_DISTANCE = 0.4
+"""A distance that no burst excuses: about a whole standard deviation."""
+
+LARGE_OUTSIDE = 0.2
+"""A share outside what the reference held that no burst excuses."""
+
 PARTS = 10
 """Into how many parts, in order of arrival, a window is cut, to see whether its rows come in bursts."""
 
@@ -94,18 +100,20 @@ class DriftReport:
         }
 
 
-def compare(reference: Reference, parts: Sequence[Sketches]) -> DriftReport:
-    """Return what moved between the reference and a window given as sketches of its parts in order of arrival.
+def compare(reference: Reference, *windows: Sequence[Sketches]) -> DriftReport:
+    """Return what moved between the reference and some rows: a window, given as sketches of its parts in order of arrival.
+
+    Several windows that follow each other are judged together.
 
     For independent rows like the reference's, the chance that anything is called moved is at most the reference's
     false-alarm rate. Rows that come in bursts (many of one writer, one hour, one batch) stray farther: the spread
-    between the parts says how much, and the thresholds are widened by it, by at most `sqrt(MOST_BURST)`. One part alone
-    tells nothing of bursts.
+    between a window's parts says how much, and the thresholds are widened by it, but neither beyond `sqrt(MOST_BURST)`
+    times nor beyond `LARGE_DISTANCE`. Fewer than five parts tell nothing of bursts.
 
     Raises:
         InputError: fewer rows than the smallest calibrated window.
     """
-    window = merge(parts)
+    window = merge([part for parts in windows for part in parts])
     rows = max((sketch.rows for sketch in window.values()), default=0)
     if rows < reference.windows[0]:
         raise InputError(
@@ -117,7 +125,7 @@ def compare(reference: Reference, parts: Sequence[Sketches]) -> DriftReport:
     verdicts: list[Moved] = []
     for name, sketch in window.items():
         feature = reference.features[name]
-        burst = burst_factor(feature, [part[name] for part in parts])
+        burst = burst_factor(feature, [[part[name] for part in parts] for parts in windows])
         verdicts.append(_distance(name, feature, sketch, size, burst, reference))
         outside = _outside(name, feature, sketch, size, burst, reference)
         if outside.moved:
@@ -126,28 +134,32 @@ def compare(reference: Reference, parts: Sequence[Sketches]) -> DriftReport:
     return DriftReport(tuple(verdicts), reference.false_alarm_rate, rows)
 
 
-def burst_factor(feature: Feature, parts: Sequence[Sketch]) -> float:
-    """Return by how much the window's parts differ more than independent rows would, 1 (not more) to `MOST_BURST`.
+def burst_factor(feature: Feature, windows: Sequence[Sequence[Sketch]]) -> float:
+    """Return by how much a window's parts differ more than independent rows would, 1 (not more) to `MOST_BURST`.
 
-    The variance of the parts' mean ranks (for categories: of their shares), over what chance gives: the design effect
-    by batch means.
+    The design effect by batch means: the variance of the parts' shares (for numbers: of their mean ranks, too) over what
+    chance gives, each window's parts about that window's own mean.
     """
-    counts = np.stack([part.counts for part in parts]).astype(float)
-    sizes = counts.sum(axis=1)
-    counts, sizes = counts[sizes >= 5], sizes[sizes >= 5]
-    if len(sizes) < 5:
+    parts = [np.stack([part.counts for part in window]).astype(float) for window in windows if window]
+    parts = [counts[counts.sum(axis=1) >= 5] for counts in parts]
+    freedom = sum(max(0, len(counts) - 1) for counts in parts)
+    if freedom < 4:
         return 1.0
-    shares = counts.sum(axis=0) / sizes.sum()
-    expected = sizes[:, None] * shares
+    total = np.sum([counts.sum(axis=0) for counts in parts], axis=0)
+    shares = total / total.sum()
     present = shares > 0
-    freedom = (len(sizes) - 1) * max(1, int(present.sum()) - 1)
-    factor = float(((counts - expected)[:, present] ** 2 / expected[:, present]).sum() / freedom)
-    if isinstance(feature.bins, NumberBins):
-        ranks = np.cumsum(shares) - shares / 2
-        spread = float(shares @ ranks**2 - (shares @ ranks) ** 2)
-        means = counts @ ranks / sizes
-        if spread > 0:
-            factor = max(factor, float((sizes * (means - shares @ ranks) ** 2).sum() / (len(sizes) - 1) / spread))
+    ranks = np.cumsum(shares) - shares / 2
+    spread = float(shares @ ranks**2 - (shares @ ranks) ** 2)
+    of_shares = of_ranks = 0.0
+    for counts in parts:
+        sizes = counts.sum(axis=1)
+        own = counts.sum(axis=0) / max(1.0, sizes.sum())
+        apart = (counts / sizes[:, None] - own)[:, present]
+        of_shares += float((sizes[:, None] * apart**2 / shares[present]).sum())
+        of_ranks += float((sizes * (counts @ ranks / sizes - own @ ranks) ** 2).sum())
+    factor = of_shares / freedom / max(1, int(present.sum()) - 1)
+    if isinstance(feature.bins, NumberBins) and spread > 0:
+        factor = max(factor, of_ranks / freedom / spread)
     return float(np.clip(factor, 1.0, MOST_BURST))
 
 
@@ -157,14 +169,15 @@ def _distance(name: str, feature: Feature, sketch: Sketch, size: int, burst: flo
     distance = float(js_distance(seen, sketch.counts / rows))
     wider = ((burst / rows + 1 / reference.rows) / (1 / rows + 1 / reference.rows)) ** 0.5
     # Squared distances add: what a change worth an alarm gives by itself, and what sampling adds to it.
-    threshold = float(np.hypot(LEAST_DISTANCE, feature.thresholds[size] * wider))
+    plain = float(np.hypot(LEAST_DISTANCE, feature.thresholds[size]))
+    threshold = min(float(np.hypot(LEAST_DISTANCE, feature.thresholds[size] * wider)), max(plain, LARGE_DISTANCE))
     before, now = _words(feature, feature.sketch, sketch)
     return Moved(name, "distribution", distance, min(threshold, 0.99), before, now)
 
 
 def _outside(name: str, feature: Feature, sketch: Sketch, size: int, burst: float, reference: Reference) -> Moved:
     allowed = feature.outside[size] / reference.windows[size]
-    threshold = max(LEAST_OUTSIDE, allowed * burst)
+    threshold = min(max(LEAST_OUTSIDE, allowed * burst), max(allowed, LARGE_OUTSIDE))
     share = sketch.outside / sketch.rows
     bins = feature.bins
     before = "only known values" if isinstance(bins, CategoryBins) else f"all within {bins.low:.4g} to {bins.high:.4g}"

@@ -61,7 +61,9 @@ def _walk(node: yaml.Node, path: str, lines: Lines, problems: list[BedplateError
             name = str(key.value)
             child = f"{path}.{name}" if path else name
             if name in seen:
-                problems.append(InputError("the key appears twice", where=f"{lines.name}:{key.start_mark.line + 1} {child}"))
+                problems.append(
+                    InputError("the key appears twice", where=f"{lines.name}:{key.start_mark.line + 1} {child}")
+                )
             seen.add(name)
             lines.lines[child] = key.start_mark.line + 1
             _walk(value, child, lines, problems)
@@ -89,7 +91,9 @@ def _read(text: str, name: str) -> tuple[Raw, Lines]:
         raise RecipeError(problems)
     if not isinstance(raw, dict):
         kind = "nothing" if raw is None else type(raw).__name__
-        raise RecipeError([InputError("a recipe is a mapping of keys", where=name, expected="name, task, data, …", received=kind)])
+        raise RecipeError(
+            [InputError("a recipe is a mapping of keys", where=name, expected="name, task, data, …", received=kind)]
+        )
     return raw, lines
 
 
@@ -100,12 +104,16 @@ def _override(raw: Raw, overrides: Sequence[str], lines: Lines) -> None:
         path, equals, value = text.partition("=")
         keys = path.strip().split(".")
         if not equals or not all(keys):
-            problems.append(InputError("not a key=value", where=f"--set {text}", expected="key.path=value", received=repr(text)))
+            problems.append(
+                InputError("not a key=value", where=f"--set {text}", expected="key.path=value", received=repr(text))
+            )
             continue
         try:
             parsed = yaml.load(value, Loader=_Loader)  # noqa: S506
         except yaml.YAMLError as error:
-            problems.append(InputError("the value is not valid YAML", where=f"--set {text}", received=str(error).splitlines()[0]))
+            problems.append(
+                InputError("the value is not valid YAML", where=f"--set {text}", received=str(error).splitlines()[0])
+            )
             continue
         at: Any = raw
         for key in keys[:-1]:
@@ -152,16 +160,36 @@ def _explain(error: ValidationError, lines: Lines) -> list[BedplateError]:
                 known = _known_keys(location)
                 word = str(location[-1])
                 problems.append(
-                    InputError(f"unknown key '{word}'", where=where, expected=f"one of {listing(known, 40)}", hint=did_you_mean(word, known))
+                    InputError(
+                        f"unknown key '{word}'",
+                        where=where,
+                        expected=f"one of {listing(known, 40)}",
+                        hint=did_you_mean(word, known),
+                    )
                 )
             case "missing":
                 problems.append(InputError("this key is needed", where=where, hint=f"add `{path}: …`"))
             case "literal_error":
                 expected = str(item["ctx"]["expected"])
                 words = re.findall(r"'([^']*)'", expected)
-                problems.append(InputError("not a known value", where=where, expected=expected, received=received, hint=did_you_mean(str(item["input"]), words)))
+                problems.append(
+                    InputError(
+                        "not a known value",
+                        where=where,
+                        expected=expected,
+                        received=received,
+                        hint=did_you_mean(str(item["input"]), words),
+                    )
+                )
             case _:
-                problems.append(InputError("wrong value", where=where, expected=item["msg"].replace("Input should be ", ""), received=received))
+                problems.append(
+                    InputError(
+                        "wrong value",
+                        where=where,
+                        expected=item["msg"].replace("Input should be ", ""),
+                        received=received,
+                    )
+                )
     return problems
 
 
@@ -211,7 +239,9 @@ def load(path: Path, *, overrides: Sequence[str] = (), check: Sequence[Checker] 
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
         near = did_you_mean(path.name, [p.name for p in path.parent.glob("*.y*ml")]) if path.parent.is_dir() else None
-        raise InputError("no such recipe", where=str(path), hint=near or "`bedplate recipes` lists those that come with Bedplate") from error
+        raise InputError(
+            "no such recipe", where=str(path), hint=near or "`bedplate recipes` lists those that come with Bedplate"
+        ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise InputError("the recipe can't be read", where=str(path), received=str(error)) from error
     return parse(text, name=str(path), overrides=overrides, check=check)

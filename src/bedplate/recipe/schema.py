@@ -83,7 +83,9 @@ class DataSpec(Section):
     positive: str | None = Field(None, description="the label that precision, recall, F1, AUROC and AUPRC speak of")
     image: ImageSpec = ImageSpec()
     split: SplitSpec = SplitSpec()
-    on_bad_row: Literal["error", "skip"] = Field("error", description="what to do with a row or file that can't be read")
+    on_bad_row: Literal["error", "skip"] = Field(
+        "error", description="what to do with a row or file that can't be read"
+    )
     limit: Annotated[int, Field(ge=2)] | None = Field(None, description="at most so many training rows, chosen evenly")
 
 
@@ -120,7 +122,9 @@ class EvaluationSpec(Section):
 class CompressionSpec(Section):
     """Which smaller or faster variants to try, and what they may cost."""
 
-    methods: list[Literal["int8-static", "int8-dynamic"]] = Field(default_factory=lambda: ["int8-static", "int8-dynamic"])
+    methods: list[Literal["int8-static", "int8-dynamic"]] = Field(
+        default_factory=lambda: ["int8-static", "int8-dynamic"]
+    )
     max_drop: Annotated[float, Field(ge=0)] = Field(
         1.0, description="percentage points of accuracy (classification) or relative percent of RMSE (regression)"
     )

@@ -17,6 +17,8 @@ from bedplate.serving.describe import describe
 from bedplate.serving.problems import Problem, bad_request, from_error
 from bedplate.serving.tensors import MOST_ROWS
 
+_PACKED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00")
+
 
 def routes(plane: DataPlane) -> list[Route]:
     """Return the interface's routes."""
@@ -74,11 +76,14 @@ def _table(call: Call, kind: str) -> Any:
     if _is_json(kind, call.body) and kind not in ("text/csv", "application/x-ndjson", "application/jsonl"):
         value = parse_json(call.body)
         return call.model.decode(_rows([value] if isinstance(value, dict) else value))
+    if call.body.startswith(_PACKED):
+        # A packed file is unpacked without a limit by the reader of files; the header has one.
+        raise Problem(415, "packed files aren't read; send the plain rows, or gzip with Content-Encoding: gzip")
     codec = call.model.bundle.codec
     assert isinstance(codec, TableCodec)
-    rows = []
+    rows: list[Any] = []
     try:
-        for _, row in read_rows(call.body, "the body", codec):
+        for _, row in read_rows(call.body, name="the body", codec=codec):
             rows.append(row)
             if len(rows) > MOST_ROWS:
                 raise Problem(413, f"more than {MOST_ROWS:,} rows in one request; send several")

@@ -73,9 +73,9 @@ class WindowState:
         del self.history[:-MOST_HISTORY]
         return report
 
-    def newest(self) -> list[Sketches]:
-        """Return the parts of the last full window and of what came after it."""
-        return [*self.last, *self.running]
+    def newest(self) -> tuple[list[Sketches], list[Sketches]]:
+        """Return the parts of the last full window, and of the rows that came after it."""
+        return self.last, self.running
 
     def to_json(self) -> dict[str, Any]:
         """Return the state as JSON."""

@@ -53,12 +53,18 @@ def routes(plane: DataPlane) -> list[Route]:
             return problem_reply(Problem(501, f"'{verb}' needs tf.Example signatures, which these models don't have"))
         return problem_reply(bad_request(f"Malformed request: {request.method} {request.url.path[:200]}"))
 
+    async def wrong_method(_: Request) -> Response:
+        reply = problem_reply(Problem(405, "Malformed request: predict is asked by POST"))
+        reply.headers["Allow"] = "POST"
+        return reply
+
     handler = plane.endpoint("tfserving", predict, not_found)
     found = [Route("/v1/models", models)]
     for base in ("/v1/models/{name}", "/v1/models/{name}/versions/{version}"):
         found += [
             Route(f"{base}:predict", handler, methods=["POST"]),
             Route(f"{base}:{{verb}}", malformed, methods=["POST"]),
+            Route(f"{base}:{{verb}}", wrong_method, methods=["GET", "PUT", "DELETE"]),
             Route(f"{base}/metadata", metadata),
         ]
     return [

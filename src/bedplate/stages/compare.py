@@ -21,7 +21,11 @@ class Comparison:
     def to_json(self) -> dict[str, Any]:
         """Return this as JSON."""
         metrics = {name: {key: e.to_json() for key, e in report.metrics.items()} for name, report in self.runs.items()}
-        return {"reference": next(iter(self.runs)), "metrics": metrics, "verdicts": {name: v.to_json() for name, v in self.verdicts.items()}}
+        return {
+            "reference": next(iter(self.runs)),
+            "metrics": metrics,
+            "verdicts": {name: v.to_json() for name, v in self.verdicts.items()},
+        }
 
     def lines(self) -> list[str]:
         """Return a table of metrics and a sentence for each run against the first."""

@@ -44,8 +44,12 @@ def compress_stage(work: Work, network: Network) -> Compressed:
     work.console.stage("compress", "exporting to ONNX")
     train, validation = work.features(work.dataset.train), work.features(work.dataset.validation)
     model = export_network(network, take(train, slice(0, 3)))
-    parity = check_parity(network, predictor(network), OnnxPredict(model.SerializeToString(), variant=FOUNDATION), validation)
-    work.console.detail(f"answers as the network does: largest difference {parity.max_difference:.1e} on {parity.rows} rows")
+    parity = check_parity(
+        network, predictor(network), OnnxPredict(model.SerializeToString(), variant=FOUNDATION), validation
+    )
+    work.console.detail(
+        f"answers as the network does: largest difference {parity.max_difference:.1e} on {parity.rows} rows"
+    )
     variants = _variants(work, model)
     table = [_entry(work, variant) for variant in variants]
     _show(work, table)
@@ -64,8 +68,12 @@ def _variants(work: Work, model: onnx.ModelProto) -> list[Variant]:
     pre_graph = dataset.codec.graph()
     rows = spread(dataset.train.targets, spec.calibration_rows, work.outputs.classes, work.recipe.seed)
     trial = Trial(
-        take(work.features(dataset.train), rows), dataset.validation.inputs, dataset.validation.targets, dataset.answers.output,
-        spec.max_drop, work.recipe.seed,
+        take(work.features(dataset.train), rows),
+        dataset.validation.inputs,
+        dataset.validation.targets,
+        dataset.answers.output,
+        spec.max_drop,
+        work.recipe.seed,
     )
     return try_variants(
         model, lambda graph: join(pre_graph, graph).SerializeToString(), spec.methods, trial, work.console.detail
@@ -77,12 +85,23 @@ def _entry(work: Work, variant: Variant) -> dict[str, Any]:
     metrics: dict[str, float] = {}
     if variant.graph:
         test = work.dataset.test
-        report = evaluate(OnnxPredict(variant.graph, variant=variant.name), test.inputs, test.targets, work.dataset.answers, resamples=0)
+        report = evaluate(
+            OnnxPredict(variant.graph, variant=variant.name),
+            test.inputs,
+            test.targets,
+            work.dataset.answers,
+            resamples=0,
+        )
         metrics = {name: estimate.value for name, estimate in report.metrics.items()}
     return {
-        "name": variant.name, "kept": variant.kept, "reason": variant.reason, "size_bytes": variant.size,
-        "latency_ms": variant.latency.to_json() if variant.graph else None, "metrics": metrics,
-        "drop": {"value": variant.drop, "high": variant.drop_high}, "isa": variant.isa,
+        "name": variant.name,
+        "kept": variant.kept,
+        "reason": variant.reason,
+        "size_bytes": variant.size,
+        "latency_ms": variant.latency.to_json() if variant.graph else None,
+        "metrics": metrics,
+        "drop": {"value": variant.drop, "high": variant.drop_high},
+        "isa": variant.isa,
     }
 
 
@@ -90,9 +109,12 @@ def _show(work: Work, table: list[dict[str, Any]]) -> None:
     primary = work.task.primary
     rows = [
         [
-            entry["name"], "kept" if entry["kept"] else "rejected", human_bytes(entry["size_bytes"]) if entry["size_bytes"] else "–",
+            entry["name"],
+            "kept" if entry["kept"] else "rejected",
+            human_bytes(entry["size_bytes"]) if entry["size_bytes"] else "–",
             f"{entry['latency_ms']['median']:.3f} ms" if entry["latency_ms"] else "–",
-            f"{entry['metrics'][primary]:.4f}" if entry["metrics"] else "–", entry["reason"],
+            f"{entry['metrics'][primary]:.4f}" if entry["metrics"] else "–",
+            entry["reason"],
         ]
         for entry in table
     ]
@@ -103,5 +125,7 @@ def load_compressed(work: Work) -> Compressed:
     """Return what the stage wrote."""
     folder = work.folder.stage("compress")
     found = read_json(folder / VARIANTS)
-    graphs = {entry["name"]: (folder / f"{entry['name']}.onnx").read_bytes() for entry in found["variants"] if entry["kept"]}
+    graphs = {
+        entry["name"]: (folder / f"{entry['name']}.onnx").read_bytes() for entry in found["variants"] if entry["kept"]
+    }
     return Compressed(found["variants"], graphs, found["default"], found["parity"])

@@ -15,7 +15,9 @@ def load_data(resolved: Resolved, console: Console) -> Dataset:
     console.stage("data", source)
     dataset = load_dataset(recipe.data, recipe.task, recipe.seed, base=resolved.base, announce=console.detail)
     sizes = f"{len(dataset.train):,} training, {len(dataset.validation):,} validation, {len(dataset.test):,} test rows"
-    answers = f"{len(dataset.answers.labels)} classes" if dataset.answers.labels else f"a number: {dataset.answers.target}"
+    answers = (
+        f"{len(dataset.answers.labels)} classes" if dataset.answers.labels else f"a number: {dataset.answers.target}"
+    )
     console.detail(f"{sizes}; {answers}")
     for note in dataset.notes:
         console.detail(f"note: {note}")

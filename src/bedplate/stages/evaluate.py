@@ -26,8 +26,15 @@ def judge(work: Work, predict: Predict, inputs: Arrays, rows: Rows) -> Report:
     if spec.slices is not None:
         slices = {name: rows.slices[name] for name in spec.slices}
     return evaluate(
-        predict, inputs, rows.targets, work.dataset.answers, ids=rows.ids, slices=slices, resamples=spec.resamples,
-        confidence=spec.confidence, seed=work.recipe.seed,
+        predict,
+        inputs,
+        rows.targets,
+        work.dataset.answers,
+        ids=rows.ids,
+        slices=slices,
+        resamples=spec.resamples,
+        confidence=spec.confidence,
+        seed=work.recipe.seed,
     )
 
 
@@ -59,7 +66,9 @@ def _baselines(work: Work) -> dict[str, dict[str, float]]:
     """Return each baseline's test metrics."""
     dataset = work.dataset
     spec = dataset.codec.feature_spec()
-    fitted = fit_baselines(work.features(dataset.train), dataset.train.targets, spec, work.outputs.classes, work.recipe.seed)
+    fitted = fit_baselines(
+        work.features(dataset.train), dataset.train.targets, spec, work.outputs.classes, work.recipe.seed
+    )
     test = work.features(dataset.test)
     found = {}
     for name, predict in fitted.items():
@@ -75,7 +84,12 @@ def _rows(report: Report, baselines: dict[str, dict[str, float]], names: list[st
 
 def metric_lines(report: Report) -> list[str]:
     """Return each metric with its interval, for the terminal."""
-    return [f"{name:<10} {e.value:.4f}  ({e.low:.4f} to {e.high:.4f})" if abs(e.value) < 100 else f"{name:<10} {e.value:,.1f}  ({e.low:,.1f} to {e.high:,.1f})" for name, e in report.metrics.items()]
+    return [
+        f"{name:<10} {e.value:.4f}  ({e.low:.4f} to {e.high:.4f})"
+        if abs(e.value) < 100
+        else f"{name:<10} {e.value:,.1f}  ({e.low:,.1f} to {e.high:,.1f})"
+        for name, e in report.metrics.items()
+    ]
 
 
 def baselines_of(work: Work) -> dict[str, dict[str, float]]:

@@ -1,7 +1,7 @@
 """The run's folder: each stage has a folder of its own, and writes its manifest last.
 
-A stage counts as done when its manifest is there and carries the fingerprint of everything that decides its result; so a
-killed run continues where it stopped, and a changed recipe repeats just what the change touches.
+A stage counts as done when its manifest is there and carries the fingerprint of everything that decides its result; so
+a killed run continues where it stopped, and a changed recipe repeats just what the change touches.
 """
 
 from __future__ import annotations
@@ -78,7 +78,8 @@ def check_free(path: Path, mode: Mode) -> Path:
         raise RunError("the folder holds something that is no run", where=str(path), hint="choose another with --out")
     if mode == "new":
         raise RunError(
-            "the folder holds a run already", where=str(path),
+            "the folder holds a run already",
+            where=str(path),
             hint="--resume continues it, --fresh starts it again, --out DIR puts this one elsewhere",
         )
     return path
@@ -101,7 +102,9 @@ def open_run(path: Path, mode: Mode) -> Iterator[RunFolder]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise RunError(
-                "another process is working on this run", where=str(path), hint="wait for it, or choose another folder with --out"
+                "another process is working on this run",
+                where=str(path),
+                hint="wait for it, or choose another folder with --out",
             ) from error
         if _is_run(path) and mode == "fresh":
             with explain_write_errors(path):

@@ -46,8 +46,18 @@ def _image_choices(facts: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any
     epochs = int(min(60, max(8, 240 * per_second / rows)))
     batch = 128 if rows >= 5000 else 64 if rows >= 1000 else 32
     shift = 1 if side < 20 else 2 if side <= 40 else 4
-    training = {"epochs": epochs, "batch_size": batch, "optimizer": {"name": "adamw", "lr": 3e-3 if side <= 40 else 2e-3}, "augment": {"name": "shift-flip", "shift": shift}, "early_stopping": {"patience": max(8, epochs // 3)}}
-    reasons = [why, f"{epochs} epochs: about four minutes at most on this machine's {threads} threads", f"images are shifted by up to {shift} pixels while training; set flip: true if mirrored images mean the same"]
+    training = {
+        "epochs": epochs,
+        "batch_size": batch,
+        "optimizer": {"name": "adamw", "lr": 3e-3 if side <= 40 else 2e-3},
+        "augment": {"name": "shift-flip", "shift": shift},
+        "early_stopping": {"patience": max(8, epochs // 3)},
+    }
+    reasons = [
+        why,
+        f"{epochs} epochs: about four minutes at most on this machine's {threads} threads",
+        f"images are shifted by up to {shift} pixels while training; set flip: true if mirrored images mean the same",
+    ]
     return model, training, reasons
 
 
@@ -56,17 +66,42 @@ def _table_choices(facts: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any
     rows = facts["rows"]
     if rows < 400:
         model: dict[str, Any] = {"name": "mlp", "hidden": [32], "dropout": 0.2, "bins": False}
-        training: dict[str, Any] = {"epochs": 200, "batch_size": 32, "optimizer": {"name": "adamw", "lr": 3e-3, "weight_decay": 0.1}, "early_stopping": {"patience": 30}}
-        return model, training, [f"mlp with one small layer and strong weight decay: {rows} rows are few; look at the baselines in the report"]
+        training: dict[str, Any] = {
+            "epochs": 200,
+            "batch_size": 32,
+            "optimizer": {"name": "adamw", "lr": 3e-3, "weight_decay": 0.1},
+            "early_stopping": {"patience": 30},
+        }
+        return (
+            model,
+            training,
+            [
+                f"mlp with one small layer and strong weight decay: {rows} rows are few; look at the baselines in the report"
+            ],
+        )
     if rows < 3000:
         model = {"name": "mlp", "hidden": [64, 32], "dropout": 0.2, "bins": rows >= 1000}
-        training = {"epochs": 100, "batch_size": 64, "optimizer": {"name": "adamw", "lr": 2e-3, "weight_decay": 0.05}, "early_stopping": {"patience": 20}}
+        training = {
+            "epochs": 100,
+            "batch_size": 64,
+            "optimizer": {"name": "adamw", "lr": 2e-3, "weight_decay": 0.05},
+            "early_stopping": {"patience": 20},
+        }
         return model, training, [f"mlp of moderate size for {rows:,} rows"]
     batch = 256 if rows < 200_000 else 1024
     epochs = int(min(40, max(6, 1_500_000 / rows * 1.0)))
     model = {"name": "mlp", "hidden": [256, 128], "dropout": 0.15}
-    training = {"epochs": epochs, "batch_size": batch, "optimizer": {"name": "adamw", "lr": 1e-3, "weight_decay": 0.01}, "early_stopping": {"patience": max(5, epochs // 4)}}
-    return model, training, [f"mlp with embeddings and piecewise linear numbers: {rows:,} rows are enough for it; {epochs} epochs at most"]
+    training = {
+        "epochs": epochs,
+        "batch_size": batch,
+        "optimizer": {"name": "adamw", "lr": 1e-3, "weight_decay": 0.01},
+        "early_stopping": {"patience": max(5, epochs // 4)},
+    }
+    return (
+        model,
+        training,
+        [f"mlp with embeddings and piecewise linear numbers: {rows:,} rows are enough for it; {epochs} epochs at most"],
+    )
 
 
 def _block(value: dict[str, Any]) -> str:
@@ -98,14 +133,29 @@ task: {found.task}
 compression: {{max_drop: 1.0}}
 
 # To stop a run that is not good enough from being packed:
-# gate: {{minimum: {{{'accuracy: 0.9' if found.task != 'tabular-regression' else 'r2: 0.5'}}}}}
+# gate: {{minimum: {{{"accuracy: 0.9" if found.task != "tabular-regression" else "r2: 0.5"}}}}}
 """
     return text, reasons
 
 
 def _name_of(data: Path) -> str:
     stem = data.resolve().name
-    while Path(stem).suffix in {".gz", ".csv", ".tsv", ".zip", ".tar", ".xz", ".parquet", ".jsonl", ".bz2", ".tgz", ".json", ".txt", ".data", ".ndjson"}:
+    while Path(stem).suffix in {
+        ".gz",
+        ".csv",
+        ".tsv",
+        ".zip",
+        ".tar",
+        ".xz",
+        ".parquet",
+        ".jsonl",
+        ".bz2",
+        ".tgz",
+        ".json",
+        ".txt",
+        ".data",
+        ".ndjson",
+    }:
         stem = Path(stem).stem
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")[:60]
     return name or "data"
@@ -138,7 +188,9 @@ def init(data: str, target: str | None = None, output: str | None = None, *, for
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._") or "data"
     path = Path(output).expanduser() if output else Path(f"{name}.yaml")
     if path.exists() and not force:
-        raise InputError("the file is there already", where=str(path), hint="choose another with -o, or replace it with --force")
+        raise InputError(
+            "the file is there already", where=str(path), hint="choose another with -o, or replace it with --force"
+        )
     found = suggest(source if source.exists() else data, target)
     _relocate(found.data, path.resolve().parent)
     text, reasons = compose(name, found)

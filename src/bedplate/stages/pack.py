@@ -47,7 +47,12 @@ def gate_failures(work: Work, report: Report) -> list[str]:
     for bounds, word, sign in ((work.recipe.gate.minimum, "at least", 1), (work.recipe.gate.maximum, "at most", -1)):
         for name, bound in bounds.items():
             if name not in report.metrics:
-                raise InputError(f"the gate names an unknown metric '{name}'", where="gate", expected=f"one of {', '.join(report.metrics)}", hint=did_you_mean(name, report.metrics))
+                raise InputError(
+                    f"the gate names an unknown metric '{name}'",
+                    where="gate",
+                    expected=f"one of {', '.join(report.metrics)}",
+                    hint=did_you_mean(name, report.metrics),
+                )
             value = report.metrics[name].value
             if sign * value < sign * bound:
                 failures.append(f"{name} is {value:.4g}, the recipe asks for {word} {bound:g}")
@@ -68,7 +73,10 @@ def _lineage(work: Work) -> dict[str, Any]:
 def _write_predictions(work: Work, report: Report, path: Path) -> None:
     """Write the served graph's answer to every test row, as `bedplate predict` would."""
     answers = work.dataset.answers.encode({work.dataset.answers.output: report.outputs})
-    lines = (json.dumps({"input": row, **answer}, ensure_ascii=False) for row, answer in zip(work.dataset.test.ids, answers, strict=True))
+    lines = (
+        json.dumps({"input": row, **answer}, ensure_ascii=False)
+        for row, answer in zip(work.dataset.test.ids, answers, strict=True)
+    )
     write_text(path, "\n".join(lines) + "\n")
 
 
@@ -84,7 +92,9 @@ def pack_stage(work: Work, compressed: Compressed) -> Packed:
     work.folder.begin("pack")
     started = time.monotonic()
     work.console.stage("pack", f"judging what will be served: {compressed.default}")
-    predictors: dict[str, Predict] = {name: OnnxPredict(graph, variant=name) for name, graph in compressed.graphs.items()}
+    predictors: dict[str, Predict] = {
+        name: OnnxPredict(graph, variant=name) for name, graph in compressed.graphs.items()
+    }
     test = work.dataset.test
     report = judge(work, predictors[compressed.default], test.inputs, test)
     work.console.detail(next(line for line in metric_lines(report) if line.startswith(work.task.primary)))
@@ -110,13 +120,24 @@ def _seal(work: Work, compressed: Compressed, predictors: dict[str, Predict], re
     """Gather everything and seal the bundle."""
     recipe, dataset = work.recipe, work.dataset
     golden = choose_golden(
-        dataset.test.inputs, dataset.test.targets, dataset.codec.tensors, predictors, classes=work.outputs.classes,
-        rows=recipe.serving.golden_rows, synthetic=recipe.serving.golden == "synthetic", seed=recipe.seed,
+        dataset.test.inputs,
+        dataset.test.targets,
+        dataset.codec.tensors,
+        predictors,
+        classes=work.outputs.classes,
+        rows=recipe.serving.golden_rows,
+        synthetic=recipe.serving.golden == "synthetic",
+        seed=recipe.seed,
     )
     held_out = dataset.validation
     reference = fit_reference(
-        held_out.inputs, predict_in_batches(predictors[compressed.default], held_out.inputs), output=dataset.answers.output,
-        window=recipe.serving.window, false_alarm_rate=recipe.serving.false_alarm_rate, seed=recipe.seed, labels=dataset.answers.labels,
+        held_out.inputs,
+        predict_in_batches(predictors[compressed.default], held_out.inputs),
+        output=dataset.answers.output,
+        window=recipe.serving.window,
+        false_alarm_rate=recipe.serving.false_alarm_rate,
+        seed=recipe.seed,
+        labels=dataset.answers.labels,
     )
     table = {entry["name"]: entry for entry in compressed.table}
     scale = 1.0 if dataset.answers.labels else work.outputs.std
@@ -127,8 +148,19 @@ def _seal(work: Work, compressed: Compressed, predictors: dict[str, Predict], re
         for name in compressed.graphs
     }  # fmt: skip
     return write_bundle(
-        work.folder.bundle, name=recipe.serving.name or recipe.name, task=recipe.task, codec=dataset.codec, answers=dataset.answers,
-        graphs=compressed.graphs, default=compressed.default, variants_info=info,
-        weights=load_file(work.folder.stage("train") / WEIGHTS), model=work.model_json, report=report.to_json(), golden=golden,
-        reference=reference, lineage=_lineage(work), card=model_card(work, compressed, report),
+        work.folder.bundle,
+        name=recipe.serving.name or recipe.name,
+        task=recipe.task,
+        codec=dataset.codec,
+        answers=dataset.answers,
+        graphs=compressed.graphs,
+        default=compressed.default,
+        variants_info=info,
+        weights=load_file(work.folder.stage("train") / WEIGHTS),
+        model=work.model_json,
+        report=report.to_json(),
+        golden=golden,
+        reference=reference,
+        lineage=_lineage(work),
+        card=model_card(work, compressed, report),
     )

@@ -21,10 +21,24 @@ def _schema(registry: Registry[Any], name: str) -> dict[str, Any]:
         if parameter.default is not parameter.empty:
             properties[key]["default"] = parameter.default
     about = inspect.getdoc(registry.get(name)) or ""
-    return {"type": "object", "description": about.partition("\n")[0], "properties": properties, "required": ["name"], "additionalProperties": False}
+    return {
+        "type": "object",
+        "description": about.partition("\n")[0],
+        "properties": properties,
+        "required": ["name"],
+        "additionalProperties": False,
+    }
 
 
 def parts_schema() -> dict[str, dict[str, Any]]:
     """Return, for each key that names a registered part, the schema of the parts that fit there."""
-    registries: dict[str, Registry[Any]] = {"model": models, "objective": objectives, "optimizer": optimizers, "schedule": schedules, "augment": augments}
-    return {key: {"oneOf": [_schema(registry, name) for name in registry.names()]} for key, registry in registries.items()}
+    registries: dict[str, Registry[Any]] = {
+        "model": models,
+        "objective": objectives,
+        "optimizer": optimizers,
+        "schedule": schedules,
+        "augment": augments,
+    }
+    return {
+        key: {"oneOf": [_schema(registry, name) for name in registry.names()]} for key, registry in registries.items()
+    }

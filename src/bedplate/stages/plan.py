@@ -1,4 +1,4 @@
-"""Plan: check all that can be checked, run one batch for the shapes, and predict time, memory and size. Trains nothing."""
+"""Plan: check all that can be checked, run one batch for the shapes, predict time, memory and size. Trains nothing."""
 
 from __future__ import annotations
 
@@ -86,12 +86,22 @@ def plan(recipe: str | Path, *, overrides: Sequence[str] = (), console: Console 
     parameters = sum(p.numel() for p in network.parameters())
     steps = spec.epochs * max(1, len(dataset.train) // spec.batch_size)
     weights = sum(t.numel() * t.element_size() for t in network.state_dict().values())
-    data = sum(a.nbytes for rows in (dataset.train, dataset.validation, dataset.test) for a in rows.inputs.values() if a.dtype.kind != "O")
+    data = sum(
+        a.nbytes
+        for rows in (dataset.train, dataset.validation, dataset.test)
+        for a in rows.inputs.values()
+        if a.dtype.kind != "O"
+    )
     data += sum(a.nbytes for rows in (dataset.train, dataset.validation) for a in work.features(rows).values())
     memory = int(data + 4 * weights + 64 * sum(t.numel() * 4 for t in batch) + 350e6)
     limit = memory_limit()
     if limit and memory > 0.9 * limit:
-        raise InputError("this run needs more memory than the machine grants", expected=f"below {human_bytes(limit)}", received=f"about {human_bytes(memory)}", hint="lower data.limit, data.image or training.batch_size")
+        raise InputError(
+            "this run needs more memory than the machine grants",
+            expected=f"below {human_bytes(limit)}",
+            received=f"about {human_bytes(memory)}",
+            hint="lower data.limit, data.image or training.batch_size",
+        )
     labels = dataset.answers.labels
     return Plan(
         str(recipe), to_yaml(resolved.recipe),
@@ -107,7 +117,9 @@ def _trial(work: Work, network: Any, batch: list[torch.Tensor], targets: torch.T
     recipe = work.recipe
     assert recipe.objective is not None
     objective = objectives.get(recipe.objective.name)(**recipe.objective.arguments)
-    optimizer = optimizers.get(recipe.training.optimizer.name)(network.parameters(), **recipe.training.optimizer.arguments)
+    optimizer = optimizers.get(recipe.training.optimizer.name)(
+        network.parameters(), **recipe.training.optimizer.arguments
+    )
     network.train()
     times: list[float] = []
     started = time.perf_counter()

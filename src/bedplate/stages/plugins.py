@@ -39,11 +39,13 @@ def load_plugin(path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except InputError:
         raise
-    except Exception as error:  # noqa: BLE001 - whatever a user's file raises is reported with its place
+    except Exception as error:
         del sys.modules[name]
         frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
         line = frames[-1].lineno if frames else getattr(error, "lineno", None)
-        raise InputError("the plug-in fails to import", where=f"{path}:{line or 1}", received=f"{type(error).__name__}: {error}") from error
+        raise InputError(
+            "the plug-in fails to import", where=f"{path}:{line or 1}", received=f"{type(error).__name__}: {error}"
+        ) from error
     _loaded[str(path)] = (digest, module)
     return module
 

@@ -12,7 +12,7 @@ from PIL import Image
 from bedplate.core.files import write_json, write_text
 from bedplate.core.machine import cpu_model, threads_granted, versions
 from bedplate.evaluation import Report
-from bedplate.evaluation.card import render_card
+from bedplate.evaluation.card import model_card as render_card
 from bedplate.evaluation.html import render
 from bedplate.evaluation.story import verdict_of
 from bedplate.recipe.load import to_yaml
@@ -86,7 +86,9 @@ def build_story(work: Work, compressed: Compressed, report: Report, packed: dict
 def model_card(work: Work, compressed: Compressed, report: Report) -> str:
     """Return the model card that goes into the bundle; it holds no times, so equal runs give equal cards."""
     story = build_story(work, compressed, report, {"seconds": 0.0})
-    story["provenance"] = {key: story["provenance"][key] for key in ("recipe", "data", "split", "weights", "seed", "versions")}
+    story["provenance"] = {
+        key: story["provenance"][key] for key in ("recipe", "data", "split", "weights", "seed", "versions")
+    }
     return render_card(story)
 
 
@@ -96,4 +98,7 @@ def write_report(work: Work, compressed: Compressed, report: Report, packed: dic
     write_json(work.folder.path / "report.json", {key: value for key, value in story.items() if key != "pictures"})
     write_text(work.folder.path / "report.html", render(story))
     card = work.folder.bundle / "MODEL_CARD.md"
-    write_text(work.folder.path / "MODEL_CARD.md", card.read_text(encoding="utf-8") if card.exists() else model_card(work, compressed, report))
+    write_text(
+        work.folder.path / "MODEL_CARD.md",
+        card.read_text(encoding="utf-8") if card.exists() else model_card(work, compressed, report),
+    )

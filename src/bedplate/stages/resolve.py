@@ -55,10 +55,22 @@ def find_recipe(text: str) -> Path:
         if text in (name, name.partition("/")[2]):
             return file
     if path.is_dir():
-        raise InputError("a folder is not a recipe", where=text, expected="a YAML file", hint="`bedplate init DATA` writes one for your data")
-    names = [*shipped, *(name.partition("/")[2] for name in shipped), *(p.name for p in path.parent.glob("*.y*ml") if path.parent.is_dir())]
+        raise InputError(
+            "a folder is not a recipe",
+            where=text,
+            expected="a YAML file",
+            hint="`bedplate init DATA` writes one for your data",
+        )
+    names = [
+        *shipped,
+        *(name.partition("/")[2] for name in shipped),
+        *(p.name for p in path.parent.glob("*.y*ml") if path.parent.is_dir()),
+    ]
     raise InputError(
-        "no such recipe", where=text, expected="a YAML file, or a name that `bedplate recipes` lists", hint=did_you_mean(text, names)
+        "no such recipe",
+        where=text,
+        expected="a YAML file, or a name that `bedplate recipes` lists",
+        hint=did_you_mean(text, names),
     )
 
 
@@ -89,11 +101,32 @@ def check_combinations(raw: Raw) -> list[BedplateError]:
         split = data.get("split")
         if isinstance(split, dict) and split.get("by") in ("group", "time") and not split.get("column"):
             found.append(InputError(f"a split by {split['by']} needs `column`", where="data.split"))
-        if isinstance(split, dict) and isinstance(split.get("validation"), float) and isinstance(split.get("test"), float) and split["validation"] + split["test"] >= 0.9:
-            found.append(InputError("nothing much is left to train on", where="data.split", expected="validation + test below 0.9"))
-        embedded = {"digits": "image", "mnist": "image", "fashion-mnist": "image", "cifar10-jpeg": "image", "breast-cancer": "table", "diabetes": "table", "wine": "table"}
+        if (
+            isinstance(split, dict)
+            and isinstance(split.get("validation"), float)
+            and isinstance(split.get("test"), float)
+            and split["validation"] + split["test"] >= 0.9
+        ):
+            found.append(
+                InputError(
+                    "nothing much is left to train on", where="data.split", expected="validation + test below 0.9"
+                )
+            )
+        embedded = {
+            "digits": "image",
+            "mnist": "image",
+            "fashion-mnist": "image",
+            "cifar10-jpeg": "image",
+            "breast-cancer": "table",
+            "diabetes": "table",
+            "wine": "table",
+        }
         if task and isinstance(source, str) and embedded.get(source, task.payload) != task.payload:
-            found.append(InputError(f"'{source}' is no data for {task.name}", where="data.source", expected=f"a {task.payload} source"))
+            found.append(
+                InputError(
+                    f"'{source}' is no data for {task.name}", where="data.source", expected=f"a {task.payload} source"
+                )
+            )
         bare = isinstance(source, str) and source not in embedded
         if task and task.payload == "table" and not data.get("target") and (bare or several):
             found.append(InputError("a table needs `target`: the column to predict", where="data"))
@@ -125,7 +158,14 @@ def resolve(text: str, overrides: Sequence[str] = ()) -> Resolved:
             try:
                 plugins.update(load_plugins(given, base))
             except InputError as error:
-                return [InputError(error.what, where="plugins", received=f"{error.where}: {error.received or ''}".rstrip(": "), hint=error.hint)]
+                return [
+                    InputError(
+                        error.what,
+                        where="plugins",
+                        received=f"{error.where}: {error.received or ''}".rstrip(": "),
+                        hint=error.hint,
+                    )
+                ]
         return check_parts(raw)
 
     recipe = load(path, overrides=overrides, check=(check,))
@@ -135,7 +175,16 @@ def resolve(text: str, overrides: Sequence[str] = ()) -> Resolved:
     objective = _written_out(recipe.objective or Part(name=objective_name), objectives)
     kind = objectives.get(objective.name)(**objective.arguments).kind
     if kind not in ("any", task.answer):
-        raise RecipeError([InputError(f"objective '{objective.name}' is for {kind}", where=f"{path} objective.name", expected=f"one for {task.answer}", hint=f"'{task.objective}' is the default of {task.name}")])
+        raise RecipeError(
+            [
+                InputError(
+                    f"objective '{objective.name}' is for {kind}",
+                    where=f"{path} objective.name",
+                    expected=f"one for {task.answer}",
+                    hint=f"'{task.objective}' is the default of {task.name}",
+                )
+            ]
+        )
     training = recipe.training.model_copy(
         update={
             "optimizer": _written_out(recipe.training.optimizer, optimizers),
@@ -157,7 +206,9 @@ def portable(resolved: Resolved) -> Recipe:
         return str(path.resolve()) if path.exists() else text
 
     data = resolved.recipe.data
-    files_spec = data.files and data.files.model_copy(update={key: absolute(value) for key, value in data.files.model_dump().items()})
+    files_spec = data.files and data.files.model_copy(
+        update={key: absolute(value) for key, value in data.files.model_dump().items()}
+    )
     data = data.model_copy(update={"source": absolute(data.source), "files": files_spec})
     plugins = [os.fspath((resolved.base / Path(text).expanduser()).resolve()) for text in resolved.recipe.plugins]
     return resolved.recipe.model_copy(update={"data": data, "plugins": plugins})
@@ -166,4 +217,8 @@ def portable(resolved: Resolved) -> Recipe:
 def comment_of(path: Path) -> str:
     """Return a recipe's first comment line, without its mark."""
     first = path.read_text(encoding="utf-8").splitlines()[0]
-    return first.lstrip("# ") if first.startswith("#") else str(yaml.safe_load(path.read_text(encoding="utf-8")).get("name", ""))
+    return (
+        first.lstrip("# ")
+        if first.startswith("#")
+        else str(yaml.safe_load(path.read_text(encoding="utf-8")).get("name", ""))
+    )

@@ -32,7 +32,9 @@ def result_json(work: Work, compressed: Compressed | None, packed: Packed, secon
     }
     train = folder.manifest("train")
     if train:
-        found["training"] = {key: train[key] for key in ("epochs", "best_epoch", "parameters", "seconds", "weights_sha256")}
+        found["training"] = {
+            key: train[key] for key in ("epochs", "best_epoch", "parameters", "seconds", "weights_sha256")
+        }
     return found
 
 

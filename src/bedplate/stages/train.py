@@ -27,7 +27,11 @@ def configure_torch(threads: int) -> None:
 
 def _epoch_line(run: Run) -> str:
     last = run.history[-1]
-    figure = f"accuracy {last['validation_accuracy']:.4f}" if "validation_accuracy" in last else f"RMSE {last['validation_rmse']:.5g}"
+    figure = (
+        f"accuracy {last['validation_accuracy']:.4f}"
+        if "validation_accuracy" in last
+        else f"RMSE {last['validation_rmse']:.5g}"
+    )
     best = "  ← best" if run.best_epoch == int(last["epoch"]) - 1 else ""
     return (
         f"epoch {int(last['epoch']):>3}/{run.epochs}  loss {last['train_loss']:.4f}  validation loss {last['validation_loss']:.4f}"
@@ -46,7 +50,9 @@ def train_stage(work: Work, *, resume: bool) -> Network:
     checkpoint = work.folder.stage("train") / CHECKPOINT
     if resume and done is not None:
         raise RunError(
-            "this run was trained from another recipe or other data", where=str(work.folder.path), hint="start again with --fresh, or put this run elsewhere with --out"
+            "this run was trained from another recipe or other data",
+            where=str(work.folder.path),
+            hint="start again with --fresh, or put this run elsewhere with --out",
         )
     folder = work.folder.begin("train", keep=resume)
     configure_torch(work.threads)
@@ -57,15 +63,30 @@ def train_stage(work: Work, *, resume: bool) -> Network:
     if resume and checkpoint.exists():
         work.console.stage("train", f"continuing from {checkpoint.name}")
     else:
-        work.console.stage("train", f"{work.recipe.model.name}, {parameters:,} parameters, {spec.optimizer.name}, up to {spec.epochs} epochs, {work.threads} threads")
+        work.console.stage(
+            "train",
+            f"{work.recipe.model.name}, {parameters:,} parameters, {spec.optimizer.name}, up to {spec.epochs} epochs, {work.threads} threads",
+        )
     dataset = work.dataset
-    data = TrainingData(work.features(dataset.train), dataset.train.targets, work.features(dataset.validation), dataset.validation.targets)
+    data = TrainingData(
+        work.features(dataset.train),
+        dataset.train.targets,
+        work.features(dataset.validation),
+        dataset.validation.targets,
+    )
     started = time.monotonic()
     every = max(1, spec.epochs // 10)
     with work.console.progress("training", spec.epochs * max(1, len(dataset.train) // spec.batch_size)) as advance:
         run = train(
-            network, objectives.get(work.recipe.objective.name)(**work.recipe.objective.arguments), data, spec,
-            seed=work.recipe.seed, select=work.task.select, identity=work.identity, checkpoint=checkpoint, resume=resume,
+            network,
+            objectives.get(work.recipe.objective.name)(**work.recipe.objective.arguments),
+            data,
+            spec,
+            seed=work.recipe.seed,
+            select=work.task.select,
+            identity=work.identity,
+            checkpoint=checkpoint,
+            resume=resume,
             hooks=[lambda event, run: _show(work, event, run, every, advance)],
         )
     _save(work, run, fingerprint, parameters, time.monotonic() - started)
@@ -90,9 +111,15 @@ def _save(work: Work, run: Run, fingerprint: str, parameters: int, seconds: floa
     if run.stopped_early:
         work.console.detail(f"stopped early; best epoch {run.best_epoch + 1}")
     facts = {
-        "epochs": run.epoch, "best_epoch": run.best_epoch + 1, "stopped_early": run.stopped_early, "parameters": parameters,
-        "steps": run.epoch * run.steps_per_epoch, "seconds": round(run.seconds, 3), "weights_sha256": weights_digest(state),
-        "threads": work.threads, "torch": torch.__version__,
+        "epochs": run.epoch,
+        "best_epoch": run.best_epoch + 1,
+        "stopped_early": run.stopped_early,
+        "parameters": parameters,
+        "steps": run.epoch * run.steps_per_epoch,
+        "seconds": round(run.seconds, 3),
+        "weights_sha256": weights_digest(state),
+        "threads": work.threads,
+        "torch": torch.__version__,
     }
     work.folder.finish("train", fingerprint, facts)
 
@@ -107,7 +134,8 @@ def load_network(work: Work) -> Network:
         other = work.folder.manifest("train") is not None
         raise RunError(
             "the run was trained from another recipe or other data" if other else "nothing is trained here yet",
-            where=str(work.folder.path), hint="run `bedplate train` with --fresh first" if other else "run `bedplate train` first",
+            where=str(work.folder.path),
+            hint="run `bedplate train` with --fresh first" if other else "run `bedplate train` first",
         )
     configure_torch(work.threads)
     network = work.build()

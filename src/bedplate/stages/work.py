@@ -91,14 +91,26 @@ class Work:
         """Return the freshly initialised network."""
         assert self.recipe.model is not None
         inputs = inputs_from_spec(self.dataset.codec.feature_spec())
-        return build(self.recipe.model.name, self.recipe.model.arguments, inputs, self.outputs, derive(self.recipe.seed, "weights") % 2**31)
+        return build(
+            self.recipe.model.name,
+            self.recipe.model.arguments,
+            inputs,
+            self.outputs,
+            derive(self.recipe.seed, "weights") % 2**31,
+        )
 
     @property
     def model_json(self) -> dict[str, Any]:
         """What is needed to build the network again from its weights."""
         assert self.recipe.model is not None
         outputs = {"classes": self.outputs.classes, "mean": self.outputs.mean, "std": self.outputs.std}
-        return {"name": self.recipe.model.name, "arguments": self.recipe.model.arguments, "inputs": self.dataset.codec.feature_spec(), "outputs": outputs, "plugins": self.resolved.plugins}
+        return {
+            "name": self.recipe.model.name,
+            "arguments": self.recipe.model.arguments,
+            "inputs": self.dataset.codec.feature_spec(),
+            "outputs": outputs,
+            "plugins": self.resolved.plugins,
+        }
 
 
 def shorten(metrics: Mapping[str, float], primary: str) -> str:

@@ -17,4 +17,3 @@ class Task:
     objective: str
     select: Literal["accuracy", "loss"]
     primary: str
-

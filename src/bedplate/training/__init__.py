@@ -8,6 +8,16 @@ from bedplate.training.run import Hook, Interrupted, Run
 from bedplate.training.schedules import schedules
 
 __all__ = [
-    "Hook", "Interrupted", "Run", "TrainingData", "augments", "load_checkpoint", "optimizers", "save_checkpoint", "schedules",
-    "train", "validate", "weights_digest",
+    "Hook",
+    "Interrupted",
+    "Run",
+    "TrainingData",
+    "augments",
+    "load_checkpoint",
+    "optimizers",
+    "save_checkpoint",
+    "schedules",
+    "train",
+    "validate",
+    "weights_digest",
 ]

@@ -66,11 +66,18 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         size = int.from_bytes(data[:8], "little")
         header = json.loads(json.loads(data[8 : 8 + size])["__metadata__"]["bedplate"])
         if header["format"] != FORMAT:
-            raise RunError("the checkpoint is of another format", where=str(path), expected=str(FORMAT), received=str(header["format"]))
+            raise RunError(
+                "the checkpoint is of another format",
+                where=str(path),
+                expected=str(FORMAT),
+                received=str(header["format"]),
+            )
         state: dict[str, Any] = _join(header["tree"], tensors)
         return state
     except (SafetensorError, ValueError, KeyError, OSError) as error:
-        raise RunError("the checkpoint can't be read", where=str(path), received=str(error), hint="start again with --fresh") from error
+        raise RunError(
+            "the checkpoint can't be read", where=str(path), received=str(error), hint="start again with --fresh"
+        ) from error
 
 
 def weights_digest(state: dict[str, Tensor]) -> str:

@@ -182,7 +182,9 @@ def train(
     return run
 
 
-def _epoch(run: Run, machinery: _Machinery, checkpoint: Path | None, wanted: threading.Event, hooks: Sequence[Hook]) -> None:
+def _epoch(
+    run: Run, machinery: _Machinery, checkpoint: Path | None, wanted: threading.Event, hooks: Sequence[Hook]
+) -> None:
     """Take the steps that are left of the run's epoch."""
     order = torch.from_numpy(generator(machinery.seed, "shuffle", run.epoch).permutation(len(machinery.targets)))
     saved = started = time.monotonic()
@@ -209,11 +211,15 @@ def _close_epoch(
     figures = validate(run.network, *validation)
     if not math.isfinite(loss) or not math.isfinite(figures["validation_loss"]):
         raise GateError(
-            "training diverged: the loss is not finite", where=f"epoch {run.epoch + 1}", received=f"training loss {loss}",
+            "training diverged: the loss is not finite",
+            where=f"epoch {run.epoch + 1}",
+            received=f"training loss {loss}",
             hint="lower training.optimizer.lr, or set training.gradient_clip: 1.0",
         )
     rate = run.optimizers[0].param_groups[0]["lr"]
-    run.history.append({"epoch": run.epoch + 1, "train_loss": loss, **figures, "learning_rate": rate, "seconds": run.seconds})
+    run.history.append(
+        {"epoch": run.epoch + 1, "train_loss": loss, **figures, "learning_rate": rate, "seconds": run.seconds}
+    )
     figure = figures["validation_accuracy"] if select == "accuracy" else -figures["validation_loss"]
     stopping = machinery.spec.early_stopping
     better = figure > run.best_figure + (stopping.min_delta if stopping and run.best_epoch >= 0 else 0.0)

@@ -92,8 +92,11 @@ class Run:
         for key, expected in self.identity.items():
             if state["identity"].get(key) != expected:
                 raise RunError(
-                    f"this run was started with another {key}", where=str(path), expected=str(state["identity"].get(key)),
-                    received=str(expected), hint="resume under the same conditions, or start again with --fresh",
+                    f"this run was started with another {key}",
+                    where=str(path),
+                    expected=str(state["identity"].get(key)),
+                    received=str(expected),
+                    hint="resume under the same conditions, or start again with --fresh",
                 )
         self.network.load_state_dict(state["network"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
@@ -117,5 +120,5 @@ def seed_step(seed: int, step: int) -> None:
     This is what makes a continued run bit-equal even where a plug-in draws from NumPy's or Python's generator.
     """
     torch.manual_seed(derive(seed, "step", step))
-    np.random.seed(derive(seed, "step", step) % 2**32)  # noqa: NPY002 - plug-ins may use the legacy generator
+    np.random.seed(derive(seed, "step", step) % 2**32)
     random.seed(derive(seed, "step", step))

@@ -61,7 +61,11 @@ def one_cycle(*, warmup: Share = 0.3, start: Annotated[float, Field(gt=0, le=1)]
     """Rise from `start` to 1 and fall to `end`, both along half cosines (Smith and Topin 2018)."""
 
     def factor(progress: float, epoch: int) -> float:
-        low, done = (start, progress / warmup) if warmup and progress < warmup else (end, 1 - (progress - warmup) / (1 - warmup))
+        low, done = (
+            (start, progress / warmup)
+            if warmup and progress < warmup
+            else (end, 1 - (progress - warmup) / (1 - warmup))
+        )
         return low + (1 - low) * 0.5 * (1 - math.cos(math.pi * done))
 
     return factor

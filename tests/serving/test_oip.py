@@ -1,0 +1,152 @@
+"""Open Inference Protocol v2: what it says, and what it refuses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from bedplate.bundle import Bundle
+from tests.bundle.boxes import images, table_rows
+
+PIXELS = images(3, seed=21)
+INPUT: dict[str, Any] = {
+    "name": "image",
+    "shape": [3, 8, 8, 1],
+    "datatype": "UINT8",
+    "data": PIXELS.ravel().tolist(),
+}
+
+
+def infer(client: httpx.Client, name: str = "small", **request: Any) -> httpx.Response:
+    return client.post(f"/v2/models/{name}/infer", json=request)
+
+
+def test_health_and_metadata(client: httpx.Client) -> None:
+    assert client.get("/v2/health/live").json() == {"live": True}
+    assert client.get("/v2/health/ready").json() == {"ready": True}
+    assert client.get("/v2").json()["name"] == "bedplate"
+    for base in ("/v2/models/small", "/v2/models/small/versions/1"):
+        assert client.get(base).json() == {
+            "name": "small",
+            "versions": ["1"],
+            "platform": "onnxruntime_onnx",
+            "inputs": [{"name": "image", "datatype": "UINT8", "shape": [-1, 8, 8, 1]}],
+            "outputs": [{"name": "probabilities", "datatype": "FP32", "shape": [-1, 3]}],
+        }
+        assert client.get(f"{base}/ready").status_code == 200
+    inputs = client.get("/v2/models/prices").json()["inputs"]
+    assert {i["name"]: (i["datatype"], i["shape"]) for i in inputs}["town"] == ("BYTES", [-1])
+
+
+def test_flat_and_nested_data_get_the_graphs_own_numbers(client: httpx.Client, image_box: Bundle) -> None:
+    expected = image_box.predictor()({"image": PIXELS})["probabilities"]
+    for data in (PIXELS.ravel().tolist(), PIXELS.tolist()):
+        reply = infer(client, id="abc", inputs=[INPUT | {"data": data}], outputs=[{"name": "probabilities"}]).json()
+        assert (reply["id"], reply["model_name"], reply["model_version"]) == ("abc", "small", "1")
+        (output,) = reply["outputs"]
+        assert (output["name"], output["datatype"], output["shape"]) == ("probabilities", "FP32", [3, 3])
+        np.testing.assert_array_equal(np.array(output["data"], np.float32).reshape(3, 3), expected)
+
+
+def test_columns_of_a_table_are_tensors_and_null_is_missing(client: httpx.Client, table_box: Bundle) -> None:
+    rows = table_rows(4, seed=31)
+    arrays = table_box.codec.decode(rows)
+    inputs = [
+        {
+            "name": name,
+            "shape": [4],
+            "datatype": "BYTES" if array.dtype == object else "FP64",
+            "data": [None if v == "" or v != v else v for v in array.tolist()],
+        }
+        for name, array in arrays.items()
+    ]
+    reply = infer(client, "prices", inputs=inputs)
+    assert reply.status_code == 200, reply.text
+    expected = [answer["value"] for answer in table_box.predict(rows)]
+    np.testing.assert_allclose(reply.json()["outputs"][0]["data"], expected, rtol=1e-6)
+    # A category is cleaned as in training: "NA" and blanks mean missing there, too.
+    for entry in inputs:
+        if entry["name"] == "town":
+            entry["data"] = ["NA" if v is None else f" {v} " for v in entry["data"]]
+    np.testing.assert_allclose(infer(client, "prices", inputs=inputs).json()["outputs"][0]["data"], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"name": "picture"}, "expected one of ['image']"),
+        ({"name": None}, "expected one of ['image']"),
+        ({"datatype": "FP32"}, "expected the datatype UINT8"),
+        ({"datatype": None}, "expected the datatype UINT8"),
+        ({"shape": [2, 8, 8, 1]}, "needs 128 values, received 192"),
+        ({"shape": [3, 64]}, "expected the shape"),
+        ({"shape": [-1, 8, 8, 1]}, "whole numbers"),
+        ({"shape": [1 << 62, 8, 8, 1]}, "whole numbers"),
+        ({"shape": [2_000_000_000, 8, 8, 1]}, "rows"),
+        ({"shape": [True, 8, 8, 1]}, "whole numbers"),
+        ({"shape": []}, "whole numbers"),
+        ({"shape": [0, 8, 8, 1], "data": []}, "no rows"),
+        ({"shape": "3"}, "whole numbers"),
+        ({"data": "AAAA"}, "data must be a list"),
+        ({"data": [256] * 192}, "whole numbers from 0 to 255, received 256"),
+        ({"data": [-1] * 192}, "whole numbers from 0 to 255"),
+        ({"data": [0.5] * 192}, "fractions"),
+        ({"data": ["1"] * 192}, "received strings"),
+        ({"data": [True] * 192}, "true or false"),
+        ({"data": [None] * 192}, "null"),
+        ({"data": [1e30] * 192}, "fractions or numbers out of range"),
+        ({"data": [1] * 191 + [[1]]}, "ragged"),
+        ({"data": [[1, 2], [3]]}, "ragged"),
+        ({"data": PIXELS[:, :4].tolist()}, "shape"),
+        ({"parameters": {"binary_data_size": 192}}, "binary"),
+    ],
+)
+def test_inputs_that_do_not_fit(client: httpx.Client, change: dict[str, Any], message: str) -> None:
+    reply = infer(client, inputs=[INPUT | change])
+    assert reply.status_code in (400, 413, 501)
+    assert message in reply.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        ({}, "inputs: expected a list"),
+        ({"inputs": {}}, "inputs: expected a list"),
+        ({"inputs": [5]}, "inputs: expected a list of objects"),
+        ({"inputs": []}, "missing ['image']"),
+        ({"inputs": [INPUT, INPUT]}, "given twice"),
+        ({"inputs": [INPUT], "outputs": [{"name": "logits"}]}, "expected one of ['probabilities']"),
+        ({"inputs": [INPUT], "outputs": []}, "outputs: expected"),
+        ({"inputs": [INPUT], "outputs": [{"name": "probabilities"}] * 2}, "twice"),
+        ({"inputs": [INPUT], "id": 5}, "id: expected a string"),
+    ],
+)
+def test_requests_that_do_not_fit(client: httpx.Client, request_: dict[str, Any], message: str) -> None:
+    reply = infer(client, **request_)
+    assert reply.status_code == 400
+    assert message in reply.json()["error"]
+
+
+def test_tensors_of_a_table_must_have_equally_many_rows(client: httpx.Client, table_box: Bundle) -> None:
+    inputs = [
+        {"name": s.name, "shape": [1 + (s.name == "age")], "datatype": "BYTES" if s.dtype == "string" else "FP64",
+         "data": (["east"] if s.dtype == "string" else [1.0]) * (1 + (s.name == "age"))}
+        for s in table_box.inputs
+    ]  # fmt: skip
+    reply = infer(client, "prices", inputs=inputs)
+    assert (reply.status_code, "different numbers of rows" in reply.text) == (400, True)
+
+
+def test_what_is_not_there(client: httpx.Client) -> None:
+    for path in ("/v2/models/none", "/v2/models/none/ready", "/v2/models/small/versions/2"):
+        assert client.get(path).status_code == 404, path
+    assert infer(client, "none").status_code == 404
+    assert client.post("/v2/models/small/versions/7/infer", json={}).status_code == 404
+    assert client.get("/v2/models/small/infer").status_code == 405
+    assert client.post("/v2/models/small/infer", content=b"[]").status_code == 400
+    assert client.post("/v2/models/small/infer", content=b"\xff\xfe").status_code == 400
+    binary = {"Inference-Header-Content-Length": "99999999999"}
+    assert client.post("/v2/models/small/infer", content=b"{}", headers=binary).status_code == 501
