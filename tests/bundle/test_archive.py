@@ -6,14 +6,13 @@ import io
 import os
 import tarfile
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.bundle.boxes import image_bundle, images
 
 from bedplate.bundle import Bundle, pack_archive, unpack
 from bedplate.core.errors import BundleError, InputError
-from tests.bundle.boxes import image_bundle, images
 
 
 @pytest.fixture(scope="module")
@@ -26,9 +25,10 @@ def archive(folder: Path) -> Path:
     return pack_archive(folder, folder.parent / "box.bundle")
 
 
-def tar_of(path: Path, fill: Callable[[tarfile.TarFile], None]) -> Path:
+def tar_of(path: Path, *names: str, data: bytes = b"x", **fields: object) -> Path:
     with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
-        fill(tar)
+        for name in names:
+            add(tar, name, data, **fields)
     return path
 
 
@@ -95,7 +95,7 @@ def test_a_flipped_bit_anywhere_in_the_archive_is_refused(archive: Path, tmp_pat
 
 @pytest.mark.parametrize("name", ["../escaped", "/tmp/escaped", "graphs/../../escaped", "a/./b", "a\\b"])
 def test_zip_slip_is_refused(tmp_path: Path, name: str) -> None:
-    bad = tar_of(tmp_path / "bad.bundle", lambda tar: add(tar, name))
+    bad = tar_of(tmp_path / "bad.bundle", name)
     with pytest.raises(BundleError, match="unsafe path"):
         unpack(bad, tmp_path / "in" / "out")
     assert not (tmp_path / "escaped").exists()
@@ -104,31 +104,31 @@ def test_zip_slip_is_refused(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.DIRTYPE, tarfile.CHRTYPE])
 def test_special_members_are_refused(tmp_path: Path, kind: bytes) -> None:
-    bad = tar_of(tmp_path / "bad.bundle", lambda tar: add(tar, "model.json", b"", type=kind, linkname="/etc/passwd"))
+    bad = tar_of(tmp_path / "bad.bundle", "model.json", data=b"", type=kind, linkname="/etc/passwd")
     with pytest.raises(BundleError, match="plain files only"):
         unpack(bad, tmp_path / "out")
 
 
 def test_a_name_twice_or_in_another_case_is_refused(tmp_path: Path) -> None:
     for second in ("model.json", "MODEL.json"):
-        bad = tar_of(tmp_path / "bad.bundle", lambda tar, name=second: (add(tar, "model.json"), add(tar, name)) and None)
+        bad = tar_of(tmp_path / "bad.bundle", "model.json", second)
         with pytest.raises(BundleError, match="twice"):
             unpack(bad, tmp_path / "out")
 
 
 def test_a_file_that_is_also_a_folder_is_refused(tmp_path: Path) -> None:
-    bad = tar_of(tmp_path / "bad.bundle", lambda tar: (add(tar, "a"), add(tar, "a/b")) and None)
+    bad = tar_of(tmp_path / "bad.bundle", "a", "a/b")
     with pytest.raises(BundleError, match="both a file and a folder"):
         unpack(bad, tmp_path / "out")
 
 
 def test_sizes_and_counts_are_capped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bedplate.bundle.archive.MOST_BYTES", 1000)
-    bad = tar_of(tmp_path / "bad.bundle", lambda tar: add(tar, "model.json", b"x" * 2000))
+    bad = tar_of(tmp_path / "bad.bundle", "model.json", data=b"x" * 2000)
     with pytest.raises(BundleError, match="too large"):
         unpack(bad, tmp_path / "out")
     monkeypatch.setattr("bedplate.bundle.archive.MOST_FILES", 3)
-    bad = tar_of(tmp_path / "bad.bundle", lambda tar: [add(tar, f"f{i}") for i in range(5)] and None)
+    bad = tar_of(tmp_path / "bad.bundle", *(f"f{i}" for i in range(5)))
     with pytest.raises(BundleError, match="too large"):
         unpack(bad, tmp_path / "out")
 

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.bundle.boxes import golden_of, image_bundle, image_graph, images
 
 from bedplate.bundle import Bundle, Golden
 from bedplate.bundle.session import OnnxPredict
 from bedplate.core import machine
 from bedplate.core.errors import BundleError, InputError
 from bedplate.core.hashing import sha256_bytes
-from tests.bundle.boxes import golden_of, image_bundle, image_graph, images
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +148,9 @@ def test_a_symlink_is_refused_wherever_it_points(box: Path, tmp_path: Path, name
         Bundle.open(box)
 
 
-@pytest.mark.parametrize("name", ["../outside", "/etc/passwd", "graphs/../../x", "a\\..\\b", "a//b", "./a", "~root", "a\x00b"])
+@pytest.mark.parametrize(
+    "name", ["../outside", "/etc/passwd", "graphs/../../x", "a\\..\\b", "a//b", "./a", "~root", "a\x00b"]
+)
 def test_a_path_that_leaves_the_bundle_is_refused(box: Path, name: str) -> None:
     entry = {"sha256": "0" * 64, "size": 1}
     reseal(box, lambda manifest: manifest["files"].__setitem__(name, entry))
@@ -164,11 +166,13 @@ def test_names_that_differ_by_case_only_are_refused(box: Path) -> None:
 
 def test_a_newer_format_says_to_upgrade(box: Path) -> None:
     reseal(box, lambda manifest: manifest.update(format=2, strange="field"))
-    with pytest.raises(BundleError, match="newer format.*upgrade bedplate"):
+    with pytest.raises(BundleError, match=r"newer format.*upgrade bedplate"):
         Bundle.open(box)
 
 
-@pytest.mark.parametrize("text", ["[]", "{}", "null", '{"format": true}', '{"format": "1"}', "{", '{"format":1,"format":1}', "[" * 5000])
+@pytest.mark.parametrize(
+    "text", ["[]", "{}", "null", '{"format": true}', '{"format": "1"}', "{", '{"format":1,"format":1}', "[" * 5000]
+)
 def test_a_manifest_that_is_none_is_refused(box: Path, text: str) -> None:
     (box / "manifest.json").write_text(text)
     (box / "BUNDLE_ID").write_text(sha256_bytes(text.encode()) + "\n")
@@ -224,7 +228,7 @@ def test_labels_must_be_equal_unless_the_two_best_are_as_good_as_equal() -> None
     golden = Golden({"x": np.zeros((2, 1), np.float32)}, {"f32": {"probabilities": sealed}})
     wide = {"atol": 0.03, "rtol": 0.0}  # the first two lie 0.04 apart, more than atol
     golden.replay(lambda _: {"probabilities": np.array([[0.501, 0.499], [0.49, 0.51]])}, "f32", wide, "box")
-    with pytest.raises(BundleError, match="other labels.*1 of 2"):
+    with pytest.raises(BundleError, match=r"other labels.*1 of 2"):
         golden.replay(lambda _: {"probabilities": np.array([[0.499, 0.501], [0.49, 0.51]])}, "f32", wide, "box")
     with pytest.raises(BundleError, match="other answers"):
         golden.replay(lambda _: {"probabilities": np.full((2, 2), np.nan)}, "f32", wide, "box")
@@ -273,7 +277,13 @@ def test_the_default_falls_back_where_the_processor_lacks_a_feature(
         ({"name": "../up"}, "wrong at name"),
         ({"default": "int8"}, "default variant"),
         ({"golden": Golden({"image": images(2)}, {})}, "every variant"),
-        ({"graphs": {"f32": b"junk"}, "golden": Golden({"image": images(2)}, {"f32": {"probabilities": np.ones((2, 3))}})}, "ONNX"),
+        (
+            {
+                "graphs": {"f32": b"junk"},
+                "golden": Golden({"image": images(2)}, {"f32": {"probabilities": np.ones((2, 3))}}),
+            },
+            "ONNX",
+        ),
     ],
 )
 def test_nothing_is_written_where_the_content_is_wrong(tmp_path: Path, change: dict[str, Any], message: str) -> None:

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.bundle.boxes import image_bundle, images, table_bundle, table_rows, watched_image_bundle
 
 from bedplate.bundle import Bundle
 from bedplate.core.errors import BundleError, InputError, PayloadError
 from bedplate.operations import monitor
 from bedplate.profile import Reference
 from bedplate.serving.state import StateFolder, WindowState
-from tests.bundle.boxes import image_bundle, images, table_bundle, table_rows, watched_image_bundle
 
 
 @pytest.fixture(scope="module")

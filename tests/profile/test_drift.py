@@ -32,9 +32,7 @@ def outputs(rng: np.random.Generator, rows: int, sure: float = 4.0) -> dict:
 @pytest.fixture(scope="module")
 def reference() -> Reference:
     rng = np.random.default_rng(0)
-    value = fit_reference(
-        table(rng, 3000), outputs(rng, 3000), window=200, labels=["a", "b", "c"], windows=WINDOWS
-    )
+    value = fit_reference(table(rng, 3000), outputs(rng, 3000), window=200, labels=["a", "b", "c"], windows=WINDOWS)
     return Reference.from_json(json.loads(json.dumps(value)))
 
 
@@ -53,7 +51,14 @@ def test_honest_windows_do_not_alarm(reference: Reference) -> None:
 def test_the_report_names_all_features_and_the_rate(reference: Reference) -> None:
     rng = np.random.default_rng(2)
     report = judge(reference, table(rng, 200), outputs(rng, 200)).to_json()
-    assert {f["name"] for f in report["features"]} == {"size", "price", "town", "answer", "answer.confidence", "answer.entropy"}
+    assert {f["name"] for f in report["features"]} == {
+        "size",
+        "price",
+        "town",
+        "answer",
+        "answer.confidence",
+        "answer.entropy",
+    }
     assert report["false_alarm_rate"] == 0.01
     assert report["rows"] == 200
     assert set(report["features"][0]) == {"name", "kind", "statistic", "threshold", "moved", "from", "to"}
@@ -133,7 +138,9 @@ def test_the_reference_holds_no_rows_and_is_the_same_each_time() -> None:
     assert numbers <= {inputs["x"].min(), inputs["x"].max()}
 
 
-@pytest.mark.parametrize("value", [{}, {"format": 1}, {"format": 2, "features": {"x": {}}}, {"format": 1, "features": {"x": {}}}])
+@pytest.mark.parametrize(
+    "value", [{}, {"format": 1}, {"format": 2, "features": {"x": {}}}, {"format": 1, "features": {"x": {}}}]
+)
 def test_a_reference_that_is_none_is_refused(value: dict) -> None:
     with pytest.raises(BundleError):
         Reference.from_json(value)
@@ -161,20 +168,30 @@ def test_mnist_as_published_and_shuffled_keeps_the_rate_and_damaged_images_alarm
     reference = Reference.from_json(fit_reference({"image": train[rng.choice(60_000, 6000, replace=False)]}, None))
 
     def drift(images: np.ndarray) -> bool:
-        return compare(reference, [reference.sketch({"image": part}, None) for part in np.array_split(images, 10)]).drift
+        return compare(
+            reference, [reference.sketch({"image": part}, None) for part in np.array_split(images, 10)]
+        ).drift
 
     for images in (test, test[rng.permutation(10_000)]):
         alarms = sum(drift(images[i : i + 500]) for i in range(0, 10_000, 500))
         assert alarms == 0  # 1 % of 20 windows
     blurred = sum(np.roll(test[:500].astype(float), (a, b), (1, 2)) for a in (-1, 0, 1) for b in (-1, 0, 1)) / 9
-    damaged = [255 - test[:500], blurred.astype(np.uint8), np.roll(test[:500], 3, 2), np.roll(test[:500], -2, 1), test[:500] // 2]
+    damaged = [
+        255 - test[:500],
+        blurred.astype(np.uint8),
+        np.roll(test[:500], 3, 2),
+        np.roll(test[:500], -2, 1),
+        test[:500] // 2,
+    ]
     assert all(drift(images) for images in damaged)
 
 
 def test_the_report_reads_as_sentences(reference: Reference) -> None:
     rng = np.random.default_rng(9)
     still = judge(reference, table(rng, 200), outputs(rng, 200)).lines()
-    assert still == ["no drift in 200 rows: 6 figures watched; rows like the reference's alarm in at most 1.00% of windows"]
+    assert still == [
+        "no drift in 200 rows: 6 figures watched; rows like the reference's alarm in at most 1.00% of windows"
+    ]
     lines = judge(reference, table(rng, 200, shift=2), outputs(rng, 200)).lines()
     assert lines[0].startswith("drift in 200 rows")
     assert any(re.search(r"size: mean (9\.|10).* → mean 1[34]", line) for line in lines[1:])

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-
-from bedplate.bundle import Bundle
 from tests.bundle.boxes import table_bundle, watched_image_bundle
 from tests.serving.running import running
+
+from bedplate.bundle import Bundle
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +39,8 @@ def client(server: str) -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def png(tmp_path: Path) -> bytes:
-    from bedplate.serving.describe import to_png
     from tests.bundle.boxes import images
+
+    from bedplate.serving.describe import to_png
 
     return to_png(images(1, seed=5)[0])

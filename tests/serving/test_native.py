@@ -9,9 +9,9 @@ import json
 import httpx
 import numpy as np
 import pytest
+from tests.bundle.boxes import images, table_rows
 
 from bedplate.bundle import Bundle
-from tests.bundle.boxes import images, table_rows
 
 
 def test_an_image_in_every_form_gets_the_same_answer(client: httpx.Client, image_box: Bundle, png: bytes) -> None:

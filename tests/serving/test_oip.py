@@ -7,9 +7,9 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from tests.bundle.boxes import images, table_rows
 
 from bedplate.bundle import Bundle
-from tests.bundle.boxes import images, table_rows
 
 PIXELS = images(3, seed=21)
 INPUT: dict[str, Any] = {

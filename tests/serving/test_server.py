@@ -13,11 +13,11 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
+from tests.bundle.boxes import images
+from tests.serving.running import running, start
 
 from bedplate.bundle import Bundle, pack_archive
 from bedplate.serving.describe import to_png
-from tests.bundle.boxes import images
-from tests.serving.running import running, start
 
 
 def state_of(folder: Path) -> dict:
@@ -131,7 +131,10 @@ def test_many_clients_at_once_each_get_their_own_answer(client: httpx.Client, im
     assert wrong == []
 
 
-@pytest.mark.parametrize("request_", [b"GET / HTTP/1.1\r\nHost", b"POST /predict/small HTTP/1.1\r\nHost: x\r\nContent-Length: 999\r\n\r\nabc"])
+@pytest.mark.parametrize(
+    "request_",
+    [b"GET / HTTP/1.1\r\nHost", b"POST /predict/small HTTP/1.1\r\nHost: x\r\nContent-Length: 999\r\n\r\nabc"],
+)
 def test_clients_that_go_away_do_no_harm(client: httpx.Client, request_: bytes) -> None:
     url = httpx.URL(str(client.base_url))
     for _ in range(20):

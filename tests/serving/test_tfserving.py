@@ -8,9 +8,9 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from tests.bundle.boxes import images, table_rows
 
 from bedplate.bundle import Bundle
-from tests.bundle.boxes import images, table_rows
 
 PIXELS = images(3, seed=21)
 

@@ -24,7 +24,10 @@ def pack_archive(folder: Path, target: Path) -> Path:
     """Write the bundle in `folder` as one deterministic archive (`.bundle`) and return its path.
 
     Names are sorted, times zero, owners root, modes 0644: the same bundle gives the same bytes anywhere. The folder is
-    not verified here; open it first. Raises InputError where `target` exists.
+    not verified here; open it first.
+
+    Raises:
+        InputError: `target` exists, or can't be written.
     """
     with explain_write_errors(target):
         if target.exists():
@@ -36,8 +39,8 @@ def pack_archive(folder: Path, target: Path) -> Path:
                 _write_tar(folder, file)
                 file.flush()
                 os.fsync(file.fileno())
-            os.chmod(work, 0o644)
-            os.replace(work, target)
+            Path(work).chmod(0o644)
+            Path(work).replace(target)
         except BaseException:
             Path(work).unlink(missing_ok=True)
             raise
@@ -47,8 +50,8 @@ def pack_archive(folder: Path, target: Path) -> Path:
 def unpack(archive: Path, target: Path) -> Path:
     """Unpack a bundle's archive to the new folder `target`, which appears only when all of it was right.
 
-    Refused: links and other special members, absolute paths and `..`, a name twice, more than 10,000 files or 8 GiB, and
-    any byte that `pack_archive` wouldn't have written (so a cut or changed archive is noticed even in its padding).
+    Refused: links and other special members, absolute paths and `..`, a name twice, more than 10,000 files or 8 GiB,
+    and any byte that `pack_archive` wouldn't have written (a cut or changed archive is noticed even in its padding).
     """
     where = str(archive)
     try:

@@ -51,7 +51,7 @@ class Bundle:
         """Open a bundle's folder or archive.
 
         Args:
-            path: the folder, or the `.bundle` archive (unpacked to a temporary folder that lives as long as the object).
+            path: the folder, or the `.bundle` archive (unpacked to a temporary folder for as long as the object lives).
             verify: hash every file and refuse missing, extra and linked ones, and graphs that reach outside themselves.
             replay: predict the golden rows again on this machine and compare.
 

@@ -18,7 +18,7 @@ from bedplate.core.errors import BundleError
 MOST_ROWS = 256
 
 TOLERANCE = {"atol": 1e-4, "rtol": 1e-3}
-"""How far a replayed number may lie from the sealed one where a variant says nothing: other processors round otherwise."""
+"""How far a replayed number may lie from the sealed one where a variant says nothing: processors round differently."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,9 @@ class Golden:
             raise BundleError("golden rows", expected=f"1 to {MOST_ROWS} rows", received=str(rows))
         for variant, outputs in self.outputs.items():
             if count(outputs) != rows:
-                raise BundleError(f"golden outputs of '{variant}'", expected=f"{rows} rows", received=str(count(outputs)))
+                raise BundleError(
+                    f"golden outputs of '{variant}'", expected=f"{rows} rows", received=str(count(outputs))
+                )
         if self.labels is not None and len(self.labels) != rows:
             raise BundleError("golden labels", expected=f"{rows} rows", received=str(len(self.labels)))
         object.__setattr__(self, "rows", rows)
@@ -99,7 +101,7 @@ class Golden:
             if name not in given or given[name].shape != expected.shape:
                 raise BundleError(
                     f"the variant '{variant}' doesn't give the output '{name}' as sealed", where=where,
-                    expected=str(expected.shape), received=str(given[name].shape) if name in given else "no such output",
+                    expected=str(expected.shape), received=str(given[name].shape) if name in given else "none",
                 )  # fmt: skip
             apart = np.abs(given[name].astype(float) - expected.astype(float))
             allowed = atol + rtol * np.abs(expected.astype(float))
@@ -107,7 +109,7 @@ class Golden:
                 raise BundleError(
                     f"golden rows give other answers with the variant '{variant}'", where=where,
                     expected=f"within {atol:g} + {rtol:g} of the sealed numbers",
-                    received=f"{int((apart > allowed).sum())} of {apart.size} numbers apart, by up to {apart.max():.3g}",
+                    received=f"{int((~(apart <= allowed)).sum())} of {apart.size} apart, by up to {apart.max():.3g}",
                     hint="this machine or this onnxruntime computes otherwise; don't trust this bundle here",
                 )  # fmt: skip
             if name == PROBABILITIES:

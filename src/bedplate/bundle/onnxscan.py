@@ -128,7 +128,9 @@ def _scan(data: memoryview, kind: str, facts: GraphFacts, where: str, depth: int
 
 def _check_domain(domain: str, where: str) -> None:
     # Exporters list domains that no node uses; what counts is that none is unknown.
-    if domain not in DOMAINS and not domain.startswith(("ai.onnx.training", "ai.onnx.preview", "com.microsoft.", "pkg.")):
+    if domain not in DOMAINS and not domain.startswith(
+        ("ai.onnx.training", "ai.onnx.preview", "com.microsoft.", "pkg.")
+    ):
         raise BundleError(
             "the graph needs operators of a foreign domain", where=where,
             expected=f"one of {sorted(DOMAINS)}", received=repr(domain),

@@ -71,6 +71,17 @@ def write_bundle(
     """Write a bundle to the new folder `path`, verify it (golden rows included), and return it opened.
 
     Args:
+        path: where the bundle's folder will be.
+        name: the bundle's name, under which it is served.
+        task: the task's registered name.
+        codec: translates payloads; only its contract is written.
+        answers: translates outputs; only its contract is written.
+        default: the variant that is used where none is named.
+        model: the registered name and arguments of the model, as JSON.
+        report: the evaluation, as JSON.
+        reference: the drift reference, as `bedplate.profile.fit_reference` gives it, or empty.
+        lineage: where all this comes from, as JSON.
+        card: the model card, as Markdown.
         graphs: each kept variant's self-contained ONNX by name; "f32" is the one that runs everywhere.
         variants_info: by variant, `reason` (why it was kept), `isa` (`any_of`: processor features of which it needs
             one, `made_on`), `tolerance` (`atol`, `rtol` of the golden replay) and any further JSON of its own.

@@ -301,7 +301,7 @@ def _divide_by_time(keys: Sequence[str], times: np.ndarray, fractions: tuple[flo
         assigned[order[border(1 - fractions[1]) :]] = _TEST
     first: dict[str, int] = {}
     for row in order.tolist():
-        if False:
+        if first.setdefault(keys[row], int(assigned[row])) != assigned[row]:
             assigned[row] = _DROPPED
     return assigned
 

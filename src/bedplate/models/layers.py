@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from bedplate.models.registry import ImageInput, Inputs, TableInput
 
+UNKNOWN_SHARE = 0.01
+
 Activation = Literal["relu", "gelu", "tanh", "sigmoid"]
 _ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
 
@@ -104,6 +106,9 @@ class Flat(nn.Module):
         if categories is not None:
             for k, cardinality in enumerate(self.cardinalities):
                 column = categories[:, k]
+                if self.embed and self.training:
+                    # Now and then "unknown", so that its embedding is learnt for categories that come up later.
+                    column = torch.where(torch.rand(len(column)) < UNKNOWN_SHARE, 0, column)
                 if self.embed:
                     parts.append(self.tables[k](column))
                 else:

@@ -17,9 +17,7 @@ from bedplate.serving.state import read_state
 _BATCH = 256
 
 
-def monitor(
-    bundle: Bundle, *, state: Path | None = None, inputs: Iterable[Payload] | None = None
-) -> DriftReport:
+def monitor(bundle: Bundle, *, state: Path | None = None, inputs: Iterable[Payload] | None = None) -> DriftReport:
     """Compare what a server saw, or some payloads, with the bundle's reference.
 
     Args:

@@ -101,9 +101,10 @@ class DriftReport:
 
 
 def compare(reference: Reference, *windows: Sequence[Sketches]) -> DriftReport:
-    """Return what moved between the reference and some rows: a window, given as sketches of its parts in order of arrival.
+    """Return what moved between the reference and some rows.
 
-    Several windows that follow each other are judged together.
+    A window is given as the sketches of its parts in order of arrival.Several windows that
+    follow each other are judged together.
 
     For independent rows like the reference's, the chance that anything is called moved is at most the reference's
     false-alarm rate. Rows that come in bursts (many of one writer, one hour, one batch) stray farther: the spread
@@ -137,8 +138,8 @@ def compare(reference: Reference, *windows: Sequence[Sketches]) -> DriftReport:
 def burst_factor(feature: Feature, windows: Sequence[Sequence[Sketch]]) -> float:
     """Return by how much a window's parts differ more than independent rows would, 1 (not more) to `MOST_BURST`.
 
-    The design effect by batch means: the variance of the parts' shares (for numbers: of their mean ranks, too) over what
-    chance gives, each window's parts about that window's own mean.
+    The design effect by batch means: the variance of the parts' shares (for numbers: of their mean ranks, too) over
+    what chance gives, each window's parts about that window's own mean.
     """
     parts = [np.stack([part.counts for part in window]).astype(float) for window in windows if window]
     parts = [counts[counts.sum(axis=1) >= 5] for counts in parts]

@@ -22,9 +22,7 @@ _EDGE = 64.0
 _ROWS_AT_ONCE = 1024
 
 
-def watch(
-    inputs: Arrays, outputs: Arrays | None = None, labels: Sequence[str] | None = None
-) -> dict[str, np.ndarray]:
+def watch(inputs: Arrays, outputs: Arrays | None = None, labels: Sequence[str] | None = None) -> dict[str, np.ndarray]:
     """Return the watched figures by name: float64 [N] (NaN = missing) or object `str` [N] ("" = missing).
 
     Args:
@@ -44,7 +42,7 @@ def watch(
             watched |= {f"{name}.mean": flat.mean(axis=1), f"{name}.std": flat.std(axis=1)}
     for name, array in (answer_figures(outputs, labels) if outputs is not None else {}).items():
         while name in watched:  # a table may have a column of that name
-            name += "_"  # noqa: PLW2901
+            name += "_"
         watched[name] = array
     return watched
 
@@ -108,7 +106,8 @@ def _laplacian(grey: np.ndarray) -> np.ndarray:
     if min(grey.shape[1:]) < 3:
         return np.zeros_like(grey)
     middle = 4 * grey[:, 1:-1, 1:-1]
-    return middle - grey[:, :-2, 1:-1] - grey[:, 2:, 1:-1] - grey[:, 1:-1, :-2] - grey[:, 1:-1, 2:]
+    around = grey[:, :-2, 1:-1] + grey[:, 2:, 1:-1] + grey[:, 1:-1, :-2] + grey[:, 1:-1, 2:]
+    return np.asarray(middle - around)
 
 
 def _edge_share(grey: np.ndarray) -> np.ndarray:

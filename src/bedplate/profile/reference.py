@@ -35,7 +35,7 @@ def fit_reference(
     """Return the drift reference of held-out rows as JSON: histograms and thresholds, and no row of the data.
 
     Args:
-        inputs: tensors at the graph's boundary of rows that the model was not trained on (its confidence differs there).
+        inputs: tensors at the graph's boundary of rows that the model wasn't trained on (there it is less sure).
         outputs: the default variant's outputs for the same rows, or None to watch inputs only.
         output: the name of the output to watch (`probabilities` or `value`); None takes it from `outputs`.
         window: the rows of one drift window.

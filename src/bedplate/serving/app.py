@@ -22,7 +22,9 @@ from bedplate.serving.openapi import openapi
 log = logging.getLogger("bedplate.serving")
 
 # Nothing on these pages comes from elsewhere, and nothing they hold may be sent elsewhere.
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:; connect-src 'self'"
+_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:; connect-src 'self'"
+)
 
 
 def create_app(
@@ -82,9 +84,10 @@ def _page(name: str) -> Callable[[Request], object]:
 async def _explained(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     path = request.url.path[:200]
+    allowed = (error.headers or {}).get("Allow", "another method")
     messages = {
         404: f"nothing is served at {path}; / is a page for people, /docs lists all paths",
-        405: f"{request.method} isn't answered at {path}; allowed: {(error.headers or {}).get('Allow', 'another method')}",
+        405: f"{request.method} isn't answered at {path}; allowed: {allowed}",
     }
     reply = json_reply({"error": messages.get(error.status_code, error.detail)}, error.status_code)
     for key, value in (error.headers or {}).items():

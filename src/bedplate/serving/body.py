@@ -62,7 +62,9 @@ def parse_json(data: bytes) -> Any:
         return orjson.loads(data)
     except orjson.JSONDecodeError as error:
         if re.search(rb"[\[:,\s]-?(NaN|Infinity)\b", data):
-            raise bad_request("JSON Parse error: NaN and Infinity are no JSON; give null for a missing number") from error
+            raise bad_request(
+                "JSON Parse error: NaN and Infinity are no JSON; give null for a missing number"
+            ) from error
         raise bad_request(f"JSON Parse error: {error}") from error
 
 
@@ -78,5 +80,12 @@ def json_kind(value: Any) -> str:
     """Return what JSON calls a value's type."""
     if value is None:
         return "null"
-    kinds = {bool: "true or false", int: "a number", float: "a number", str: "a string", list: "a list", dict: "an object"}
+    kinds = {
+        bool: "true or false",
+        int: "a number",
+        float: "a number",
+        str: "a string",
+        list: "a list",
+        dict: "an object",
+    }
     return kinds.get(type(value), type(value).__name__)

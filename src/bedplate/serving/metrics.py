@@ -18,29 +18,33 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        known = {"registry": self._registry}
+        registry = self._registry
         self.requests = Counter(
-            "bedplate_requests_total", "Requests answered.", ["model", "protocol", "status"], **known
+            "bedplate_requests_total", "Requests answered.", ["model", "protocol", "status"], registry=registry
         )
         self.seconds = Histogram(
             "bedplate_request_seconds", "From the request's head to the reply.", ["model", "protocol"], buckets=SECONDS,
-            **known,
+            registry=registry,
         )  # fmt: skip
-        self.rows = Counter("bedplate_rows_total", "Rows predicted.", ["model"], **known)
+        self.rows = Counter("bedplate_rows_total", "Rows predicted.", ["model"], registry=registry)
         self.unwatched = Counter(
             "bedplate_unwatched_rows_total", "Rows that were predicted but not sketched, for want of time.", ["model"],
-            **known,
+            registry=registry,
         )  # fmt: skip
         self.drift = Gauge(
             "bedplate_drift", "1 where the last full window drifted, 0 where not, NaN before the first.", ["model"],
-            **known,
+            registry=registry,
         )  # fmt: skip
         self.distance = Gauge(
             "bedplate_drift_distance", "Jensen-Shannon distance of a figure in the last full window.",
-            ["model", "feature"], **known,
+            ["model", "feature"], registry=registry,
         )  # fmt: skip
-        self.windows = Counter("bedplate_drift_windows_total", "Windows compared.", ["model", "drift"], **known)
-        self._info = Gauge("bedplate_model_info", "The bundles served.", ["model", "bundle", "variant", "version"], **known)
+        self.windows = Counter(
+            "bedplate_drift_windows_total", "Windows compared.", ["model", "drift"], registry=registry
+        )
+        self._info = Gauge(
+            "bedplate_model_info", "The bundles served.", ["model", "bundle", "variant", "version"], registry=registry
+        )
 
     def add_model(self, model: Model) -> None:
         """Begin to speak of a model, before its first request."""

@@ -94,7 +94,7 @@ class Model:
 
     @staticmethod
     def _bare(value: Any, name: str, where: str) -> Any:
-        """Return what stands under the tensor's name, for an object; lists and `{"b64": …}` are returned as they are."""
+        """Return what stands under the tensor's name, for an object; lists and `{"b64": …}` stay as they are."""
         if isinstance(value, dict) and set(value) != {"b64"}:
             if set(value) != {name}:
                 raise bad_request(f"{where}: expected an object with '{name}' or 'b64', received {sorted(value)[:8]}")
@@ -108,9 +108,13 @@ class Model:
         if self.is_table:
             tensors = {spec.name for spec in self.inputs}
             codec = self.bundle.codec
-            wanted = {column.name for column in codec.columns if column.read} if isinstance(codec, TableCodec) else tensors
+            wanted = (
+                {column.name for column in codec.columns if column.read} if isinstance(codec, TableCodec) else tensors
+            )
             if set(columns) == tensors and tensors != wanted:
-                return self.tensors({name: list_of(value, f"{where}['{name}']") for name, value in columns.items()}, where)
+                return self.tensors(
+                    {name: list_of(value, f"{where}['{name}']") for name, value in columns.items()}, where
+                )
             lists = {name: list_of(value, f"{where}['{name}']") for name, value in columns.items()}
             sizes = {len(value) for value in lists.values()}
             if len(sizes) > 1:

@@ -1,4 +1,6 @@
-"""Open Inference Protocol v2, REST with JSON tensors: https://github.com/kserve/open-inference-protocol
+"""The Open Inference Protocol v2: REST with JSON tensors.
+
+https://github.com/kserve/open-inference-protocol
 
 Tensors are those of the bundle's contract. The binary extension isn't spoken yet and is refused.
 """
@@ -13,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from bedplate import __version__
 from bedplate.codecs.codec import TensorSpec
 from bedplate.serving.body import json_kind, json_object
 from bedplate.serving.dataplane import Call, DataPlane, json_reply, problem_reply
@@ -39,9 +42,7 @@ def routes(plane: DataPlane) -> list[Route]:
         return json_reply({"ready": plane.ready}, 200 if plane.ready else 503)
 
     async def server(_: Request) -> Response:
-        from bedplate.core.machine import versions
-
-        return json_reply({"name": "bedplate", "version": versions().get("bedplate", "unknown"), "extensions": []})
+        return json_reply({"name": "bedplate", "version": __version__, "extensions": []})
 
     async def metadata(request: Request) -> Response:
         try:
@@ -130,7 +131,9 @@ def _tensor(entry: dict[str, Any], model: Model) -> np.ndarray:
     spec = next(spec for spec in model.inputs if spec.name == entry["name"])
     where = f"input '{spec.name}'"
     if entry.get("datatype") != DATATYPES[spec.dtype]:
-        raise bad_request(f"{where}: expected the datatype {DATATYPES[spec.dtype]}, received {entry.get('datatype')!r:.60}")
+        raise bad_request(
+            f"{where}: expected the datatype {DATATYPES[spec.dtype]}, received {entry.get('datatype')!r:.60}"
+        )
     shape = entry.get("shape")
     plain = isinstance(shape, list) and all(type(size) is int and 0 <= size < 1 << 31 for size in shape)
     if not isinstance(shape, list) or not plain or not 1 <= len(shape) <= _MOST_DIMENSIONS:

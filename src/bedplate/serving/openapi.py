@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bedplate.core.machine import versions
+from bedplate import __version__
 from bedplate.serving.dataplane import DataPlane
 from bedplate.serving.describe import describe
 from bedplate.serving.models import Model
@@ -31,7 +31,7 @@ def openapi(plane: DataPlane) -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {
             "title": "Bedplate model server",
-            "version": versions().get("bedplate", "0"),
+            "version": __version__,
             "description": "Models served from sealed bundles. The page at / tries them by hand.",
         },
         "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
@@ -208,7 +208,10 @@ def _tfs_operation(model: Model, key: str, payload: dict[str, Any], example: Any
             "content": {_JSON: {"schema": {"anyOf": [row, column]}, "example": {"instances": [example]}}},
         },
         "responses": _responses(
-            {"type": "object", "properties": {"predictions": {"type": "array"}, "outputs": {"type": "array"}}}, 400, 404, 413
+            {"type": "object", "properties": {"predictions": {"type": "array"}, "outputs": {"type": "array"}}},
+            400,
+            404,
+            413,
         ),
     }
 

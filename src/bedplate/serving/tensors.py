@@ -42,9 +42,7 @@ def tensor_from_nested(value: Any, spec: TensorSpec, where: str) -> np.ndarray:
     if array.ndim == len(spec.shape) and spec.shape[-1:] == (1,) and array.shape[1:] == spec.shape[:-1]:
         array = array[..., None]  # a grey image may leave its one channel out
     if array.shape[1:] != spec.shape:
-        raise bad_request(
-            f"{where}: each row must have the shape {list(spec.shape)}, received {list(array.shape[1:])}"
-        )
+        raise bad_request(f"{where}: each row must have the shape {list(spec.shape)}, received {list(array.shape[1:])}")
     return array
 
 

@@ -1,4 +1,6 @@
-"""TensorFlow Serving's REST interface: https://www.tensorflow.org/tfx/serving/api_rest
+"""The REST interface of TensorFlow Serving.
+
+https://www.tensorflow.org/tfx/serving/api_rest
 
 `POST /v1/models/NAME:predict` in its row form (`instances`) and column form (`inputs`), status and metadata. Rows of a
 table are objects by column; an image is `{"b64": "…"}` or nested lists. Unlike there, NaN and Infinity are refused.

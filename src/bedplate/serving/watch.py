@@ -124,4 +124,4 @@ class Watcher:
                 self._folder.save(name, self.states[name])
                 self._changed.discard(name)
             except (BedplateError, OSError, ValueError) as error:
-                log.error("%s: the state couldn't be saved: %s", name, error)
+                log.warning("%s: the state couldn't be saved: %s", name, error)

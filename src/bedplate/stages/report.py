@@ -63,7 +63,7 @@ def build_story(work: Work, compressed: Compressed, report: Report, packed: dict
     assert recipe.model is not None
     assert recipe.objective is not None
     story = {
-        "title": recipe.name, "task": recipe.task, "created": packed.get("created", ""),
+        "title": recipe.name, "task": recipe.task, "created": packed.get("created", ""), "failures": failures,
         "primary": work.task.primary, "metrics": metrics_json(report), "baselines": baselines, "history": history(work),
         "best_epoch": train.get("best_epoch"), "report": report.to_json(), "profile": dict(dataset.profile), "schema": dict(dataset.schema),
         "pictures": _pictures(work, report), "variants": compressed.table, "default": compressed.default,

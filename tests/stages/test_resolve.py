@@ -1,0 +1,101 @@
+"""Resolving: shipped recipes are found and valid, parts are checked, defaults are written out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bedplate.core.errors import InputError, RecipeError
+from bedplate.recipe import recipe_fingerprint
+from bedplate.stages.resolve import comment_of, portable, resolve, shipped_recipes
+
+GOOD = "name: a\ntask: {task}\ndata: {{source: {source}}}\n"
+
+
+def written(tmp_path: Path, more: str = "", task: str = "image-classification", source: str = "digits") -> str:
+    path = tmp_path / "r.yaml"
+    path.write_text(GOOD.format(task=task, source=source) + more)
+    return str(path)
+
+
+def problems(path: str, *overrides: str) -> str:
+    with pytest.raises(RecipeError) as caught:
+        resolve(path, overrides)
+    return caught.value.message
+
+
+@pytest.mark.parametrize("name", list(shipped_recipes()))
+def test_every_shipped_recipe_resolves_and_says_what_it_is(name: str) -> None:
+    resolved = resolve(name)
+    assert resolved.recipe.name == name.partition("/")[2]
+    assert resolved.task.name == name.partition("/")[0]
+    assert len(comment_of(shipped_recipes()[name])) > 20
+    again = resolved.path.parent / resolved.path.name
+    assert recipe_fingerprint(resolve(str(again)).recipe) == recipe_fingerprint(resolved.recipe)
+
+
+def test_defaults_of_the_parts_are_written_out(tmp_path: Path) -> None:
+    recipe = resolve(written(tmp_path)).recipe
+    assert recipe.model is not None
+    assert recipe.model.name == "cnn"
+    assert recipe.model.arguments["widths"] == [32, 64, 64]
+    assert recipe.objective is not None
+    assert recipe.objective.name == "cross-entropy"
+    assert recipe.training.optimizer.arguments["weight_decay"] == 0.01
+
+
+def test_a_perceptron_gets_its_own_objective(tmp_path: Path) -> None:
+    recipe = resolve(written(tmp_path, "model: perceptron\n")).recipe
+    assert recipe.objective is not None
+    assert recipe.objective.name == "perceptron"
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ("model: {name: cn}\n", "r.yaml:4 model.name: unknown model 'cn'"),
+        ("model: {name: cnn, witdhs: [3]}\n", "did you mean 'widths'"),
+        ("model: {name: cnn, dropout: 2}\n", "model.dropout"),
+        ("training: {optimizer: {name: adamm}}\n", "did you mean 'adam'"),
+        ("training: {optimizer: {name: sgd, momentun: 0.9}}\n", "did you mean 'momentum'"),
+        ("training: {schedule: {name: cosin}}\n", "did you mean 'cosine'"),
+        ("training: {augment: {name: shift-flip, shfit: 1}}\n", "did you mean 'shift'"),
+        ("objective: {name: squared-error}\n", "objective 'squared-error' is for number"),
+        ("compression: {methods: [int8-statik]}\n", "did you mean 'int8-static'"),
+        ("plugins: [./nothing.py]\n", "no such plug-in"),
+    ],
+)
+def test_bad_parts_are_named_with_their_place(tmp_path: Path, more: str, words: str) -> None:
+    assert words in problems(written(tmp_path, more))
+
+
+def test_problems_of_schema_and_parts_come_together(tmp_path: Path) -> None:
+    text = problems(written(tmp_path, "model: {name: cn}\nsede: 1\n"))
+    assert "model.name" in text
+    assert "unknown key 'sede'" in text
+
+
+@pytest.mark.parametrize(
+    ("task", "source", "words"),
+    [("tabular-classification", "digits", "is no data for"), ("tabular-regression", "some.csv", "needs `target`")],
+)
+def test_what_does_not_go_together_is_refused(tmp_path: Path, task: str, source: str, words: str) -> None:
+    assert words in problems(written(tmp_path, task=task, source=source))
+
+
+def test_no_data_at_all_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text("name: a\ntask: image-classification\ndata: {}\n")
+    assert "either `source` or `files`" in problems(str(tmp_path / "r.yaml"))
+
+
+def test_an_unknown_recipe_names_its_neighbour() -> None:
+    with pytest.raises(InputError, match="did you mean 'digits'"):
+        resolve("digit")
+
+
+def test_the_resolved_recipe_runs_from_anywhere(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("a,y\n1,2\n")
+    resolved = resolve(written(tmp_path, task="tabular-regression", source="rows.csv, target: y"))
+    assert portable(resolved).data.source == str((tmp_path / "rows.csv").resolve())
+    assert resolved.recipe.data.source == "rows.csv"
