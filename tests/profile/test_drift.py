@@ -119,6 +119,19 @@ def test_bursts_widen_the_thresholds_but_cannot_hide_a_real_move(reference: Refe
     assert judge(reference, half, outputs(rng, 400)).drift
 
 
+def test_a_drift_that_sets_in_between_two_windows_is_not_taken_for_a_burst(reference: Reference) -> None:
+    rng = np.random.default_rng(10)
+    before, after = table(rng, 200), table(rng, 120, shift=3)
+    parts = [
+        [reference.sketch({name: values[i] for name, values in rows.items()}, None) for i in np.array_split(index, 10)]
+        for rows, index in ((before, np.arange(200)), (after, np.arange(120)))
+    ]
+    apart, together = compare(reference, *parts), compare(reference, [*parts[0], *parts[1]])
+    assert {"size", "price"} <= {feature.name for feature in apart.moved}
+    thresholds = [next(f.threshold for f in report.features if f.name == "size") for report in (apart, together)]
+    assert thresholds[0] < thresholds[1]
+
+
 def test_too_few_rows_say_how_many_are_needed(reference: Reference) -> None:
     rng = np.random.default_rng(7)
     with pytest.raises(InputError, match=r"at least 50 rows.*received 30 rows.*20 more"):

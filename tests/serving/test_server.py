@@ -84,6 +84,7 @@ def test_an_archive_is_served_under_a_name_of_choice(image_box: Bundle, tmp_path
         for name in ("mine", "other"):
             reply = httpx.post(f"{server.url}/predict/{name}", content=png).json()
             assert (reply["model"], reply["answers"]) == (name, image_box.predict([png]))
+        assert server.stop()[0] == 0
 
 
 def test_what_keeps_a_server_from_starting(image_box: Bundle, tmp_path: Path) -> None:

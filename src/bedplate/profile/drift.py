@@ -103,8 +103,8 @@ class DriftReport:
 def compare(reference: Reference, *windows: Sequence[Sketches]) -> DriftReport:
     """Return what moved between the reference and some rows.
 
-    A window is given as the sketches of its parts in order of arrival.Several windows that
-    follow each other are judged together.
+    A window is given as the sketches of its parts in order of arrival. Several windows that follow each other are
+    judged together.
 
     For independent rows like the reference's, the chance that anything is called moved is at most the reference's
     false-alarm rate. Rows that come in bursts (many of one writer, one hour, one batch) stray farther: the spread

@@ -93,7 +93,9 @@ def number_bins(values: np.ndarray, most: int = MOST_BINS) -> NumberBins:
     else:
         heavy = np.flatnonzero(counts * most >= known.size)
         alone = np.concatenate([distinct[heavy], distinct[np.minimum(heavy + 1, len(distinct) - 1)]])
-        edges = np.unique(np.concatenate([np.quantile(known, np.arange(1, most) / most), alone]))
+        light = np.delete(distinct, heavy).repeat(np.delete(counts, heavy))
+        bins = max(2, round(most * light.size / known.size))
+        edges = np.unique(np.concatenate([np.quantile(light, np.arange(1, bins) / bins), alone]))
         edges = edges[edges > distinct[0]]
     return NumberBins(tuple(edges.tolist()), float(distinct[0]), float(distinct[-1]))
 
