@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from bedplate.evaluation import Report, evaluate
     from bedplate.models.registry import models as _models
     from bedplate.objectives.registry import Objective, Step
-    from bedplate.operations import monitor
+    from bedplate.operations.monitor import monitor
     from bedplate.pipeline import run, run_stage
     from bedplate.recipe.load import load as load_recipe
     from bedplate.serving import serve

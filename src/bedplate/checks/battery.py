@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -72,7 +73,7 @@ def _check(part: str, name: str, body: Callable[[], str | None]) -> Result:
     return Result(part, name, problem is None, problem or "")
 
 
-def _gradients(network: Network, features: Arrays, outputs: Outputs) -> str | None:
+def _gradients(network: Network, features: Arrays) -> str | None:
     network.train()
     raw = network(*to_tensors(network, features))
     # A random direction: a plain sum of a symmetric output layer could cancel.
@@ -99,30 +100,33 @@ def check_model(name: str) -> Iterator[Result]:
     taken = 0
     for input_name, inputs in SAMPLES.items():
         for output_name, outputs in OUTPUTS.items():
-            part = f"model {name} ({input_name}, {output_name})"
-            try:
-                network = build(name, {}, inputs, outputs, 7)
-            except InputError:
-                continue  # the model says that it isn't made for this
-            except Exception as error:  # noqa: BLE001
-                yield Result(part, "builds", False, f"{type(error).__name__}: {error}")
-                continue
-            features = sample_features(inputs)
-            shape = _check(part, "returns [rows, width] scores", lambda n=network, f=features: _shape(n, f))  # type: ignore[misc]
-            if not shape.ok and isinstance(inputs, ImageInput) != _wants_images(name):
-                continue  # made for the other kind of features, without saying so
-            taken += 1
-            yield shape
-            if not shape.ok:
-                continue
-            yield _check(part, "the seed decides the weights", lambda i=inputs, o=outputs: _seeded(name, i, o))  # type: ignore[misc]
-            yield _check(
-                part, "gradients reach every parameter", lambda n=network, f=features, o=outputs: _gradients(n, f, o)
-            )  # type: ignore[misc]
-            yield _check(part, "a row's answer is its own", lambda n=network, f=features: _row_alone(n, f))  # type: ignore[misc]
-            yield _check(part, "exports to ONNX with parity", lambda n=network, f=features: _exports(n, f))  # type: ignore[misc]
+            results = _check_on(name, f"model {name} ({input_name}, {output_name})", inputs, outputs)
+            taken += bool(results)
+            yield from results
     if not taken:
         yield Result(f"model {name}", "takes some kind of input", False, "it takes neither images nor tables")
+
+
+def _check_on(name: str, part: str, inputs: Inputs, outputs: Outputs) -> list[Result]:
+    """Check a model on one kind of input and output; nothing where it isn't made for them."""
+    try:
+        network = build(name, {}, inputs, outputs, 7)
+    except InputError:
+        return []  # the model says that it isn't made for this
+    except Exception as error:  # noqa: BLE001 - whatever a plug-in raises is its failure, and is shown
+        return [Result(part, "builds", False, f"{type(error).__name__}: {error}")]
+    features = sample_features(inputs)
+    shape = _check(part, "returns [rows, width] scores", partial(_shape, network, features))
+    if not shape.ok:
+        # A model made for the other kind of features need not say so.
+        return [shape] if isinstance(inputs, ImageInput) == _wants_images(name) else []
+    return [
+        shape,
+        _check(part, "the seed decides the weights", partial(_seeded, name, inputs, outputs)),
+        _check(part, "gradients reach every parameter", partial(_gradients, network, features)),
+        _check(part, "a row's answer is its own", partial(_row_alone, network, features)),
+        _check(part, "exports to ONNX with parity", partial(_exports, network, features)),
+    ]
 
 
 def _wants_images(name: str) -> bool:
@@ -164,7 +168,7 @@ def check_objective(name: str) -> Iterator[Result]:
         return
     kinds = {"classes": ["3 classes"], "number": ["a number"], "any": list(OUTPUTS)}[objective.kind]
     for kind in kinds:
-        yield _check(f"{part} ({kind})", "training with it lowers it", lambda k=kind: _lowers(objective, OUTPUTS[k]))  # type: ignore[misc]
+        yield _check(f"{part} ({kind})", "training with it lowers it", partial(_lowers, objective, OUTPUTS[kind]))
 
 
 def _lowers(objective: Any, outputs: Outputs) -> str | None:

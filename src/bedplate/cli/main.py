@@ -50,8 +50,8 @@ class _Parser(argparse.ArgumentParser):
         raise SystemExit(2)
 
 
-def _common() -> argparse.ArgumentParser:
-    common = argparse.ArgumentParser(add_help=False)
+def _common() -> _Parser:
+    common = _Parser(add_help=False)
     common.add_argument(
         "--json", action="store_true", help="print JSON for machines on standard output, and nothing else there"
     )
@@ -168,7 +168,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if (error.name or "").partition(".")[0] not in {"torch", "onnx", "onnxscript", "sklearn", "pyarrow"}:
             raise
         print(
-            f'error: `bedplate {arguments.verb}` needs the workshop ({error.name} is missing). pip install "bedplate[train]"',
+            f"error: `bedplate {arguments.verb}` needs the workshop ({error.name} is missing). "
+            'pip install "bedplate[train]"',
             file=sys.stderr,
         )
         return 2

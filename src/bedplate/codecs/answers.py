@@ -34,7 +34,8 @@ class Answers:
     def encode(self, outputs: Arrays) -> list[dict[str, Any]]:
         """Return one answer a row: `{answer, probabilities}` or `{answer, value}`."""
         if self.labels is None:
-            return [{"answer": value, "value": value} for value in np.asarray(outputs[VALUE], float).reshape(-1).tolist()]
+            values = np.asarray(outputs[VALUE], float).reshape(-1).tolist()
+            return [{"answer": value, "value": value} for value in values]
         rows = np.asarray(outputs[PROBABILITIES], float)
         best = rows.argmax(axis=1).tolist()
         return [

@@ -1,8 +1,8 @@
 """Try each method, measure what came out, and keep it only if it does no harm and does some good.
 
 A variant is kept if it is measurably smaller (by 5 % or more) or faster (the whole 95 % interval of the latency ratio
-lies below 1) on this machine, its accuracy drop is inside the budget with its upper confidence bound, and a row's answer
-does not depend on the rows beside it.
+lies below 1) on this machine, its accuracy drop is inside the budget with its upper confidence bound, and a row's
+answer does not depend on the rows beside it.
 """
 
 from __future__ import annotations

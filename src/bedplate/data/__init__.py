@@ -1,0 +1,1 @@
+"""Sources, schema, leak-free splits, profile: rows that are ready to train on."""

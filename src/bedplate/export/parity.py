@@ -83,6 +83,6 @@ def check_parity(network: Network, reference: Predict, exported: Predict, featur
                     where=f"batch of {batch}",
                     expected=f"differences within {ATOL:g} + {RTOL:g}·|x|",
                     received=f"{gap.max():.3g}",
-                    hint="the model uses an operation that the exporter translates wrongly; see `bedplate check-plugin`",
+                    hint="the exporter translates one of the model's operations wrongly; see `bedplate check-plugin`",
                 )
     return Parity(seen, BATCHES, largest, agreed / seen)

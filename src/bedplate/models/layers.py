@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Literal
 
@@ -25,8 +26,8 @@ class PiecewiseLinear(nn.Module):
     """Encode each number by how far it reaches into each of its quantile bins (0..1 for inner bins).
 
     For a column with edges b_0 < … < b_T, component t is (x - b_{t-1}) / (b_t - b_{t-1}), clamped to 0..1, except that
-    the first bin reaches down to -1 and the last up to 2, so that values outside still tell. Source: Gorishniy et al. 2022, "On Embeddings for Numerical Features
-    in Tabular Deep Learning", eq. 1.
+    the first bin reaches down to -1 and the last up to 2, so that values outside still tell. Source: Gorishniy et al.
+    2022, "On Embeddings for Numerical Features in Tabular Deep Learning", eq. 1.
     """
 
     columns: Tensor
@@ -39,7 +40,7 @@ class PiecewiseLinear(nn.Module):
         super().__init__()
         columns, low, width, floor, ceiling = [], [], [], [], []
         for column, values in enumerate(edges):
-            bins = list(zip(values[:-1], values[1:], strict=True))
+            bins = list(itertools.pairwise(values))
             for k, (start, end) in enumerate(bins):
                 columns.append(column)
                 low.append(start)

@@ -101,7 +101,7 @@ class TrainingSpec(Section):
 
     epochs: Annotated[int, Field(ge=1, le=100_000)] = 10
     batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 128
-    optimizer: Part = Part(name="adamw", lr=1e-3)  # type: ignore[call-arg]
+    optimizer: Part = Part(name="adamw", lr=1e-3)
     schedule: Part = Part(name="one-cycle")
     gradient_clip: Annotated[float, Field(gt=0)] | None = None
     early_stopping: EarlyStoppingSpec | None = None
@@ -122,9 +122,7 @@ class EvaluationSpec(Section):
 class CompressionSpec(Section):
     """Which smaller or faster variants to try, and what they may cost."""
 
-    methods: list[Literal["int8-static", "int8-dynamic"]] = Field(
-        default_factory=lambda: ["int8-static", "int8-dynamic"]
-    )
+    methods: list[str] = Field(default_factory=lambda: ["int8-static", "int8-dynamic"])
     max_drop: Annotated[float, Field(ge=0)] = Field(
         1.0, description="percentage points of accuracy (classification) or relative percent of RMSE (regression)"
     )

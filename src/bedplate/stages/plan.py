@@ -55,12 +55,13 @@ class Plan:
         """Return the plan for people."""
         shapes = ", ".join(f"{name} {shape}" for name, shape in self.inputs.items())
         return [
-            f"rows        {self.rows['train']:,} training, {self.rows['validation']:,} validation, {self.rows['test']:,} test",
+            "rows        " + ", ".join(f"{count:,} {split}" for split, count in self.rows.items()),
             f"answers     {self.answers}",
             f"one batch   {shapes} → {self.output}",
             f"model       {self.parameters:,} parameters, about {human_bytes(self.size_bytes)} on disk",
             f"memory      about {human_bytes(self.memory_bytes)} while training",
-            f"time        about {human_seconds(self.seconds)} of training at most: {self.steps:,} steps of {self.seconds_per_step * 1000:.1f} ms",
+            f"time        about {human_seconds(self.seconds)} of training at most: "
+            f"{self.steps:,} steps of {self.seconds_per_step * 1000:.1f} ms",
         ]
 
 
@@ -104,12 +105,19 @@ def plan(recipe: str | Path, *, overrides: Sequence[str] = (), console: Console 
         )
     labels = dataset.answers.labels
     return Plan(
-        str(recipe), to_yaml(resolved.recipe),
+        str(recipe),
+        to_yaml(resolved.recipe),
         {"train": len(dataset.train), "validation": len(dataset.validation), "test": len(dataset.test)},
         f"{len(labels)} classes of {dataset.answers.target}" if labels else f"a number: {dataset.answers.target}",
-        {name: list(tensor.shape) for name, tensor in zip(network.inputs.names, batch, strict=True)}, shape, parameters,
-        int(weights + 8000), memory, seconds, steps, seconds * steps * 1.15,
-    )  # fmt: skip
+        {name: list(tensor.shape) for name, tensor in zip(network.inputs.names, batch, strict=True)},
+        shape,
+        parameters,
+        int(weights + 8000),
+        memory,
+        seconds,
+        steps,
+        seconds * steps * 1.15,
+    )
 
 
 def _trial(work: Work, network: Any, batch: list[torch.Tensor], targets: torch.Tensor) -> float:

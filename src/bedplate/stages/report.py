@@ -45,12 +45,16 @@ def _latency(compressed: Compressed) -> list[dict[str, Any]]:
     """Return the latency table: one row at a time, one thread, taken in turns."""
     return [
         {
-            "variant": entry["name"], "median ms": entry["latency_ms"]["median"], "p95 ms": entry["latency_ms"]["p95"],
-            "against f32": entry["latency_ms"]["ratio"], "rounds": int(entry["latency_ms"]["rounds"]), "cpu": cpu_model(),
+            "variant": entry["name"],
+            "median ms": entry["latency_ms"]["median"],
+            "p95 ms": entry["latency_ms"]["p95"],
+            "against f32": entry["latency_ms"]["ratio"],
+            "rounds": int(entry["latency_ms"]["rounds"]),
+            "cpu": cpu_model(),
         }
         for entry in compressed.table
         if entry["latency_ms"]
-    ]  # fmt: skip
+    ]
 
 
 def build_story(work: Work, compressed: Compressed, report: Report, packed: dict[str, Any]) -> dict[str, Any]:
@@ -63,22 +67,48 @@ def build_story(work: Work, compressed: Compressed, report: Report, packed: dict
     assert recipe.model is not None
     assert recipe.objective is not None
     story = {
-        "title": recipe.name, "task": recipe.task, "created": packed.get("created", ""), "failures": failures,
-        "primary": work.task.primary, "metrics": metrics_json(report), "baselines": baselines, "history": history(work),
-        "best_epoch": train.get("best_epoch"), "report": report.to_json(), "profile": dict(dataset.profile), "schema": dict(dataset.schema),
-        "pictures": _pictures(work, report), "variants": compressed.table, "default": compressed.default,
+        "title": recipe.name,
+        "task": recipe.task,
+        "created": packed.get("created", ""),
+        "failures": failures,
+        "primary": work.task.primary,
+        "metrics": metrics_json(report),
+        "baselines": baselines,
+        "history": history(work),
+        "best_epoch": train.get("best_epoch"),
+        "report": report.to_json(),
+        "profile": dict(dataset.profile),
+        "schema": dict(dataset.schema),
+        "pictures": _pictures(work, report),
+        "variants": compressed.table,
+        "default": compressed.default,
         "latency": _latency(compressed),
-        "labels": list(dataset.answers.labels) if dataset.answers.labels else None, "target": dataset.answers.target,
-        "model": {"name": recipe.model.name, "arguments": recipe.model.arguments, "parameters": train.get("parameters"), "objective": recipe.objective.name},
+        "labels": list(dataset.answers.labels) if dataset.answers.labels else None,
+        "target": dataset.answers.target,
+        "model": {
+            "name": recipe.model.name,
+            "arguments": recipe.model.arguments,
+            "parameters": train.get("parameters"),
+            "objective": recipe.objective.name,
+        },
         "rows": {"train": len(dataset.train), "validation": len(dataset.validation), "test": len(dataset.test)},
         "provenance": {
-            "bundle id": packed.get("bundle_id") or "not sealed", "recipe": work.recipe_fingerprint, "data": dataset.fingerprint,
-            "split": dataset.split_fingerprint, "weights": train.get("weights_sha256", ""), "seed": recipe.seed, "cpu": cpu_model(),
-            "threads": threads_granted(), "seconds": seconds, "versions": versions(),
+            "bundle id": packed.get("bundle_id") or "not sealed",
+            "recipe": work.recipe_fingerprint,
+            "data": dataset.fingerprint,
+            "split": dataset.split_fingerprint,
+            "weights": train.get("weights_sha256", ""),
+            "seed": recipe.seed,
+            "cpu": cpu_model(),
+            "threads": threads_granted(),
+            "seconds": seconds,
+            "versions": versions(),
         },
-        "recipe_yaml": to_yaml(recipe), "notes": list(dataset.notes), "parity": compressed.parity,
+        "recipe_yaml": to_yaml(recipe),
+        "notes": list(dataset.notes),
+        "parity": compressed.parity,
         "drift": {"window": recipe.serving.window, "false_alarm_rate": recipe.serving.false_alarm_rate},
-    }  # fmt: skip
+    }
     line = verdict_of(story).text
     return {**story, "verdict": f"The gate says no: {'; '.join(failures)}. {line}" if failures else line}
 

@@ -11,8 +11,10 @@ from typing import Any
 
 import yaml
 
-from bedplate.core.errors import BedplateError, InputError, RecipeError, did_you_mean
+from bedplate.compression import methods
+from bedplate.core.errors import BedplateError, InputError, RecipeError, did_you_mean, listing
 from bedplate.core.registry import Registry
+from bedplate.evaluation.metrics import CLASSIFICATION, REGRESSION
 from bedplate.models import models
 from bedplate.objectives import objectives
 from bedplate.recipe.load import Raw, load
@@ -87,6 +89,10 @@ def check_parts(raw: Raw) -> Iterable[BedplateError]:
     if isinstance(training, dict):
         for key, registry in (("optimizer", optimizers), ("schedule", schedules), ("augment", augments)):
             found += _check_part(training.get(key), registry, f"training.{key}")
+    compression = raw.get("compression")
+    given = compression.get("methods") if isinstance(compression, dict) else None
+    for index, name in enumerate(given if isinstance(given, list) else ()):
+        found += _check_part({"name": name}, methods, f"compression.methods.{index}")
     return found + check_combinations(raw)
 
 
@@ -130,6 +136,19 @@ def check_combinations(raw: Raw) -> list[BedplateError]:
         bare = isinstance(source, str) and source not in embedded
         if task and task.payload == "table" and not data.get("target") and (bare or several):
             found.append(InputError("a table needs `target`: the column to predict", where="data"))
+    known = CLASSIFICATION if task and task.answer == "classes" else REGRESSION
+    gate = raw.get("gate")
+    for bound, metrics in gate.items() if task and isinstance(gate, dict) else ():
+        for name in metrics if isinstance(metrics, dict) else ():
+            if name not in known:
+                found.append(
+                    InputError(
+                        f"unknown metric '{name}'",
+                        where=f"gate.{bound}.{name}",
+                        expected=f"one of {listing(known)}",
+                        hint=did_you_mean(str(name), known),
+                    )
+                )
     training = raw.get("training")
     if task and task.payload != "image" and isinstance(training, dict) and training.get("augment"):
         found.append(InputError("augmentation is for images", where="training.augment", hint="remove it"))

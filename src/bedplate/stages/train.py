@@ -34,8 +34,8 @@ def _epoch_line(run: Run) -> str:
     )
     best = "  ← best" if run.best_epoch == int(last["epoch"]) - 1 else ""
     return (
-        f"epoch {int(last['epoch']):>3}/{run.epochs}  loss {last['train_loss']:.4f}  validation loss {last['validation_loss']:.4f}"
-        f"  {figure}  {last['seconds']:.1f} s{best}"
+        f"epoch {int(last['epoch']):>3}/{run.epochs}  loss {last['train_loss']:.4f}"
+        f"  validation loss {last['validation_loss']:.4f}  {figure}  {last['seconds']:.1f} s{best}"
     )
 
 
@@ -65,7 +65,8 @@ def train_stage(work: Work, *, resume: bool) -> Network:
     else:
         work.console.stage(
             "train",
-            f"{work.recipe.model.name}, {parameters:,} parameters, {spec.optimizer.name}, up to {spec.epochs} epochs, {work.threads} threads",
+            f"{work.recipe.model.name}, {parameters:,} parameters, {spec.optimizer.name}, "
+            f"up to {spec.epochs} epochs, {work.threads} threads",
         )
     dataset = work.dataset
     data = TrainingData(
