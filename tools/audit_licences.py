@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 ALLOWED = re.compile(
-    r"apache|\bmit\b|mit-cmu|bsd|psf|python software foundation|\bisc\b|mpl|mozilla|unlicense|zlib|hpnd|0bsd|cc0|public domain",
+    r"apache|\bmit\b|bsd|psf|python software foundation|\bisc\b|mpl|mozilla|unlicense|zlib|hpnd|cc0|public domain",
     re.IGNORECASE,
 )
 KNOWN = {

@@ -33,6 +33,12 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 Json = Mapping[str, Any]
 
+LIFE = (
+    "core", "recipe", "codecs", "profile", "bundle", "evaluation", "data", "models", "objectives", "tasks", "training",
+    "export", "compression", "packaging", "stages", "serving", "operations", "checks", "cli",
+)  # fmt: skip
+"""The rooms in the order in which they are listed; a new one comes last until it is named here."""
+
 REGISTRIES: Mapping[str, Registry[Any]] = {
     "model": models,
     "objective": objectives,
@@ -137,7 +143,10 @@ def kind_of(schema: Json) -> str:
         return " · ".join(f"`{word}`" for word in schema["enum"])
     kind = schema.get("type", "anything")
     if kind == "array":
-        return f"a list of {kind_of(schema['items'])}" if "enum" not in schema["items"] else kind_of(schema["items"])
+        item = kind_of(schema["items"])
+        if "enum" in schema["items"]:
+            return f"a list of {item}"
+        return "a list of " + re.sub(r"^(whole number|number|text)", r"\1s", item)
     if kind == "object":
         inner = schema.get("additionalProperties")
         return f"a mapping to {kind_of(inner)}" if isinstance(inner, dict) else "a mapping"
@@ -152,9 +161,9 @@ def _default(owner: type[Any], key: str) -> str:
         return "**needed**"
     value = field.get_default(call_default_factory=True)
     if hasattr(value, "model_dump"):
-        value = value.model_dump(mode="json")
-        if set(value) - {"name"} and "name" not in value:
+        if type(value).__name__ != "Part":
             return "as below"
+        value = value.model_dump(mode="json")
     return "–" if value is None else _value(value)
 
 
@@ -194,7 +203,8 @@ def recipe_keys() -> str:
     blocks = ["\n".join([f"### {title}", "", *head, *rows]) for title, rows in parts.items()]
     tasks = "\n".join(
         f"- `{task.name}`: {task.payload} in, {task.answer} out; model `{task.model}`, objective `{task.objective}` "
-        f"where none is named; the best epoch is chosen by validation {task.select}; the report leads with {task.primary}"
+        f"where none is named; the best epoch is chosen by validation {task.select}; "
+        f"the report leads with {task.primary}"
         for task in TASKS.values()
     )
     return "\n\n".join([*blocks, f"### Tasks\n\n{tasks}"])
@@ -217,12 +227,12 @@ def part_table(kind: str) -> Callable[[], str]:
             doc = inspect.getdoc(REGISTRIES[kind].get(name)) or ""
             meanings = _argument_lines(doc)
             lines = [f"**`{name}`** — {option['description'].removeprefix('Return ').rstrip('.')}."]
-            rows = [
-                f"| `{key}` | {kind_of(schema)} | {_value(schema['default']) if 'default' in schema else '**needed**'} "
-                f"| {meanings.get(key) or ARGUMENTS.get(key, '')} |"
-                for key, schema in option["properties"].items()
-                if key != "name"
-            ]
+            rows = []
+            for key, schema in option["properties"].items():
+                if key != "name":
+                    default = _value(schema["default"]) if "default" in schema else "**needed**"
+                    about = meanings.get(key) or ARGUMENTS.get(key, "")
+                    rows.append(f"| `{key}` | {kind_of(schema)} | {default} | {about} |")
             if rows:
                 lines += ["", "| argument | kind | default | meaning |", "|---|---|---|---|", *rows]
             blocks.append("\n".join(lines))
@@ -272,12 +282,13 @@ def _first_sentence(path: Path) -> tuple[str, str]:
     lines = path.read_text(encoding="utf-8").splitlines()
     title = lines[0].lstrip("# ").strip()
     body = "\n".join(lines[1:]).strip().partition("\n\n")[0].replace("\n", " ")
-    return title, re.split(r"(?<=[.:?!])\s", body, maxsplit=1)[0].rstrip(":")
+    return title, re.split(r"(?<=[.?!])\s", body, maxsplit=1)[0]
 
 
 def _rooms() -> list[str]:
-    folders = [path.parent.name for path in (ROOT / "src" / "bedplate").glob("*/*.py")]
-    return sorted({name for name in folders if (DOCS / f"{name}.md").is_file()})
+    folders = {path.parent.name for path in (ROOT / "src" / "bedplate").glob("*/*.py")}
+    pages = {name for name in folders if (DOCS / f"{name}.md").is_file()}
+    return sorted(pages, key=lambda name: (LIFE.index(name) if name in LIFE else len(LIFE), name))
 
 
 def room_list() -> str:

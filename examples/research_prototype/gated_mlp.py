@@ -1,7 +1,7 @@
 """A new model in one file: a gated multi-layer perceptron for tables, after Liu et al. 2021, "Pay Attention to MLPs".
 
-This is all that a researcher writes. `plugins: [./gated_mlp.py]` in a recipe makes `gated-mlp` a model like any other: it is
-planned, trained, resumed, evaluated, compressed, packed, served and watched.
+This is all that a researcher writes. `plugins: [./gated_mlp.py]` in a recipe makes `gated-mlp` a model like any other:
+it is planned, trained, resumed, evaluated, compressed, packed, served and watched.
 """
 
 import torch
@@ -41,7 +41,7 @@ class GatedMLP(nn.Module):
 
 @bp.register_model("gated-mlp")
 def gated_mlp(inputs, outputs, *, width: int = 64, depth: int = 2) -> nn.Module:
-    """Return a gated MLP of `depth` blocks; each column is mapped to `width` units and their sum goes through the blocks."""
+    """Return a gated MLP: each column is mapped to `width` units, and their sum goes through `depth` blocks."""
     if not hasattr(inputs, "numeric"):
         raise bp.InputError("gated-mlp is for tables", where="model.name")
     return GatedMLP(inputs.numeric, inputs.categories, width, depth, outputs.width)

@@ -103,6 +103,8 @@ def run_stage(
             compressed = compress_stage(work, load_network(work))
         else:
             load_network(work)
+            for before in ("evaluate", "compress"):
+                folder.need(before, work.fingerprint(before))
             compressed = load_compressed(work)
             packed = pack_stage(work, compressed)
         figures = result_json(work, compressed, packed, time.monotonic() - started)

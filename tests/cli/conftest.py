@@ -15,7 +15,13 @@ import pytest
 Bedplate = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def command(*words: str, cwd: Path | None = None, stdin: bytes | None = None, env: dict[str, str] | None = None, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+def command(
+    *words: str,
+    cwd: Path | None = None,
+    stdin: bytes | None = None,
+    env: dict[str, str] | None = None,
+    timeout: float = 300,
+) -> subprocess.CompletedProcess[str]:
     """Run `bedplate` as a user would, in a process of its own."""
     done = subprocess.run(
         [sys.executable, "-m", "bedplate", *words], cwd=cwd, input=stdin or b"", capture_output=True,

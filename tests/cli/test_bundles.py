@@ -36,7 +36,9 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     return folder, labels
 
 
-def test_predict_repeats_evaluation_row_by_row(digits: dict[str, Any], images: tuple[Path, list[str]], bedplate: Any) -> None:
+def test_predict_repeats_evaluation_row_by_row(
+    digits: dict[str, Any], images: tuple[Path, list[str]], bedplate: Any
+) -> None:
     folder, _ = images
     lines = (Path(digits["run"]) / "pack" / "predictions.jsonl").read_text().splitlines()
     expected = [json.loads(line) for line in lines]
@@ -51,7 +53,9 @@ def test_predict_repeats_evaluation_row_by_row(digits: dict[str, Any], images: t
         assert one["probabilities"] == pytest.approx(other["probabilities"], abs=1e-4)
 
 
-def test_a_table_is_predicted_from_csv_jsonl_and_stdin_alike(table: dict[str, Any], tmp_path: Path, bedplate: Any) -> None:
+def test_a_table_is_predicted_from_csv_jsonl_and_stdin_alike(
+    table: dict[str, Any], tmp_path: Path, bedplate: Any
+) -> None:
     golden = Bundle.open(table["bundle"]).golden
     names = list(golden.inputs)
     rows = [{name: float(golden.inputs[name][k]) for name in names} for k in range(5)]
@@ -68,9 +72,18 @@ def test_a_table_is_predicted_from_csv_jsonl_and_stdin_alike(table: dict[str, An
     assert answers[0] == answers[1] == answers[2] == answers[3]
 
 
-def test_a_bad_file_is_reported_and_the_others_answered(digits: dict[str, Any], images: tuple[Path, list[str]], tmp_path: Path, bedplate: Any) -> None:
+def test_a_bad_file_is_reported_and_the_others_answered(
+    digits: dict[str, Any], images: tuple[Path, list[str]], tmp_path: Path, bedplate: Any
+) -> None:
     (tmp_path / "bad.png").write_bytes(b"not an image")
-    done = bedplate("predict", digits["bundle"], str(images[0] / "0.png"), str(tmp_path / "bad.png"), str(images[0] / "1.png"), "--json")
+    done = bedplate(
+        "predict",
+        digits["bundle"],
+        str(images[0] / "0.png"),
+        str(tmp_path / "bad.png"),
+        str(images[0] / "1.png"),
+        "--json",
+    )
     assert done.returncode == 2
     found = [json.loads(line) for line in done.stdout.splitlines()]
     assert ["error" in entry for entry in found] == [False, True, False]
@@ -101,16 +114,33 @@ def test_a_damaged_bundle_is_refused(digits: dict[str, Any], tmp_path: Path, bed
     assert "isn't the file that was sealed" in done.stderr
 
 
-def test_serve_then_monitor(digits: dict[str, Any], images: tuple[Path, list[str]], tmp_path: Path, bedplate: Any) -> None:
+def test_serve_then_monitor(
+    digits: dict[str, Any], images: tuple[Path, list[str]], tmp_path: Path, bedplate: Any
+) -> None:
     state = tmp_path / "state"
-    words = [sys.executable, "-m", "bedplate", "serve", digits["bundle"], "--port", "0", "--json", "--state", str(state), "--name", f"again={digits['bundle']}"]
+    words = [
+        sys.executable,
+        "-m",
+        "bedplate",
+        "serve",
+        digits["bundle"],
+        "--port",
+        "0",
+        "--json",
+        "--state",
+        str(state),
+        "--name",
+        f"again={digits['bundle']}",
+    ]
     server = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
         assert server.stdout is not None
         url = json.loads(server.stdout.readline())["url"]
         for name in ("digits", "again"):
             for row in range(120):
-                request = urllib.request.Request(f"{url}/predict/{name}", (images[0] / f"{row}.png").read_bytes(), {"Content-Type": "image/png"})
+                request = urllib.request.Request(
+                    f"{url}/predict/{name}", (images[0] / f"{row}.png").read_bytes(), {"Content-Type": "image/png"}
+                )
                 with urllib.request.urlopen(request, timeout=30) as response:
                     assert response.status == 200
     finally:
@@ -124,8 +154,12 @@ def test_serve_then_monitor(digits: dict[str, Any], images: tuple[Path, list[str
     assert found["drift"] is (done.returncode == 1)
 
 
-def test_monitor_tells_inverted_images_from_honest_ones(digits: dict[str, Any], images: tuple[Path, list[str]], tmp_path: Path, bedplate: Any) -> None:
-    honest = bedplate("monitor", digits["bundle"], "--input", *(str(images[0] / f"{row}.png") for row in range(300, 600)))
+def test_monitor_tells_inverted_images_from_honest_ones(
+    digits: dict[str, Any], images: tuple[Path, list[str]], tmp_path: Path, bedplate: Any
+) -> None:
+    honest = bedplate(
+        "monitor", digits["bundle"], "--input", *(str(images[0] / f"{row}.png") for row in range(300, 600))
+    )
     assert honest.returncode == 0, honest.stdout + honest.stderr
     for row in range(300):
         pixels = np.asarray(Image.open(images[0] / f"{row}.png"))

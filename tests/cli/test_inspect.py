@@ -14,7 +14,10 @@ from bedplate.stages.resolve import shipped_recipes
 
 
 def test_init_writes_a_recipe_that_runs_as_it_is(tmp_path: Path, bedplate: Any) -> None:
-    rows = "\n".join(f"{k},{k % 7},{'red' if k % 3 else 'blue'},2024-01-{k % 28 + 1:02d},{'yes' if k % 7 > 3 else 'no'}" for k in range(200))
+    rows = "\n".join(
+        f"{k},{k % 7},{'red' if k % 3 else 'blue'},2024-01-{k % 28 + 1:02d},{'yes' if k % 7 > 3 else 'no'}"
+        for k in range(200)
+    )
     (tmp_path / "sales.csv").write_text(f"id,size,colour,day,bought\n{rows}\n")
     done = bedplate("init", "sales.csv", "--target", "bought", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -53,13 +56,28 @@ def test_the_schema_accepts_every_shipped_recipe_and_refuses_misspellings(bedpla
     validator = jsonschema.Draft202012Validator(schema)
     for path in shipped_recipes().values():
         validator.validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    bad = {"name": "a", "task": "image-classification", "data": {"source": "digits"}, "model": {"name": "cnn", "witdhs": [1]}}
+    bad = {
+        "name": "a",
+        "task": "image-classification",
+        "data": {"source": "digits"},
+        "model": {"name": "cnn", "witdhs": [1]},
+    }
     with pytest.raises(jsonschema.ValidationError):
         validator.validate(bad)
 
 
 def test_compare_says_whether_a_difference_is_real(digits: dict[str, Any], tmp_path: Path, bedplate: Any) -> None:
-    worse = bedplate("run", "digits", "--out", str(tmp_path / "w"), "--json", "--set", "training.epochs=2", "gate={}", "model={name: perceptron}")
+    worse = bedplate(
+        "run",
+        "digits",
+        "--out",
+        str(tmp_path / "w"),
+        "--json",
+        "--set",
+        "training.epochs=2",
+        "gate={}",
+        "model={name: perceptron}",
+    )
     assert worse.returncode == 0, worse.stderr
     done = bedplate("compare", digits["run"], str(tmp_path / "w"), "--json")
     assert done.returncode == 0, done.stderr

@@ -17,7 +17,17 @@ METRICS = {"accuracy", "precision", "recall", "f1", "log_loss", "auroc", "auprc"
 
 
 def test_run_prints_one_json_object_with_the_promised_figures(digits: dict[str, Any]) -> None:
-    assert set(digits) >= {"run", "bundle", "bundle_id", "report", "seconds", "rows", "metrics", "baselines", "variants"}
+    assert set(digits) >= {
+        "run",
+        "bundle",
+        "bundle_id",
+        "report",
+        "seconds",
+        "rows",
+        "metrics",
+        "baselines",
+        "variants",
+    }
     for key in ("run", "bundle", "report"):
         assert Path(digits[key]).is_absolute()
         assert Path(digits[key]).exists()
@@ -87,7 +97,16 @@ def test_the_stages_alone_equal_the_run(tmp_path: Path, digits: dict[str, Any], 
 
 
 def test_the_gate_says_no_with_exit_1_and_seals_nothing(tmp_path: Path, bedplate: Any) -> None:
-    done = bedplate("run", "digits", "--out", str(tmp_path / "g"), "--json", "--set", "training.epochs=1", "gate.minimum={accuracy: 0.999}")
+    done = bedplate(
+        "run",
+        "digits",
+        "--out",
+        str(tmp_path / "g"),
+        "--json",
+        "--set",
+        "training.epochs=1",
+        "gate.minimum={accuracy: 0.999}",
+    )
     assert done.returncode == 1
     found = json.loads(done.stdout)
     assert found["bundle"] is None
@@ -98,7 +117,19 @@ def test_the_gate_says_no_with_exit_1_and_seals_nothing(tmp_path: Path, bedplate
 
 
 def test_ctrl_c_exits_130_and_the_run_continues(tmp_path: Path) -> None:
-    words = [sys.executable, "-m", "bedplate", "train", "digits", "--out", str(tmp_path / "c"), "--json", "--set", "training.epochs=60", "gate={}"]
+    words = [
+        sys.executable,
+        "-m",
+        "bedplate",
+        "train",
+        "digits",
+        "--out",
+        str(tmp_path / "c"),
+        "--json",
+        "--set",
+        "training.epochs=60",
+        "gate={}",
+    ]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     for line in process.stderr:
@@ -146,5 +177,16 @@ def test_an_unknown_command_names_its_neighbour(bedplate: Any) -> None:
 def test_the_demo_serves_an_answer(tmp_path: Path, bedplate: Any) -> None:
     done = bedplate("demo", "--out", str(tmp_path / "demo"))
     assert done.returncode == 0, done.stderr
-    for word in ("▸ data", "▸ train", "▸ evaluate", "▸ compress", "▸ pack", "▸ serve", "int8-static", "bundle id", "report.html", "and answered"):
+    for word in (
+        "▸ data",
+        "▸ train",
+        "▸ evaluate",
+        "▸ compress",
+        "▸ pack",
+        "▸ serve",
+        "int8-static",
+        "bundle id",
+        "report.html",
+        "and answered",
+    ):
         assert word in done.stdout

@@ -8,7 +8,13 @@ from bedplate.core.errors import DataError, GateError, InfeasibleError, InputErr
 def test_a_message_has_all_its_parts_in_order() -> None:
     error = InputError("unknown key 'x'", where="r.yaml:3", expected="one of y", received="x", hint="did you mean 'y'?")
     assert error.message == "r.yaml:3: unknown key 'x' (expected one of y; received x). did you mean 'y'?"
-    assert error.to_json() == {"error": "unknown key 'x'", "where": "r.yaml:3", "expected": "one of y", "received": "x", "hint": "did you mean 'y'?"}
+    assert error.to_json() == {
+        "error": "unknown key 'x'",
+        "where": "r.yaml:3",
+        "expected": "one of y",
+        "received": "x",
+        "hint": "did you mean 'y'?",
+    }
     assert DataError("empty").message == "empty"
 
 

@@ -11,7 +11,11 @@ from hypothesis import strategies as st
 
 from bedplate.core.hashing import array_digest, canonical_json, fingerprint, row_digests, sha256_bytes
 
-JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=10)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=10,
+)
 
 
 @given(st.dictionaries(st.text(), JSON))
@@ -27,9 +31,18 @@ def test_canonical_json_is_the_one_text() -> None:
 
 
 def test_arrays_differ_by_shape_type_and_content() -> None:
-    arrays = [np.zeros(4), np.zeros((2, 2)), np.ones(4), np.zeros(4, np.uint8), np.array(["a", "b"], object), np.array(["a", "c"], object)]
+    arrays = [
+        np.zeros(4),
+        np.zeros((2, 2)),
+        np.ones(4),
+        np.zeros(4, np.uint8),
+        np.array(["a", "b"], object),
+        np.array(["a", "c"], object),
+    ]
     assert len({array_digest(array) for array in arrays}) == len(arrays)
-    assert array_digest(np.arange(6).reshape(2, 3).T) == array_digest(np.ascontiguousarray(np.arange(6).reshape(2, 3).T))
+    assert array_digest(np.arange(6).reshape(2, 3).T) == array_digest(
+        np.ascontiguousarray(np.arange(6).reshape(2, 3).T)
+    )
 
 
 def test_equal_rows_have_equal_digests() -> None:

@@ -10,7 +10,12 @@ from bedplate.core.seeds import derive, generator
 
 @given(st.integers(0, 2**53 - 1))
 def test_names_give_streams_of_their_own(seed: int) -> None:
-    found = {derive(seed, "shuffle", 0), derive(seed, "shuffle", 1), derive(seed, "augment", 0), derive(seed + 1, "shuffle", 0)}
+    found = {
+        derive(seed, "shuffle", 0),
+        derive(seed, "shuffle", 1),
+        derive(seed, "augment", 0),
+        derive(seed + 1, "shuffle", 0),
+    }
     assert len(found) == 4
     assert all(0 <= value < 2**63 for value in found)
     assert generator(seed, "a").random() == generator(seed, "a").random()

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import json
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -146,6 +148,9 @@ def console_for(arguments: argparse.Namespace) -> Console:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a file's name may hold what the terminal's encoding lacks
+            stream.reconfigure(errors="backslashreplace")
     arguments = build_parser().parse_args(argv)
     if hasattr(arguments, "overrides"):
         arguments.overrides = [text for group in arguments.overrides for text in group]
@@ -173,4 +178,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"error: {where}{error.strerror or error}", file=sys.stderr)
+        return 2
+    except Exception:  # the last resort: told in full, and never with a code that means something else
+        traceback.print_exc()
+        print("error: this is a fault in Bedplate itself; please report it with the lines above", file=sys.stderr)
+        return os.EX_SOFTWARE
     return code

@@ -44,6 +44,11 @@ class Member:
         return tuple(part for part in self.name.split("/") if part not in {"", "."})
 
 
+def _spelt(name: str) -> str:
+    """Return a file's name as text that can be printed and stored: bytes that are no UTF-8 become `\\xff`."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def natural(text: str) -> tuple[tuple[int, int, str], ...]:
     """Return a sort key by which "2" comes before "10" and "a2" before "a10"."""
     pieces = [piece for piece in re.split(r"(\d+)", text) if piece]
@@ -106,7 +111,7 @@ def _walk_folder(folder: Path, prefix: str = "", seen: frozenset[str] = frozense
     for entry in entries:
         if is_junk([entry.name]):
             continue
-        name = f"{prefix}{entry.name}"
+        name = f"{prefix}{_spelt(entry.name)}"
         if entry.is_dir():
             yield from _walk_folder(Path(entry.path), f"{name}/", seen | {here})
         else:
@@ -130,7 +135,7 @@ def _walk_tar(path: Path) -> Iterator[Member]:
     try:
         with tarfile.open(path, "r:*") as archive:
             for entry in archive:
-                parts = [part for part in entry.name.split("/") if part not in {"", "."}]
+                parts = [part for part in _spelt(entry.name).split("/") if part not in {"", "."}]
                 if entry.isdir() or is_junk(parts):
                     continue
                 fault = _unsafe(entry.name)

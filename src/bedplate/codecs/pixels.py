@@ -7,6 +7,7 @@ What is done to each mode, and why, is in `to_eight_bits`. Nothing here depends 
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,8 +109,11 @@ def open_image(payload: Any) -> Image.Image:
     except UnidentifiedImageError as error:
         raise PayloadError("not an image that can be read", expected=FORMATS_TEXT, received=_describe(data)) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        said = re.search(r"\((\d+) pixels\)", str(error))
         raise PayloadError(
-            "the image is too large to decode safely", expected=f"at most {PIXEL_CAP:,} pixels", received=str(error)
+            "the image is too large to decode safely",
+            expected=f"at most {PIXEL_CAP:,} pixels",
+            received=f"{int(said[1]):,} pixels by its header" if said else str(error),
         ) from error
     except Exception as error:  # a damaged header can make a parser raise almost anything; all of it means "damaged"
         raise PayloadError("the image's header is damaged", received=f"{type(error).__name__}: {error}") from error

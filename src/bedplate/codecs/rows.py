@@ -6,6 +6,7 @@ import bz2
 import gzip
 import json
 import lzma
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -119,7 +120,7 @@ def _unpack(data: bytes, name: str) -> bytes:
         if data[:3] == b"BZh":
             return bz2.decompress(data)
         return lzma.decompress(data) if data[:6] == b"\xfd7zXZ\x00" else data
-    except (OSError, EOFError, lzma.LZMAError) as error:
+    except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
         raise PayloadError("the file can't be unpacked", where=name, received=str(error)) from error
 
 

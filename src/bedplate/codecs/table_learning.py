@@ -20,7 +20,7 @@ MOST_CATEGORIES = 256
 """A category column keeps so many of its commonest values; the others are unknown."""
 
 _FEW_VALUES = 32
-_MOST_EDGES = 17
+_MOST_EDGES, _FEWER_EDGES, _MANY_ROWS = 33, 17, 5000
 _PERIODS = {"month": 12.0, "weekday": 7.0, "hour": 24.0, "clock": 24.0}
 
 
@@ -145,9 +145,22 @@ def _scale(name: str, values: np.ndarray, fill: float, *, heavy: bool) -> Scaled
         if not (math.isfinite(mean) and math.isfinite(deviation) and deviation > 0):
             mean, deviation = 0.0, max(largest, np.finfo(np.float64).tiny)
         standard = np.clip((values - mean) / deviation, -CLIP, CLIP)
-    quantiles = np.unique(np.quantile(standard, np.linspace(0, 1, _MOST_EDGES)).astype(np.float32))
-    edges = tuple(float(edge) for edge in quantiles) if len(quantiles) > 2 else ()
-    return Scaled(name, fill, log, mean, deviation, edges)
+    return Scaled(name, fill, log, mean, deviation, quantile_edges(standard))
+
+
+def quantile_edges(values: np.ndarray) -> tuple[float, ...]:
+    """Return rising edges that cut `values` [N] into bins of about equal numbers; () where two values or fewer differ.
+
+    A value that many rows share (no capital gain, say) swallows quantiles; those are spent on the other rows instead.
+    """
+    most = _MOST_EDGES if len(values) >= _MANY_ROWS else _FEWER_EDGES
+    edges = np.unique(np.quantile(values, np.linspace(0, 1, most)).astype(np.float32))
+    distinct, counts = np.unique(values, return_counts=True)
+    rest = values[np.isin(values, distinct[counts < len(values) / most])]
+    if len(edges) < most and len(rest):
+        spent = np.quantile(rest, np.linspace(0, 1, most - len(edges) + 2)).astype(np.float32)
+        edges = np.unique(np.concatenate([edges, spent]))
+    return tuple(float(edge) for edge in edges) if len(edges) > 2 else ()
 
 
 def _skewness(values: np.ndarray) -> float:

@@ -8,7 +8,8 @@
     │   ├── BundleError           a bundle is damaged, tampered with or too new
     │   └── RunError              a run folder is in the way, or can't be resumed
     ├── GateError             exit 1: a gate or check measured something and said no
-    └── InfeasibleError       exit 3: no candidate meets the budget
+    ├── InfeasibleError       exit 3: no candidate meets the budget
+    └── Interrupted           exit 130: the user stopped the work
 
 Each says where, what was expected, what was received, and what to do next.
 """
@@ -102,6 +103,12 @@ class InfeasibleError(BedplateError):
     """No candidate meets the budget."""
 
     exit_code = 3
+
+
+class Interrupted(BedplateError):
+    """The user stopped the work; what was finished is kept."""
+
+    exit_code = 130
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str | None:

@@ -15,6 +15,9 @@ from typing import Any
 from bedplate.core.errors import BedplateError, InputError
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NOT_HERE = {
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.ENXIO,
+}  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -30,7 +33,7 @@ def explain_write_errors(path: Path) -> Iterator[None]:
                 received=os.strerror(error.errno or 0),
                 hint="free some space, or choose another folder with --out; what was there before is untouched",
             ) from error
-        if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+        if error.errno in _NOT_HERE:
             raise InputError(
                 "can't write here",
                 where=str(path),

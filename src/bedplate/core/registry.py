@@ -7,6 +7,7 @@ loaded before it is asked for.
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points
 from typing import Any, Generic, TypeVar
@@ -100,6 +101,8 @@ class Registry(Generic[T]):
                 continue
             try:
                 TypeAdapter(hints.get(key, Any)).validate_python(value)
+                if isinstance(value, float) and not math.isfinite(value):
+                    found.append(InputError("not a finite number", where=f"{where}.{key}", received=repr(value)))
             except ValidationError as error:
                 first = error.errors()[0]
                 found.append(InputError(first["msg"], where=f"{where}.{key}", received=repr(value)))

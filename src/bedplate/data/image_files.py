@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bedplate.codecs.files import Member, is_archive, natural, walk
+from bedplate.codecs.files import Member, is_archive, is_junk, natural, walk
 from bedplate.codecs.image import ImageCodec
 from bedplate.codecs.pixels import ImageFacts, inspect
 from bedplate.core.errors import DataError, InputError, PayloadError, listing
@@ -95,6 +96,17 @@ def find_images(sources: Sequence[Source], announce: Announce) -> Found:
         except InputError as error:
             raise DataError(error.what, where=error.where, received=error.received, hint=error.hint) from error
     return found
+
+
+def hollow_folders(sources: Sequence[Source]) -> list[str]:
+    """Return the folders that hold nothing at all, as a class that lost its pictures, below sources that are folders."""
+    found: list[str] = []
+    for root, _ in sources:
+        if root.is_dir():
+            for folder, folders, files in os.walk(root):
+                if not folders and not files and Path(folder) != root and not is_junk(Path(folder).relative_to(root).parts):
+                    found.append(Path(folder).relative_to(root).as_posix())
+    return sorted(found, key=natural)
 
 
 def read_layouts(found: Found) -> Layout:

@@ -15,7 +15,15 @@ from bedplate.codecs.pixels import ImageFacts
 from bedplate.core.errors import DataError, did_you_mean, listing
 from bedplate.data.download import Announce
 from bedplate.data.embedded import EMBEDDED_IMAGES, digits
-from bedplate.data.image_files import Source, choose_size, decode_images, find_images, read_layouts, refuse_or_note
+from bedplate.data.image_files import (
+    Source,
+    choose_size,
+    decode_images,
+    find_images,
+    hollow_folders,
+    read_layouts,
+    refuse_or_note,
+)
 from bedplate.data.named import NAMED, load_idx, locate
 from bedplate.recipe.schema import DataSpec, ImageSpec
 
@@ -122,6 +130,8 @@ def _from_files(name: str, sources: list[Source], spec: DataSpec, announce: Anno
         notes.append(f"{len(layout.stray)} files outside the class folders were left out: {listing(layout.stray, 5)}")
     faults = {one: fault for one, fault in found.faults.items() if one in layout.places or one in layout.misplaced}
     faults |= {one: "an image outside any class folder" for one in layout.misplaced if one not in faults}
+    if hollow := hollow_folders(sources):
+        notes.append(f"folders without any file: {listing(hollow)}")
     pixels = np.zeros((0, 1, 1, 1), np.uint8)
     reasons: list[str] = []
     if names:

@@ -10,6 +10,7 @@ import lzma
 import os
 import re
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -120,7 +121,9 @@ def unpack(path: Path) -> bytes:
             return lzma.decompress(data)
         if data[:4] == b"PK\x03\x04":
             return _unzip(data, path)
-    except (OSError, EOFError, lzma.LZMAError, zipfile.BadZipFile, ValueError) as error:
+    except (
+        OSError, EOFError, lzma.LZMAError, zlib.error, zipfile.BadZipFile, ValueError, NotImplementedError,
+    ) as error:  # fmt: skip
         raise DataError(
             "the file can't be read", where=str(path), received=str(error) or type(error).__name__
         ) from error
@@ -142,6 +145,10 @@ def _unzip(data: bytes, path: Path) -> bytes:
                 expected=f"one file ending in {listing(TABLE_SUFFIXES)}",
                 received=listing(entry.filename for entry in (tables or inside)) or "nothing",
                 hint="unpack it and name the table, or name its parts in data.files",
+            )
+        if tables[0].flag_bits & 1:
+            raise DataError(
+                "the zip is encrypted", where=str(path), received=tables[0].filename, hint="unpack it and name the table"
             )
         if tables[0].file_size > _MOST_BYTES:
             raise DataError(

@@ -34,6 +34,9 @@ _Loader.add_implicit_resolver(
 # The integer resolver comes first in PyYAML's table, so plain integers stay integers.
 
 
+_MOST_DEPTH = 50
+
+
 class Lines:
     """Knows on which line of which file a key path stands, or which --set wrote it."""
 
@@ -54,7 +57,20 @@ class Lines:
         return f"{self.name}:{line} {path}" if line else f"{self.name} {path}".rstrip()
 
 
-def _walk(node: yaml.Node, path: str, lines: Lines, problems: list[BedplateError]) -> None:
+def _walk(
+    node: yaml.Node, path: str, lines: Lines, problems: list[BedplateError], above: frozenset[int] = frozenset()
+) -> None:
+    if id(node) in above:
+        problems.append(
+            InputError("the value refers to itself", where=f"{lines.name}:{node.start_mark.line + 1} {path}")
+        )
+        return
+    above |= {id(node)}
+    if len(above) > _MOST_DEPTH:
+        problems.append(
+            InputError("nested too deep", where=f"{lines.name}:{node.start_mark.line + 1}", expected="a few levels")
+        )
+        return
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
@@ -66,11 +82,11 @@ def _walk(node: yaml.Node, path: str, lines: Lines, problems: list[BedplateError
                 )
             seen.add(name)
             lines.lines[child] = key.start_mark.line + 1
-            _walk(value, child, lines, problems)
+            _walk(value, child, lines, problems, above)
     elif isinstance(node, yaml.SequenceNode):
         for index, value in enumerate(node.value):
             lines.lines[f"{path}.{index}"] = value.start_mark.line + 1
-            _walk(value, f"{path}.{index}", lines, problems)
+            _walk(value, f"{path}.{index}", lines, problems, above)
 
 
 def _read(text: str, name: str) -> tuple[Raw, Lines]:
@@ -80,15 +96,17 @@ def _read(text: str, name: str) -> tuple[Raw, Lines]:
         node = yaml.compose(text, Loader=_Loader)
         if node is not None:
             _walk(node, "", lines, problems)
+        if problems:
+            raise RecipeError(problems)
         raw = yaml.load(text, Loader=_Loader)  # noqa: S506 - _Loader is a SafeLoader
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f"{name}:{mark.line + 1}" if mark else name
         raise RecipeError([InputError("not valid YAML", where=where, received=error.problem or "")]) from error
     except yaml.YAMLError as error:
-        raise RecipeError([InputError("not valid YAML", where=name, received=str(error))]) from error
-    if problems:
-        raise RecipeError(problems)
+        raise RecipeError([InputError("not valid YAML", where=name, received=str(error).splitlines()[0])]) from error
+    except RecursionError as error:
+        raise RecipeError([InputError("nested too deep", where=name, expected="a few levels")]) from error
     if not isinstance(raw, dict):
         kind = "nothing" if raw is None else type(raw).__name__
         raise RecipeError(
@@ -243,7 +261,8 @@ def load(path: Path, *, overrides: Sequence[str] = (), check: Sequence[Checker] 
             "no such recipe", where=str(path), hint=near or "`bedplate recipes` lists those that come with Bedplate"
         ) from error
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError("the recipe can't be read", where=str(path), received=str(error)) from error
+        why = error.strerror or str(error) if isinstance(error, OSError) else f"byte 0x{error.object[error.start]:02x}"
+        raise InputError("the recipe can't be read", where=str(path), expected="UTF-8 text", received=why) from error
     return parse(text, name=str(path), overrides=overrides, check=check)
 
 

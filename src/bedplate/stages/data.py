@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bedplate.core.console import Console
+from bedplate.core.errors import InputError, RecipeError, did_you_mean, listing
 from bedplate.data.dataset import Dataset
 from bedplate.data.load import load_dataset
 from bedplate.stages.resolve import Resolved
@@ -19,6 +20,18 @@ def load_data(resolved: Resolved, console: Console) -> Dataset:
         f"{len(dataset.answers.labels)} classes" if dataset.answers.labels else f"a number: {dataset.answers.target}"
     )
     console.detail(f"{sizes}; {answers}")
+    for name in recipe.evaluation.slices or ():
+        if name not in dataset.test.slices:
+            raise RecipeError(
+                [
+                    InputError(
+                        f"there are no slices by '{name}'",
+                        where=f"{resolved.path} evaluation.slices",
+                        expected=f"one of {listing(dataset.test.slices)}" if dataset.test.slices else "none",
+                        hint=did_you_mean(name, dataset.test.slices),
+                    )
+                ]
+            )
     for note in dataset.notes:
         console.detail(f"note: {note}")
     return dataset

@@ -14,11 +14,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from bedplate.core.errors import RunError
+from bedplate.core.errors import InputError, Interrupted, RunError
 from bedplate.core.files import explain_write_errors, read_json, write_json
 
-MARKER = "run.json"
+MARKER, LOCK = "run.json", ".lock"
+CHECKPOINT = "checkpoint.safetensors"
 STAGES = ("train", "evaluate", "compress", "pack")
+PACKED = ("report.html", "report.json", "MODEL_CARD.md", "recipe.yaml")
+"""What the packing stage writes beside its own folder and the bundle."""
+
 Mode = Literal["new", "resume", "fresh"]
 
 
@@ -42,8 +46,36 @@ class RunFolder:
         path = self.stage(stage) / "stage.json"
         if not path.exists():
             return None
-        found: dict[str, Any] = read_json(path)
-        return found if fingerprint is None or found["fingerprint"] == fingerprint else None
+        try:
+            found: dict[str, Any] = read_json(path)
+            done = found["fingerprint"]
+        except (InputError, KeyError, TypeError) as error:
+            raise RunError(
+                "the stage's manifest is damaged", where=str(path), received=str(error), hint="start again with --fresh"
+            ) from error
+        return found if fingerprint is None or done == fingerprint else None
+
+    def need(self, stage: str, fingerprint: str) -> None:
+        """Raise a RunError unless a stage is done for this fingerprint."""
+        if self.manifest(stage, fingerprint) is None:
+            raise RunError(
+                f"the stage '{stage}' is not done for this recipe and data",
+                where=str(self.path),
+                hint=f"run `bedplate {stage}` first, with the same recipe and --set",
+            )
+
+    def tidy(self) -> bool:
+        """Remove what unfinished stages left (a checkpoint stays); return whether something is left to continue."""
+        for stage in STAGES:
+            folder = self.stage(stage)
+            keep = (folder / "stage.json").is_file() or (stage == "train" and (folder / CHECKPOINT).is_file())
+            if not keep:
+                shutil.rmtree(folder, ignore_errors=True)
+        if not self.stage("pack").is_dir():
+            shutil.rmtree(self.bundle, ignore_errors=True)
+            for name in PACKED:
+                (self.path / name).unlink(missing_ok=True)
+        return any(self.stage(stage).is_dir() for stage in STAGES)
 
     def begin(self, stage: str, *, keep: bool = False) -> Path:
         """Empty a stage's folder (unless `keep`), and those of the stages after it, and return it."""
@@ -72,7 +104,7 @@ def check_free(path: Path, mode: Mode) -> Path:
     path = path.expanduser().resolve()
     if path.exists() and not path.is_dir():
         raise RunError("not a folder", where=str(path), hint="choose another with --out")
-    if not path.is_dir() or not any(path.iterdir()):
+    if not path.is_dir() or all(entry.name == LOCK for entry in path.iterdir()):
         return path
     if not _is_run(path):
         raise RunError("the folder holds something that is no run", where=str(path), hint="choose another with --out")
@@ -89,14 +121,19 @@ def check_free(path: Path, mode: Mode) -> Path:
 def open_run(path: Path, mode: Mode) -> Iterator[RunFolder]:
     """Open the folder of a run and hold its lock.
 
+    Where the block fails, what it left unfinished is removed, and so is a folder that then holds nothing to continue.
+
     Raises:
         RunError: as `check_free`, or another process is at work in it.
         InputError: it can't be written.
+        Interrupted: Ctrl-C, at whatever stage.
     """
     path = check_free(path, mode)
+    began = not _is_run(path)
     with explain_write_errors(path):
+        made = [folder for folder in (path, *path.parents) if not folder.exists()]
         path.mkdir(parents=True, exist_ok=True)
-        lock = os.open(path / ".lock", os.O_CREAT | os.O_RDWR, 0o644)
+        lock = os.open(path / LOCK, os.O_CREAT | os.O_RDWR, 0o644)
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -106,12 +143,30 @@ def open_run(path: Path, mode: Mode) -> Iterator[RunFolder]:
                 where=str(path),
                 hint="wait for it, or choose another folder with --out",
             ) from error
-        if _is_run(path) and mode == "fresh":
-            with explain_write_errors(path):
-                for stage in (*STAGES, "bundle"):
-                    shutil.rmtree(path / stage, ignore_errors=True)
-        if not _is_run(path) or mode == "fresh":
-            write_json(path / MARKER, {"format": 1, "state": "begun"})
-        yield RunFolder(path)
+        folder = RunFolder(path)
+        try:
+            if _is_run(path) and mode == "fresh":
+                with explain_write_errors(path):
+                    for stage in (*STAGES, "bundle"):
+                        shutil.rmtree(path / stage, ignore_errors=True)
+            if not _is_run(path) or mode == "fresh":
+                write_json(path / MARKER, {"format": 1, "state": "begun"})
+            yield folder
+        except BaseException as error:
+            left = folder.tidy()
+            if began and not left:
+                _remove(path, made)
+            if isinstance(error, KeyboardInterrupt):
+                raise Interrupted("stopped by the user", hint="continue with --resume" if left else None) from error
+            raise
     finally:
         os.close(lock)
+
+
+def _remove(path: Path, made: list[Path]) -> None:
+    """Remove a run's folder in which nothing was finished, and the folders above it that were made for it."""
+    for name in (MARKER, LOCK):
+        (path / name).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # someone else's file lies there: then the folder stays
+        for folder in made:
+            folder.rmdir()

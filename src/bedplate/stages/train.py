@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from bedplate.core.console import Advance
@@ -12,10 +13,11 @@ from bedplate.core.errors import RunError
 from bedplate.core.files import read_json, write_bytes, write_json
 from bedplate.models import Network
 from bedplate.objectives import objectives
+from bedplate.stages.folder import CHECKPOINT
 from bedplate.stages.work import Work
 from bedplate.training import Run, TrainingData, train, weights_digest
 
-WEIGHTS, HISTORY, CHECKPOINT, MODEL = "weights.safetensors", "history.json", "checkpoint.safetensors", "model.json"
+WEIGHTS, HISTORY, MODEL = "weights.safetensors", "history.json", "model.json"
 
 
 def configure_torch(threads: int) -> None:
@@ -140,7 +142,16 @@ def load_network(work: Work) -> Network:
         )
     configure_torch(work.threads)
     network = work.build()
-    network.load_state_dict(load_file(work.folder.stage("train") / WEIGHTS))
+    weights = work.folder.stage("train") / WEIGHTS
+    try:
+        network.load_state_dict(load_file(weights))
+    except (SafetensorError, OSError, RuntimeError) as error:
+        raise RunError(
+            "the trained weights can't be read",
+            where=str(weights),
+            received=str(error).splitlines()[0],
+            hint="start again with --fresh",
+        ) from error
     network.eval()
     return network
 

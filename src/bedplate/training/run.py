@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bedplate.core.errors import BedplateError, RunError
+from bedplate.core.errors import Interrupted, RunError
 from bedplate.core.seeds import derive
 from bedplate.models import Network
 from bedplate.training.checkpoint import load_checkpoint, save_checkpoint
@@ -20,12 +20,6 @@ from bedplate.training.checkpoint import load_checkpoint, save_checkpoint
 Event = Literal["step", "epoch"]
 Hook = Callable[[Event, "Run"], None]
 """Called after every step and every epoch with the run's state; it must not change the run."""
-
-
-class Interrupted(BedplateError):
-    """The user stopped the training; a checkpoint was written."""
-
-    exit_code = 130
 
 
 @dataclass
