@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 
 from bedplate.checks import check_file, check_model, check_objective
+from bedplate.checks.battery import check_augment, check_method
+from bedplate.compression import methods
 from bedplate.core.errors import InputError
 from bedplate.models import models
 from bedplate.objectives import objectives
+from bedplate.training import augments
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "research_prototype"
 
@@ -32,6 +35,14 @@ def test_every_objective_passes() -> None:
         results = list(check_objective(name))
         assert results
         assert [result for result in results if not result.ok] == []
+
+
+def test_every_method_and_augmentation_passes() -> None:
+    results = [r for name in methods.names() for r in check_method(name)] + [
+        r for name in augments.names() for r in check_augment(name)
+    ]
+    assert len(results) == 5
+    assert [result for result in results if not result.ok] == []
 
 
 @pytest.mark.parametrize("name", ["gated_mlp.py", "focal_loss.py"])
@@ -61,6 +72,19 @@ def test_broken_plug_ins_fail_and_say_why(tmp_path: Path, name: str, body: str, 
     assert any(word in result.message for result in report.results if not result.ok), [
         r.message for r in report.results
     ]
+
+
+def test_a_careless_compression_method_and_augmentation_fail(tmp_path: Path) -> None:
+    path = tmp_path / "careless.py"
+    path.write_text(
+        HEAD
+        + "@bp.register_compression('zeroes')\ndef zeroes(model, features, cpu):\n    for t in model.graph.initializer:\n"
+        "        t.raw_data = bytes(len(t.raw_data))\n    return model\n"
+        "@bp.register_augment('noisy')\ndef noisy():\n    return lambda images, generator: images + torch.rand(images.shape)\n"
+    )
+    messages = [result.message for result in check_file(path).results if not result.ok]
+    assert any("changed the graph that it was given" in message for message in messages)
+    assert any("torch.float32" in message for message in messages)
 
 
 def test_a_file_that_fails_to_import_names_the_line(tmp_path: Path) -> None:

@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 import torch
 
-from bedplate.core.errors import GateError, RunError
+from bedplate.core.errors import GateError, Interrupted, RunError
 from bedplate.models import ImageInput, Network, Outputs, TableInput, build
 from bedplate.objectives import objectives
 from bedplate.recipe.schema import EarlyStoppingSpec, Part, TrainingSpec
-from bedplate.training import Interrupted, Run, TrainingData, train, weights_digest
+from bedplate.training import Run, TrainingData, train, weights_digest
 
 INPUTS = TableInput(4, (5,), ((-1.0, 0.0, 1.0),) * 4)
 

@@ -16,12 +16,16 @@ import numpy as np
 import torch
 
 from bedplate.bundle.session import OnnxPredict
+from bedplate.compression import methods
 from bedplate.core.arrays import Arrays, take
+from bedplate.compression.measure import batch_dependence
 from bedplate.core.errors import BedplateError, InputError
+from bedplate.core.machine import cpu_features
+from bedplate.core.registry import Registry
 from bedplate.export import check_parity, export_network
 from bedplate.models import ImageInput, Inputs, Network, Outputs, TableInput, build, models, predictor, to_tensors
 from bedplate.objectives import objectives
-from bedplate.training import weights_digest
+from bedplate.training import augments, weights_digest
 
 ROWS = 12
 _EDGES = tuple(np.linspace(-2, 2, 9).tolist())
@@ -194,9 +198,58 @@ def _lowers(objective: Any, outputs: Outputs) -> str | None:
     return None if losses[-1] < losses[0] else f"30 steps moved it from {losses[0]:.4g} to {losses[-1]:.4g}"
 
 
+def check_method(name: str) -> Iterator[Result]:
+    """Check one registered compression method on a convolutional and a dense network."""
+    for model, inputs in (("cnn", SAMPLES["grey images"]), ("mlp", SAMPLES["a table"])):
+        network = build(model, {}, inputs, OUTPUTS["3 classes"], 7)
+        features = sample_features(inputs, rows=32)
+        yield _check(
+            f"compression method {name} ({model})",
+            "gives a graph that answers alike, row by row",
+            partial(_near, name, network, features),
+        )
+
+
+def _near(name: str, network: Network, features: Arrays) -> str | None:
+    model = export_network(network, features)
+    before = model.SerializeToString()
+    changed = methods.get(name)(model, features, cpu_features())
+    if model.SerializeToString() != before:
+        return "it changed the graph that it was given: work on a copy"
+    small = OnnxPredict(changed.SerializeToString(), variant=name)
+    gap = float(
+        np.abs(small(features)["probabilities"] - OnnxPredict(before, variant="f32")(features)["probabilities"]).max()
+    )
+    mixed = batch_dependence(small, features, "probabilities")
+    if gap > 0.25:
+        return f"probabilities move by up to {gap:.2g}"
+    return f"a row's answer changes by {mixed:.2g} with the rows beside it" if mixed > 1e-3 else None
+
+
+def check_augment(name: str) -> Iterator[Result]:
+    """Check one registered augmentation."""
+
+    def body() -> str | None:
+        augment = augments.get(name)()
+        images = torch.from_numpy(sample_features(SAMPLES["colour images"])["image"])
+        one, two = (augment(images.clone(), torch.Generator().manual_seed(1)) for _ in range(2))
+        if one.shape != images.shape or one.dtype != images.dtype:
+            return f"it turns uint8 {list(images.shape)} into {one.dtype} {list(one.shape)}"
+        return None if torch.equal(one, two) else "the same generator gave other images: draw only from it"
+
+    yield _check(f"augmentation {name}", "keeps shape and type, and draws from its generator", body)
+
+
+CHECKS: dict[str, tuple[Registry[Any], Callable[[str], Iterator[Result]]]] = {
+    "model": (models, check_model),
+    "objective": (objectives, check_objective),
+    "compression method": (methods, check_method),
+    "augment": (augments, check_augment),
+}
+
+
 def check_all() -> Iterator[Result]:
-    """Check every registered model and objective."""
-    for name in models.names():
-        yield from check_model(name)
-    for name in objectives.names():
-        yield from check_objective(name)
+    """Check every registered part that has checks."""
+    for registry, check in CHECKS.values():
+        for name in registry.names():
+            yield from check(name)

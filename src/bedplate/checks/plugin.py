@@ -6,10 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bedplate.checks.battery import Result, check_model, check_objective
+from bedplate.checks.battery import CHECKS, Result
 from bedplate.core.errors import InputError
-from bedplate.models import models
-from bedplate.objectives import objectives
 from bedplate.stages.plugins import load_plugin
 
 
@@ -36,15 +34,15 @@ class PluginReport:
 
 
 def check_file(path: Path) -> PluginReport:
-    """Import a file and check every model and objective that it registered.
+    """Import a file and check every part that it registered.
 
     Raises:
         InputError: the file can't be imported, or registers nothing.
     """
     module = load_plugin(path)
     made = [
-        (kind, name)
-        for kind, registry in (("model", models), ("objective", objectives))
+        (check, name)
+        for registry, check in CHECKS.values()
         for name, part in registry.parts()
         if part.__module__ == module.__name__
     ]
@@ -52,9 +50,7 @@ def check_file(path: Path) -> PluginReport:
         raise InputError(
             "the file registers nothing",
             where=str(path),
-            expected="@bp.register_model(…) or @bp.register_objective(…) on a function",
+            expected="@bp.register_model(…), register_objective, register_compression or register_augment on a function",
         )
-    results: list[Result] = []
-    for kind, name in made:
-        results += check_model(name) if kind == "model" else check_objective(name)
+    results = [result for check, name in made for result in check(name)]
     return PluginReport(path, results)

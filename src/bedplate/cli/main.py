@@ -17,7 +17,7 @@ from typing import NoReturn
 
 from bedplate import __version__
 from bedplate.core.console import Console
-from bedplate.core.errors import BedplateError, did_you_mean
+from bedplate.core.errors import BedplateError, InputError, did_you_mean
 
 VERBS: dict[str, tuple[str, str]] = {
     "demo": ("run", "run the whole life on embedded data, serve the result and ask it something"),
@@ -37,6 +37,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "doctor": ("inspect", "say what this machine has, and check that it works"),
     "check-plugin": ("inspect", "check a researcher's own file against what every registered part must do"),
 }
+
+_WORKSHOP = {"torch", "onnx", "onnxscript", "sklearn", "pyarrow"}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -61,7 +63,7 @@ def _common() -> _Parser:
     return common
 
 
-def _recipe_flags(parser: argparse.ArgumentParser, *, stage: bool) -> None:
+def _recipe_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", help="a YAML file, or the name of a shipped recipe (`bedplate recipes`)")
     parser.add_argument("--out", metavar="DIR", help="the run's folder (default: runs/NAME)")
     parser.add_argument(
@@ -76,7 +78,6 @@ def _recipe_flags(parser: argparse.ArgumentParser, *, stage: bool) -> None:
     again = parser.add_mutually_exclusive_group()
     again.add_argument("--resume", action="store_true", help="continue the run in that folder")
     again.add_argument("--fresh", action="store_true", help="start the run in that folder again")
-    del stage
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -99,9 +100,12 @@ def build_parser() -> argparse.ArgumentParser:
     init.add_argument("--target", metavar="COLUMN", help="the column to predict")
     init.add_argument("-o", "--output", metavar="FILE", help="where to write the recipe (default: NAME.yaml)")
     init.add_argument("--force", action="store_true", help="replace the file if it is there")
-    _recipe_flags(made["run"], stage=False)
-    for name in ("train", "evaluate", "compress", "pack"):
-        _recipe_flags(made[name], stage=True)
+    for name in ("run", "train", "evaluate", "compress", "pack"):
+        _recipe_flags(made[name])
+    for name in ("run", "pack"):
+        made[name].add_argument(
+            "--archive", metavar="FILE", help="also write the bundle as one file, such as model.bundle"
+        )
     made["plan"].add_argument("recipe", help="a YAML file, or the name of a shipped recipe")
     made["plan"].add_argument(
         "--set",
@@ -154,9 +158,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
     if hasattr(arguments, "overrides"):
         arguments.overrides = [text for group in arguments.overrides for text in group]
+    # Before torch and scikit-learn load their thread pools: on a machine that others use too, threads that spin while
+    # they wait for each other take the processor from the very thread that they wait for.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
-        verbs = importlib.import_module(f"bedplate.cli.{VERBS[arguments.verb][0]}")
-        code: int = getattr(verbs, arguments.verb.replace("-", "_"))(arguments)
+        code = _call(arguments)
     except BedplateError as error:
         if arguments.json:
             print(json.dumps(error.to_json(), ensure_ascii=False))
@@ -169,21 +175,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of our output has gone (`| head`): not an error of ours.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in {"torch", "onnx", "onnxscript", "sklearn", "pyarrow"}:
-            raise
-        print(
-            f"error: `bedplate {arguments.verb}` needs the workshop ({error.name} is missing). "
-            'pip install "bedplate[train]"',
-            file=sys.stderr,
-        )
-        return 2
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         print(f"error: {where}{error.strerror or error}", file=sys.stderr)
         return 2
-    except Exception:  # the last resort: told in full, and never with a code that means something else
+    except Exception:  # noqa: BLE001 - the last resort: told in full, never with a code that means something else
         traceback.print_exc()
         print("error: this is a fault in Bedplate itself; please report it with the lines above", file=sys.stderr)
         return os.EX_SOFTWARE
+    return code
+
+
+def _call(arguments: argparse.Namespace) -> int:
+    """Import the verb's module and call it; a missing workshop is an error that names the line to type."""
+    try:
+        verbs = importlib.import_module(f"bedplate.cli.{VERBS[arguments.verb][0]}")
+        code: int = getattr(verbs, arguments.verb.replace("-", "_"))(arguments)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in _WORKSHOP:
+            raise
+        raise InputError(
+            f"`bedplate {arguments.verb}` needs the workshop",
+            received=f"{error.name} is not installed",
+            hint='pip install "bedplate[train]"',
+        ) from error
     return code

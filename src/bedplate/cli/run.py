@@ -11,6 +11,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from bedplate.bundle import pack_archive
 from bedplate.cli.main import console_for
 from bedplate.core.console import Console, human_seconds
 from bedplate.core.errors import InputError
@@ -24,6 +25,9 @@ def _mode(arguments: argparse.Namespace, otherwise: Mode) -> Mode:
 
 
 def _finish(outcome: Outcome, arguments: argparse.Namespace, console: Console) -> int:
+    if getattr(arguments, "archive", None) and outcome.figures["bundle"]:
+        pack_archive(Path(outcome.figures["bundle"]), Path(arguments.archive))
+        console.detail(f"archive {arguments.archive}")
     if arguments.json:
         print(json.dumps(outcome.figures, ensure_ascii=False))
     elif arguments.quiet:

@@ -49,7 +49,7 @@ class Registry(Generic[T]):
         return add
 
     def _load_entry_points(self) -> None:
-        for entry in entry_points(group=f"bedplate.{self.kind}s"):
+        for entry in entry_points(group=f"bedplate.{self.kind.replace(' ', '_')}s"):
             if entry.name not in self._parts:
                 self.register(entry.name)(entry.load())
 

@@ -16,6 +16,7 @@ from bedplate.objectives import objectives
 from bedplate.stages.folder import CHECKPOINT
 from bedplate.stages.work import Work
 from bedplate.training import Run, TrainingData, train, weights_digest
+from bedplate.training.loop import steps_per_epoch
 
 WEIGHTS, HISTORY, MODEL = "weights.safetensors", "history.json", "model.json"
 
@@ -79,7 +80,9 @@ def train_stage(work: Work, *, resume: bool) -> Network:
     )
     started = time.monotonic()
     every = max(1, spec.epochs // 10)
-    with work.console.progress("training", spec.epochs * max(1, len(dataset.train) // spec.batch_size)) as advance:
+    with work.console.progress(
+        "training", spec.epochs * steps_per_epoch(len(dataset.train), spec.batch_size)
+    ) as advance:
         run = train(
             network,
             objectives.get(work.recipe.objective.name)(**work.recipe.objective.arguments),

@@ -4,12 +4,11 @@ from bedplate.training.augment import augments
 from bedplate.training.checkpoint import load_checkpoint, save_checkpoint, weights_digest
 from bedplate.training.loop import TrainingData, train, validate
 from bedplate.training.optimizers import optimizers
-from bedplate.training.run import Hook, Interrupted, Run
+from bedplate.training.run import Hook, Run
 from bedplate.training.schedules import schedules
 
 __all__ = [
     "Hook",
-    "Interrupted",
     "Run",
     "TrainingData",
     "augments",

@@ -18,14 +18,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from bedplate.core.arrays import Arrays
-from bedplate.core.errors import GateError, InputError
+from bedplate.core.errors import GateError, InputError, Interrupted
 from bedplate.core.seeds import derive, generator
 from bedplate.models import Network, to_tensors
 from bedplate.objectives import Objective
 from bedplate.recipe.schema import TrainingSpec
 from bedplate.training.augment import Augment, augments
 from bedplate.training.optimizers import optimizers
-from bedplate.training.run import Hook, Interrupted, Run, seed_step
+from bedplate.training.run import Hook, Run, seed_step
 from bedplate.training.schedules import Schedule, schedules
 
 
@@ -72,6 +72,11 @@ def validate(network: Network, features: list[Tensor], targets: Tensor, batch_si
         return {"validation_loss": loss, "validation_accuracy": (raw.argmax(1) == targets).double().mean().item()}
     loss = functional.mse_loss(raw[:, 0], targets).item()
     return {"validation_loss": loss, "validation_rmse": math.sqrt(loss) * network.outputs.std}
+
+
+def steps_per_epoch(rows: int, batch_size: int) -> int:
+    """Return the steps of an epoch. A last batch of one row, which batch normalisation can't take, is left out."""
+    return rows // batch_size + (1 if rows % batch_size > 1 else 0)
 
 
 @dataclass
@@ -162,8 +167,7 @@ def train(
     validation = to_tensors(network, data.validation_features), standardised(data.validation_targets, network)
     if len(targets) < 2:
         raise InputError("too few training rows", expected="2 or more", received=str(len(targets)))
-    # A last batch of one row has no variance for batch normalisation, so it joins no epoch.
-    steps = len(targets) // spec.batch_size + (1 if len(targets) % spec.batch_size > 1 else 0)
+    steps = steps_per_epoch(len(targets), spec.batch_size)
     augment = augments.get(spec.augment.name)(**spec.augment.arguments) if spec.augment else None
     schedule = schedules.get(spec.schedule.name)(**spec.schedule.arguments)
     machinery = _Machinery(objective, spec, seed, schedule, augment, features, targets)

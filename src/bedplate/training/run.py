@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bedplate.core.errors import Interrupted, RunError
+from bedplate.core.errors import RunError
 from bedplate.core.seeds import derive
 from bedplate.models import Network
 from bedplate.training.checkpoint import load_checkpoint, save_checkpoint
