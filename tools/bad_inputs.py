@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 import urllib.error
 import urllib.request
@@ -37,9 +38,9 @@ TABLE_OVERRIDES = (
 )  # fmt: skip
 _LOADED = (
     "bedplate.cli.run", "bedplate.cli.inspect", "bedplate.cli.bundles", "bedplate.stages.plan", "bedplate.stages.init",
-    "bedplate.stages.compare", "bedplate.checks", "bedplate.operations", "bedplate.serving", "sklearn.datasets",
+    "bedplate.stages.compare", "bedplate.checks", "bedplate.operations", "bedplate.serving", "sklearn.datasets", "torch._dynamo",
 )  # fmt: skip
-_SECONDS = 120
+_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -92,11 +93,14 @@ def _nursery() -> int:
         order = json.loads(line)
         child = os.fork()
         if child == 0:
-            code = _child(order)
-            atexit._run_exitfuncs()
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)  # the libraries' threads stayed with the parent, so their destructors can't be run
+            code = 1
+            try:
+                code = _child(order)
+                atexit._run_exitfuncs()
+                sys.stdout.flush()
+                sys.stderr.flush()
+            finally:
+                os._exit(code)  # the libraries' threads stayed with the parent, so their destructors can't be run
         signal.signal(signal.SIGALRM, lambda *_, child=child: os.kill(child, signal.SIGKILL))
         signal.alarm(_SECONDS)
         _, status = os.waitpid(child, 0)
@@ -249,7 +253,10 @@ def main() -> int:
         for number, case in enumerate(CASES):
             place = Place(base / str(number), base / "digits" / "bundle", table, base / "digits", overrides)
             place.folder.mkdir()
+            begun = time.monotonic()
             answer, touched = send(case, place, nursery)
+            if "--times" in sys.argv:
+                print(f"{time.monotonic() - begun:6.2f} s  {case.group}: {case.sent}", flush=True)
             text = shown(answer.err + answer.out, place)
             if "Traceback" in text or answer.code != case.code or not all(word in text for word in case.says) or (case.code and touched):
                 wrong += 1

@@ -68,7 +68,7 @@ DAMAGES: tuple[tuple[str, Damage, tuple[str, ...]], ...] = (
     ("a symbolic link", _linked, ("no symbolic links", "MODEL_CARD.md")),
     ("a path with `..`", _escape, ("unsafe path", "../x.png")),
     ("a newer format", lambda b: _resealed(b, lambda m: m.update(format=99)), ("newer", "99", "upgrade")),
-    ("an edited manifest", _edit, ("manifest.json",)),
+    ("an edited manifest", _edit, ("the manifest isn't the one that was sealed", "take a fresh copy")),
     ("an empty manifest", lambda b: (b / "manifest.json").write_bytes(b""), ("manifest",)),
 )
 

@@ -99,6 +99,8 @@ def serve(arguments: argparse.Namespace) -> int:
         if not equals or not name or not path:
             raise InputError("not a NAME=BUNDLE", where="--name", received=repr(text))
         named.append((name, Path(path)))
+    if not 0 <= arguments.port <= 65535:
+        raise InputError("not a port", where="--port", expected="0 to 65535", received=str(arguments.port))
     if not named:
         raise InputError("nothing to serve", expected="one bundle or more", hint="bedplate serve runs/NAME/bundle")
     console = console_for(arguments)

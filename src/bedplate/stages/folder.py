@@ -101,11 +101,12 @@ def check_free(path: Path, mode: Mode) -> Path:
     Raises:
         RunError: it holds a run already (mode "new"), or something else.
     """
-    path = path.expanduser().resolve()
-    if path.exists() and not path.is_dir():
-        raise RunError("not a folder", where=str(path), hint="choose another with --out")
-    if not path.is_dir() or all(entry.name == LOCK for entry in path.iterdir()):
-        return path
+    with explain_write_errors(path):
+        path = path.expanduser().resolve()
+        if path.exists() and not path.is_dir():
+            raise RunError("not a folder", where=str(path), hint="choose another with --out")
+        if not path.is_dir() or all(entry.name == LOCK for entry in path.iterdir()):
+            return path
     if not _is_run(path):
         raise RunError("the folder holds something that is no run", where=str(path), hint="choose another with --out")
     if mode == "new":
