@@ -1,5 +1,6 @@
 # The commands of the house. A fresh machine needs Python 3.11 or newer and make; `make setup` does the rest.
 VENV ?= .venv
+ROOM ?= recipes
 PYTHON ?= python3
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -37,7 +38,7 @@ test: setup  ## the fast tests; those that need data run if BEDPLATE_DATA is set
 test-all: setup  ## every test, with the recipes at full length
 	$(BIN)/python -m pytest -q
 
-bench: setup  ## benchmarks of a room: make bench ROOM=compression
+bench: setup  ## benchmarks: make bench (the recipes' scores), or ROOM=… for another
 	$(BIN)/python -m benchmarks.$(ROOM)
 
 docs: setup  ## regenerate the tables and help texts in docs/, and fail if a page links to nothing

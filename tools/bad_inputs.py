@@ -22,7 +22,7 @@ import traceback
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,9 @@ if str(ROOT) not in sys.path:
 from tools.bad_input_cases import CASES, REQUESTS, Case, Place, Request  # noqa: E402
 
 PAGE = ROOT / "docs" / "bad-inputs.md"
+DIGITS_OVERRIDES = (
+    "training.epochs=2", "gate={}", "evaluation.resamples=100", "evaluation.baselines=false", "compression.methods=[]",
+)  # fmt: skip
 TABLE_OVERRIDES = (
     "training.epochs=5", "training.batch_size=16", "evaluation.baselines=false", "evaluation.resamples=100", "compression.methods=[]",
 )  # fmt: skip
@@ -178,16 +181,20 @@ def ask(request: Request, url: str) -> Answer:
             return Answer(error.code, error.read().decode())
 
 
-def make_table_bundle(folder: Path, nursery: Nursery) -> Path:
-    """Train on a tiny table with a category; return the bundle."""
+def make_things(folder: Path, nursery: Nursery) -> Place:
+    """Make a short run on digits, and one on a tiny table with a category; return the place of them."""
     from tools.bad_input_cases.tables import TABLE, good_table
 
+    done = nursery.run(["run", "digits", "--out", "digits", "--quiet", "--set", *DIGITS_OVERRIDES], folder)
+    if done.code != 0:
+        raise SystemExit(done.err)
     (folder / "orders.csv").write_text(good_table(200))
     (folder / "orders.yaml").write_text(TABLE.replace("name: a", "name: orders").replace("a.csv", "orders.csv") % "")
     done = nursery.run(["run", "orders.yaml", "--out", "orders", "--quiet", "--set", *TABLE_OVERRIDES], folder)
     if done.code != 0:
         raise SystemExit(done.err)
-    return folder / "orders" / "bundle"
+    digits = folder / "digits"
+    return Place(folder, digits / "bundle", folder / "orders" / "bundle", digits, DIGITS_OVERRIDES)
 
 
 def shown(text: str, place: Place) -> str:
@@ -199,7 +206,7 @@ def shown(text: str, place: Place) -> str:
 
 def message(case: Case, answer: Answer) -> str:
     """Return the lines of an answer that matter: the errors, or what was said of an input that is good."""
-    lines = [line.strip() for line in (answer.err + "\n" + answer.out).splitlines()]
+    lines = [line.strip() for line in (answer.err if case.code else answer.err + "\n" + answer.out).splitlines()]
     if case.code:
         start = next((k for k, line in enumerate(lines) if line.startswith("error:")), 0)
         wanted = [line for line in lines[start:] if line and not line.startswith(("usage:", "▸"))][:6]
@@ -232,7 +239,7 @@ HEAD = """# What bad input gets
 Every line below was sent to the real command, or to a real server, and the answer is what came back; paths of the
 machine are shortened to `…`. Exit code 2 means that the input is at fault, and then nothing was written: no recipe,
 no bundle, no half of a stage. Exit code 0 marks input that is unusual but good. The page is written by
-`python tools/bad_inputs.py`; `tests/cli/test_bad_inputs.py` sends the same list.
+`python tools/bad_inputs.py`; `tests/house/test_bad_inputs.py` sends the same list.
 
 What needs more than one command stands in the same tests: Ctrl-C ends any stage with exit code 130 and
 `continue with --resume`, a port in use is refused with exit code 2, and a disk that is really full (a small tmpfs)
@@ -245,13 +252,9 @@ def main() -> int:
     rows, replies, wrong = [], [], 0
     with tempfile.TemporaryDirectory() as temporary:
         base = Path(temporary)
-        overrides = ("training.epochs=2", "gate={}", "evaluation.resamples=100", "evaluation.baselines=false", "compression.methods=[]")  # fmt: skip
-        done = nursery.run(["run", "digits", "--out", "digits", "--quiet", "--set", *overrides], base)
-        if done.code:
-            raise SystemExit(done.err)
-        table = make_table_bundle(base, nursery)
+        made = make_things(base, nursery)
         for number, case in enumerate(CASES):
-            place = Place(base / str(number), base / "digits" / "bundle", table, base / "digits", overrides)
+            place = replace(made, folder=base / str(number))
             place.folder.mkdir()
             begun = time.monotonic()
             answer, touched = send(case, place, nursery)
@@ -263,7 +266,7 @@ def main() -> int:
                 print(f"WRONG {case.group}: {case.sent}: {answer.code}, wanted {case.code} {case.says}; touched {sorted(touched)}\n{text[-1500:]}\n")
             rows.append((case, shown(message(case, answer), place)))
             shutil.rmtree(place.folder, ignore_errors=True)
-        with server(base / "digits" / "bundle", table) as url:
+        with server(made.digits, made.table) as url:
             for request in REQUESTS:
                 answer = ask(request, url)
                 if answer.code != request.status or not all(word in answer.out for word in request.says):

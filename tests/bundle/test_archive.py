@@ -149,3 +149,25 @@ def test_a_compressed_or_foreign_tar_is_refused(archive: Path, tmp_path: Path) -
 def test_an_existing_target_is_not_overwritten(folder: Path, archive: Path) -> None:
     with pytest.raises(InputError, match="already exists"):
         pack_archive(folder, archive)
+
+
+FIXTURES = Path(__file__).parent / "fixtures"
+
+
+@pytest.mark.parametrize(
+    ("name", "identity", "variants"),
+    [
+        ("format-1-image", "b51ec253c38fdb75d711d57d7b4c5337545ad4c5e5d9bc1fb7e02d1f6a5f695c", ["f32", "int8-dynamic"]),
+        ("format-1-table", "875ab7062841a50e3677f37a002cf5e319431223e46caf5367d03b6632fbf16c", ["f32"]),
+    ],
+)
+def test_bundles_of_format_1_open_for_ever(name: str, identity: str, variants: list[str]) -> None:
+    """Sealed by release 0.1.0; every later release must open them and give the sealed answers."""
+    bundle = Bundle.open(FIXTURES / f"{name}.bundle")
+    assert bundle.id == identity
+    assert sorted(bundle.variants) == variants
+    golden = bundle.golden
+    assert golden.labels is not None
+    found = bundle.predictor("f32")(golden.inputs)["probabilities"]
+    assert (found.argmax(1) == golden.labels).mean() >= 0.5
+    assert set(bundle.weights())

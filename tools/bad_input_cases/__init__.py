@@ -1,6 +1,6 @@
 """Every bad input that Bedplate is tested with, as data: what is sent, how it is built, and what must come back.
 
-`tests/cli/test_bad_inputs.py` sends each and checks the answer; `tools/bad_inputs.py` sends each and writes
+`tests/house/test_bad_inputs.py` sends each and checks the answer; `tools/bad_inputs.py` sends each and writes
 `docs/bad-inputs.md`.
 """
 

@@ -39,7 +39,7 @@ class Case:
 
     Attributes:
         group: the heading under which it stands in the docs.
-        sent: what was sent, in words; unique.
+        sent: what was sent, in words; unique in its group.
         words: the command's words; `{digits}`, `{table}` and `{run}` stand for the things of the place, and
             `{overrides}` for the overrides of the run.
         says: words that the message must hold.

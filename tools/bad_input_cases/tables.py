@@ -157,7 +157,7 @@ CASES = (
     _table("NaN in a number to predict", _numbers(lambda k: "nan" if k == 5 else f"{k / 3:.2f}"), "a.csv, line 7", "'amount' is missing", text=NUMBER),
     _table("a ragged row", _with(5, "1,Rome"), "a.csv, line 5", "3 values", "2: 1,Rome", "on_bad_row: skip"),
     _table("a ragged row, with on_bad_row: skip", _with(5, "1,Rome"), "left out: 1 row", more="on_bad_row: skip", code=0),
-    _table("a wrong delimiter", good_table(), "columns", "outcome", more='delimiter: ";"'),
+    _table("a wrong delimiter", good_table(), "there is no column 'outcome'", "is data.delimiter right?", more='delimiter: ";"'),
     _table("a delimiter of two characters", good_table(), "a delimiter is one character", more='delimiter: "::"'),
     _table("an open quote", _with(5, '1,"Rome,yes'), "a.csv"),
     _table("another encoding than UTF-8", good_table().replace("Rome", "Köln").encode("cp1252"), "a.csv, line", "expected utf-8", "0xf6", "cp1252"),

@@ -105,7 +105,10 @@ class Registry(Generic[T]):
                     found.append(InputError("not a finite number", where=f"{where}.{key}", received=repr(value)))
             except ValidationError as error:
                 first = error.errors()[0]
-                found.append(InputError(first["msg"], where=f"{where}.{key}", received=repr(value)))
+                expected = first["msg"].replace("Input should be ", "")
+                found.append(
+                    InputError("wrong value", where=f"{where}.{key}", expected=expected, received=repr(value)[:60])
+                )
         for key, parameter in known.items():
             if parameter.default is inspect.Parameter.empty and key not in given:
                 found.append(InputError(f"{self.kind} '{name}' needs '{key}'", where=where))

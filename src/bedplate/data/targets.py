@@ -87,7 +87,9 @@ def check_target(columns: Sequence[str] | Mapping[str, object], target: str | No
             f"there is no column '{target}'",
             where=f"data.target in {where}",
             expected=f"one of {listing(columns)}",
-            hint=did_you_mean(target, columns),
+            hint="the file was read as one column: is data.delimiter right?"
+            if len(columns) == 1
+            else did_you_mean(target, columns),
         )
     return target
 

@@ -35,6 +35,12 @@ _Loader.add_implicit_resolver(
 
 
 _MOST_DEPTH = 50
+_PLAINER = {
+    "model_type": "a mapping of keys",
+    "string_pattern_mismatch": "letters, digits, '.', '_' and '-', beginning with a letter or digit, 64 at most",
+    "int_parsing": "a whole number",
+    "float_parsing": "a number",
+}
 
 
 class Lines:
@@ -204,7 +210,7 @@ def _explain(error: ValidationError, lines: Lines) -> list[BedplateError]:
                     InputError(
                         "wrong value",
                         where=where,
-                        expected=item["msg"].replace("Input should be ", ""),
+                        expected=_PLAINER.get(item["type"]) or item["msg"].replace("Input should be ", ""),
                         received=received,
                     )
                 )
