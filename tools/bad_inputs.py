@@ -261,9 +261,16 @@ def main() -> int:
             if "--times" in sys.argv:
                 print(f"{time.monotonic() - begun:6.2f} s  {case.group}: {case.sent}", flush=True)
             text = shown(answer.err + answer.out, place)
-            if "Traceback" in text or answer.code != case.code or not all(word in text for word in case.says) or (case.code and touched):
+            if (
+                "Traceback" in text
+                or answer.code != case.code
+                or not all(word in text for word in case.says)
+                or (case.code and touched)
+            ):
                 wrong += 1
-                print(f"WRONG {case.group}: {case.sent}: {answer.code}, wanted {case.code} {case.says}; touched {sorted(touched)}\n{text[-1500:]}\n")
+                print(
+                    f"WRONG {case.group}: {case.sent}: {answer.code}, wanted {case.code} {case.says}; touched {sorted(touched)}\n{text[-1500:]}\n"
+                )
             rows.append((case, shown(message(case, answer), place)))
             shutil.rmtree(place.folder, ignore_errors=True)
         with server(made.digits, made.table) as url:
@@ -271,7 +278,9 @@ def main() -> int:
                 answer = ask(request, url)
                 if answer.code != request.status or not all(word in answer.out for word in request.says):
                     wrong += 1
-                    print(f"WRONG request: {request.sent}: {answer.code}, wanted {request.status} {request.says}\n{answer.out[:600]}\n")
+                    print(
+                        f"WRONG request: {request.sent}: {answer.code}, wanted {request.status} {request.says}\n{answer.out[:600]}\n"
+                    )
                 replies.append((request, answer.out[:600]))
     nursery.close()
     if wrong:

@@ -50,7 +50,9 @@ def place(things: Place, tmp_path: Path) -> Place:
 
 def command(place: Place, *words: str) -> tuple[int, str]:
     """Run the real command, from its very start; return its exit code and what it said."""
-    done = subprocess.run([sys.executable, "-m", "bedplate", *words], cwd=place.folder, capture_output=True, timeout=120, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "bedplate", *words], cwd=place.folder, capture_output=True, timeout=120, check=False
+    )
     said = (done.stdout + done.stderr).decode()
     assert "Traceback" not in said
     return done.returncode, said
@@ -109,7 +111,11 @@ def test_from_the_very_start_of_a_process(sent: str, place: Place) -> None:
 def interrupt(place: Place, words: list[str], line: str) -> tuple[int, str]:
     """Start the command, send it Ctrl-C when it says `line`, and return its exit code and all that it said."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "bedplate", *words], cwd=place.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [sys.executable, "-m", "bedplate", *words],
+        cwd=place.folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     assert process.stdout is not None
     said = ""
@@ -133,7 +139,10 @@ def test_ctrl_c_while_data_is_read_leaves_nothing(place: Place) -> None:
     assert not (place.folder / "r").exists()
 
 
-@pytest.mark.parametrize(("stage", "done"), [("evaluate", ["train"]), ("compress", ["train", "evaluate"]), ("pack", ["train", "evaluate", "compress"])])
+@pytest.mark.parametrize(
+    ("stage", "done"),
+    [("evaluate", ["train"]), ("compress", ["train", "evaluate"]), ("pack", ["train", "evaluate", "compress"])],
+)
 def test_ctrl_c_in_a_stage_keeps_what_is_finished(stage: str, done: list[str], place: Place) -> None:
     stages(*done)(place)
     # So many resamples that evaluation and packing are still at work when the signal comes.
@@ -180,7 +189,9 @@ def test_a_port_in_use(place: Place) -> None:
 def test_a_disk_that_is_really_full(place: Place) -> None:
     disk = place.folder / "disk"
     disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(disk)], capture_output=True, check=False)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(disk)], capture_output=True, check=False
+    )
     if mounted.returncode:
         pytest.skip("needs the right to mount a tmpfs")
     try:

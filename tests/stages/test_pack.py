@@ -35,7 +35,7 @@ def test_real_golden_rows_carry_their_labels(tmp_path: Path) -> None:
 
 
 def test_an_unknown_slice_is_refused_before_training(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="to slice by"):
+    with pytest.raises(InputError, match="no slices by"):
         pipeline.run("wine", tmp_path / "run", overrides=[*QUICK, "evaluation.slices=[nothing]"])
     assert not (tmp_path / "run").exists()
 

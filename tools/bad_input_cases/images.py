@@ -16,7 +16,7 @@ from PIL import Image
 from tools.bad_input_cases.case import Case, Place
 
 GROUP = "Folders and archives of images"
-RECIPE = "name: a\ntask: image-classification\ndata: {source: SOURCE, on_bad_row: error}\n"
+RECIPE = "name: a\ntask: image-classification\ndata: {source: SOURCE, on_bad_row: error}\nmodel: linear\n"
 SKIP = RECIPE.replace("on_bad_row: error", "on_bad_row: skip")
 
 Files = dict[str, bytes]

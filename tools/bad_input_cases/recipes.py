@@ -8,7 +8,6 @@ GROUP = "The command line and the recipe"
 GOOD = "name: a\ntask: tabular-classification\ndata: {source: a.csv, target: y}\n"
 
 
-
 def _case(sent: str, recipe: str, *says: str, words: str = "plan a.yaml") -> Case:
     return Case(GROUP, sent, words, says, build=lambda place: place.text("a.yaml", recipe))
 

@@ -104,7 +104,12 @@ def hollow_folders(sources: Sequence[Source]) -> list[str]:
     for root, _ in sources:
         if root.is_dir():
             for folder, folders, files in os.walk(root):
-                if not folders and not files and Path(folder) != root and not is_junk(Path(folder).relative_to(root).parts):
+                if (
+                    not folders
+                    and not files
+                    and Path(folder) != root
+                    and not is_junk(Path(folder).relative_to(root).parts)
+                ):
                     found.append(Path(folder).relative_to(root).as_posix())
     return sorted(found, key=natural)
 

@@ -148,7 +148,10 @@ def _unzip(data: bytes, path: Path) -> bytes:
             )
         if tables[0].flag_bits & 1:
             raise DataError(
-                "the zip is encrypted", where=str(path), received=tables[0].filename, hint="unpack it and name the table"
+                "the zip is encrypted",
+                where=str(path),
+                received=tables[0].filename,
+                hint="unpack it and name the table",
             )
         if tables[0].file_size > _MOST_BYTES:
             raise DataError(

@@ -3,23 +3,10 @@
 from __future__ import annotations
 
 from bedplate.core.console import Console
-from bedplate.core.errors import InputError, did_you_mean, listing
 from bedplate.core.errors import InputError, RecipeError, did_you_mean, listing
 from bedplate.data.dataset import Dataset
 from bedplate.data.load import load_dataset
 from bedplate.stages.resolve import Resolved
-
-
-def _check_slices(wanted: list[str] | None, dataset: Dataset) -> None:
-    known = dataset.test.slices
-    for name in wanted or ():
-        if name not in known:
-            raise InputError(
-                f"there is no '{name}' to slice by",
-                where="evaluation.slices",
-                expected=f"one of {listing(known)}" if known else "nothing: no column has few values",
-                hint=did_you_mean(name, known),
-            )
 
 
 def load_data(resolved: Resolved, console: Console) -> Dataset:
@@ -45,7 +32,6 @@ def load_data(resolved: Resolved, console: Console) -> Dataset:
                     )
                 ]
             )
-    _check_slices(recipe.evaluation.slices, dataset)
     for note in dataset.notes:
         console.detail(f"note: {note}")
     return dataset
