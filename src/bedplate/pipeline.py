@@ -5,8 +5,9 @@ recipe → data → train → evaluate → compress → pack → bundle
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -44,6 +45,19 @@ class Outcome:
         return self
 
 
+@contextlib.contextmanager
+def _begin(
+    recipe: str | Path, out: str | Path | None, overrides: Sequence[str], mode: Mode, console: Console | None
+) -> Iterator[Work]:
+    """Check the recipe, then the folder, then read the data; only then open the run's folder."""
+    console = console or Console(quiet=True)
+    resolved = resolve(str(recipe), overrides)
+    path = check_free(Path(out) if out else Path("runs") / resolved.recipe.name, mode)
+    dataset = load_data(resolved, console)
+    with open_run(path, mode) as folder:
+        yield Work(resolved, dataset, folder, console)
+
+
 def run(
     recipe: str | Path,
     out: str | Path | None = None,
@@ -62,19 +76,14 @@ def run(
         console: where people read along; left out: silent.
     """
     started = time.monotonic()
-    console = console or Console(quiet=True)
-    resolved = resolve(str(recipe), overrides)
-    path = check_free(Path(out) if out else Path("runs") / resolved.recipe.name, mode)
-    dataset = load_data(resolved, console)
-    with open_run(path, mode) as folder:
-        work = Work(resolved, dataset, folder, console)
+    with _begin(recipe, out, overrides, mode, console) as work:
         network = train_stage(work, resume=mode == "resume")
         evaluate_stage(work, network)
         compressed = compress_stage(work, network)
         packed = pack_stage(work, compressed)
         figures = result_json(work, compressed, packed, time.monotonic() - started)
-        write_json(folder.path / "run.json", {"format": 1, "state": "done", **figures})
-    return Outcome(folder.path, figures, not packed.failures)
+        write_json(work.folder.path / "run.json", {"format": 1, "state": "done", **figures})
+    return Outcome(work.folder.path, figures, not packed.failures)
 
 
 def run_stage(
@@ -88,12 +97,7 @@ def run_stage(
 ) -> Outcome:
     """Run one stage alone; the stages before it must be done in the same folder."""
     started = time.monotonic()
-    console = console or Console(quiet=True)
-    resolved = resolve(str(recipe), overrides)
-    path = check_free(Path(out) if out else Path("runs") / resolved.recipe.name, mode)
-    dataset = load_data(resolved, console)
-    with open_run(path, mode) as folder:
-        work = Work(resolved, dataset, folder, console)
+    with _begin(recipe, out, overrides, mode, console) as work:
         compressed, packed = None, Packed(None, None, [])
         if stage == "train":
             train_stage(work, resume=mode == "resume")
@@ -104,8 +108,8 @@ def run_stage(
         else:
             load_network(work)
             for before in ("evaluate", "compress"):
-                folder.need(before, work.fingerprint(before))
+                work.folder.need(before, work.fingerprint(before))
             compressed = load_compressed(work)
             packed = pack_stage(work, compressed)
         figures = result_json(work, compressed, packed, time.monotonic() - started)
-    return Outcome(folder.path, figures, not packed.failures)
+    return Outcome(work.folder.path, figures, not packed.failures)

@@ -111,3 +111,16 @@ def test_a_missing_target_column_gets_the_nearest_spelling() -> None:
         check_target(["age", "churn"], "chrun", "t.csv")
     with pytest.raises(DataError, match="no target is named"):
         check_target(["age", "churn"], None, "t.csv")
+
+
+def test_a_date_or_place_at_the_end_is_not_guessed_as_the_target() -> None:
+    rows = range(60)
+    columns = {
+        "Wind": [str(k % 7) for k in rows],
+        "Temp": [f"{k * 1.7:.1f}" for k in rows],
+        "Month": [str(k % 12 + 1) for k in rows],
+        "Day": [str(k % 31 + 1) for k in rows],
+    }
+    assert guess_target(columns, header=True)[0] == "Temp"
+    assert guess_target(columns, header=False)[0] == "Day"
+    assert guess_target({"Month": columns["Month"], "Day": columns["Day"]}, header=True)[0] == "Day"

@@ -18,7 +18,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-
 from tools import bad_inputs
 from tools.bad_input_cases import CASES, REQUESTS, Case, Place, Request
 from tools.bad_input_cases.folders import stages

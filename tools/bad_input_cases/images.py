@@ -12,7 +12,6 @@ from collections.abc import Callable
 
 import numpy as np
 from PIL import Image
-
 from tools.bad_input_cases.case import Case, Place
 
 GROUP = "Folders and archives of images"

@@ -161,8 +161,9 @@ def read_manifest(folder: Path, where: str) -> tuple[Manifest, str]:
     said = (folder / BUNDLE_ID).read_bytes()
     real = sha256_bytes(data)
     if not re.fullmatch(rb"[0-9a-f]{64}\n", said) or said.decode().strip() != real:
+        wanted = said[:80].decode(errors="backslashreplace").strip()
         raise BundleError(
-            "the manifest isn't the one that was sealed", where=where, expected=f"SHA-256 {said[:80].decode(errors='backslashreplace').strip()} of {BUNDLE_ID}",
+            "the manifest isn't the one that was sealed", where=where, expected=f"SHA-256 {wanted} of {BUNDLE_ID}",
             received=real, hint="the bundle is damaged or was changed; take a fresh copy",
         )  # fmt: skip
     return parse_manifest(data, f"{where}/{MANIFEST}"), real

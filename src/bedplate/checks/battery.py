@@ -17,8 +17,8 @@ import torch
 
 from bedplate.bundle.session import OnnxPredict
 from bedplate.compression import methods
-from bedplate.core.arrays import Arrays, take
 from bedplate.compression.measure import batch_dependence
+from bedplate.core.arrays import Arrays, take
 from bedplate.core.errors import BedplateError, InputError
 from bedplate.core.machine import cpu_features
 from bedplate.core.registry import Registry

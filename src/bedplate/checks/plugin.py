@@ -50,7 +50,7 @@ def check_file(path: Path) -> PluginReport:
         raise InputError(
             "the file registers nothing",
             where=str(path),
-            expected="@bp.register_model(…), register_objective, register_compression or register_augment on a function",
+            expected="a function under @bp.register_model(…), register_objective, _compression or _augment",
         )
     results = [result for check, name in made for result in check(name)]
     return PluginReport(path, results)

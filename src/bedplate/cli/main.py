@@ -63,9 +63,7 @@ def _common() -> _Parser:
     return common
 
 
-def _recipe_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("recipe", help="a YAML file, or the name of a shipped recipe (`bedplate recipes`)")
-    parser.add_argument("--out", metavar="DIR", help="the run's folder (default: runs/NAME)")
+def _set_flag(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set",
         metavar="KEY=VALUE",
@@ -75,6 +73,12 @@ def _recipe_flags(parser: argparse.ArgumentParser) -> None:
         dest="overrides",
         help="override a key of the recipe, such as training.epochs=3",
     )
+
+
+def _recipe_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("recipe", help="a YAML file, or the name of a shipped recipe (`bedplate recipes`)")
+    parser.add_argument("--out", metavar="DIR", help="the run's folder (default: runs/NAME)")
+    _set_flag(parser)
     again = parser.add_mutually_exclusive_group()
     again.add_argument("--resume", action="store_true", help="continue the run in that folder")
     again.add_argument("--fresh", action="store_true", help="start the run in that folder again")
@@ -107,15 +111,7 @@ def build_parser() -> argparse.ArgumentParser:
             "--archive", metavar="FILE", help="also write the bundle as one file, such as model.bundle"
         )
     made["plan"].add_argument("recipe", help="a YAML file, or the name of a shipped recipe")
-    made["plan"].add_argument(
-        "--set",
-        metavar="KEY=VALUE",
-        action="append",
-        nargs="+",
-        default=[],
-        dest="overrides",
-        help="override a key of the recipe",
-    )
+    _set_flag(made["plan"])
     predict = made["predict"]
     predict.add_argument("bundle", help="a bundle's folder or archive")
     predict.add_argument(

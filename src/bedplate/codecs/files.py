@@ -45,7 +45,7 @@ class Member:
 
 
 def _spelt(name: str) -> str:
-    """Return a file's name as text that can be printed and stored: bytes that are no UTF-8 become `\\xff`."""
+    """Return a file's name as text that can be printed and stored: bytes that are no UTF-8 are written in hex."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 

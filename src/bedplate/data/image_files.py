@@ -99,7 +99,7 @@ def find_images(sources: Sequence[Source], announce: Announce) -> Found:
 
 
 def hollow_folders(sources: Sequence[Source]) -> list[str]:
-    """Return the folders that hold nothing at all, as a class that lost its pictures, below sources that are folders."""
+    """Return the folders that hold nothing, as a class that lost its pictures does, below sources that are folders."""
     found: list[str] = []
     for root, _ in sources:
         if root.is_dir():

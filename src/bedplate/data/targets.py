@@ -40,6 +40,12 @@ _LIKELY = (
     r"income",
     r"medv|median_house_value",
 )
+_UNLIKELY = (
+    r"(.*[_ .-])?(id|key|code|zip|zip_?code|index|day|month|year|week(day)?|hour|minute|quarter|date|time|"
+    r"lat|latitude|lon|lng|long|longitude)"
+)
+"""Names of columns that say where, when or which, and so are seldom what is to be predicted."""
+
 _AMOUNT = r"price|amount|cost|salary|rate|score|age$|count|cnt"
 _POSITIVE = (
     "1",
@@ -164,9 +170,9 @@ def guess_target(columns: Mapping[str, Sequence[Raw]], header: bool) -> tuple[st
                     continue  # a coordinate
                 if re.fullmatch(pattern, name.strip(), re.I) and _can_be_target(name, columns[name], named=True):
                     return name, f"'{name}' is a usual name for a target"
-    for name in reversed(names):
-        if _can_be_target(name, columns[name]):
-            return name, "the last column" if name == names[-1] else "the last column that can be predicted"
+    possible = [name for name in reversed(names) if _can_be_target(name, columns[name])]
+    for name in [name for name in possible if not (header and re.fullmatch(_UNLIKELY, name.strip(), re.I))] or possible:
+        return name, "the last column" if name == names[-1] else "the last column that is likely to be predicted"
     raise DataError("no column can be a target", received=listing(names), hint="name one with --target")
 
 

@@ -37,11 +37,17 @@ def _image_choices(facts: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any
     threads = threads_granted()
     if side <= 40:
         model: dict[str, Any] = {"name": "cnn", "dropout": 0.25}
-        why = f"cnn: images of {side} pixels are small, and the classic network learns them in minutes on {threads} threads"
+        why = (
+            f"cnn: images of {side} pixels are small, and the classic network learns them in minutes on "
+            f"{threads} threads"
+        )
         per_second = 900 * threads * (28 / max(side, 8)) ** 2
     else:
         model = {"name": "cnn", "widths": [32, 64, 128, 128], "batch_norm": True, "dropout": 0.3}
-        why = f"cnn with four convolutions: images of {side} pixels need a wider view; resnet is stronger but several times slower on {threads} threads"
+        why = (
+            f"cnn with four convolutions: images of {side} pixels need a wider view; resnet is stronger but several "
+            f"times slower on {threads} threads"
+        )
         per_second = 250 * threads * (64 / side) ** 2
     epochs = int(min(60, max(8, 240 * per_second / rows)))
     batch = 128 if rows >= 5000 else 64 if rows >= 1000 else 32
@@ -76,7 +82,8 @@ def _table_choices(facts: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any
             model,
             training,
             [
-                f"mlp with one small layer and strong weight decay: {rows} rows are few; look at the baselines in the report"
+                f"mlp with one small layer and strong weight decay: {rows} rows are few; look at the baselines in the "
+                "report"
             ],
         )
     if rows < 3000:
@@ -88,7 +95,8 @@ def _table_choices(facts: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any
             "early_stopping": {"patience": 20},
         }
         return model, training, [f"mlp of moderate size for {rows:,} rows"]
-    batch = 256 if rows < 200_000 else 1024
+    # Small batches: on a few thousand rows, larger ones take too few steps to learn as much.
+    batch = 64 if rows < 20_000 else 256 if rows < 200_000 else 1024
     epochs = int(min(40, max(6, 1_500_000 / rows * 1.0)))
     model = {"name": "mlp", "hidden": [256, 128], "dropout": 0.15}
     training = {
