@@ -38,7 +38,7 @@ def explain_write_errors(path: Path) -> Iterator[None]:
                 "can't write here",
                 where=str(path),
                 received=os.strerror(error.errno or 0),
-                hint="choose a folder that you may write to with --out",
+                hint="choose another folder, one that you may write to, with --out",
             ) from error
         raise
 
