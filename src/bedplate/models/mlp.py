@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from bedplate.models.layers import Activation, Flat, activation_layer
+from bedplate.models.linear import Linear
 from bedplate.models.registry import Inputs, Outputs, models
 
 
@@ -16,7 +17,14 @@ class MLP(nn.Module):
     """Features → (linear → [batch norm] → activation → dropout) × len(hidden) → linear."""
 
     def __init__(
-        self, flat: Flat, width: int, hidden: Sequence[int], activation: str, dropout: float, batch_norm: bool
+        self,
+        flat: Flat,
+        width: int,
+        hidden: Sequence[int],
+        activation: str,
+        dropout: float,
+        batch_norm: bool,
+        wide: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.flat = flat
@@ -32,13 +40,14 @@ class MLP(nn.Module):
             size = units
         self.hidden = nn.Sequential(*layers)
         self.head = nn.Linear(size, width)
+        self.wide = wide
 
     def forward(
         self, image: Tensor | None = None, numeric: Tensor | None = None, categories: Tensor | None = None
     ) -> Tensor:
         """Return scores [rows, width]."""
         out: Tensor = self.head(self.hidden(self.flat(image, numeric, categories)))
-        return out
+        return out if self.wide is None else out + self.wide(image, numeric, categories)
 
 
 @models.register("mlp")
@@ -51,6 +60,7 @@ def mlp(
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1,
     batch_norm: bool = False,
     bins: bool = True,
+    wide: bool = False,
 ) -> nn.Module:
     """Return a multi-layer perceptron.
 
@@ -62,5 +72,15 @@ def mlp(
         dropout: share of hidden units dropped in training, 0 to 1.
         batch_norm: normalise each hidden layer over the batch.
         bins: encode a table's numbers piecewise linearly beside their standardised value.
+        wide: add a linear model of the features to the output (Cheng et al. 2016, "Wide & Deep Learning"); it helps
+            where rows are few.
     """
-    return MLP(Flat(inputs, embed=True, bins=bins), outputs.width, hidden, activation, dropout, batch_norm)
+    return MLP(
+        Flat(inputs, embed=True, bins=bins),
+        outputs.width,
+        hidden,
+        activation,
+        dropout,
+        batch_norm,
+        Linear(inputs, outputs) if wide else None,
+    )
