@@ -48,8 +48,10 @@ def number(value: float) -> str:
 
 def table(results: dict[str, dict[str, Any]]) -> str:
     """Return the Markdown table."""
-    lines = ["| recipe | test rows | metric | this model (95 % interval) | logistic / linear | gradient boosting | training s | run s |",
-             "| --- | ---: | --- | --- | ---: | ---: | ---: | ---: |"]  # fmt: skip
+    lines = [
+        "| recipe | test rows | metric | this model (95 % interval) | logistic or linear | boosting | training s | run s |",
+        "| --- | ---: | --- | --- | ---: | ---: | ---: | ---: |",
+    ]
     for name, figures in results.items():
         for index, metric in enumerate(leading(figures)):
             estimate = figures["metrics"][metric]
@@ -66,8 +68,10 @@ def table(results: dict[str, dict[str, Any]]) -> str:
 def write_page(saved: dict[str, Any]) -> None:
     """Write the page's generated part."""
     machine = saved["machine"]
-    versions = ", ".join(f"{key} {machine['versions'][key]}" for key in ("torch", "onnxruntime", "scikit-learn", "numpy") if key in machine["versions"])
-    text = f"{BEGIN}\n{table(saved['results'])}\n\nn = 1 run each, seed 0, on {machine['threads']} threads of {machine['cpu']}; {versions}.\n{END}"
+    packages = ("python", "torch", "onnxruntime", "scikit-learn", "numpy")
+    versions = ", ".join(f"{name} {machine['versions'][name]}" for name in packages if name in machine["versions"])
+    note = f"n = 1 run each, seed 0, on {machine['threads']} threads of {machine['cpu']}, shared with other work; {versions}."
+    text = f"{BEGIN}\n{table(saved['results'])}\n\n{note}\n{END}"
     page = PAGE.read_text(encoding="utf-8")
     before, _, rest = page.partition(BEGIN)
     _, _, after = rest.partition(END)
@@ -82,7 +86,8 @@ def main() -> None:
         saved["results"][name.partition("/")[2] or name] = {
             key: figures[key] for key in ("rows", "metrics", "baselines", "variants", "training", "seconds", "gate")
         }
-        print(name, {metric: round(figures["metrics"][metric]["value"], 4) for metric in leading(figures)}, f"{figures['seconds']:.0f} s", flush=True)
+        scores = {metric: round(figures["metrics"][metric]["value"], 4) for metric in leading(figures)}
+        print(name, scores, f"{figures['seconds']:.0f} s", flush=True)
         facts = describe()
         saved["machine"] = {key: facts[key] for key in ("cpu", "threads", "versions")}
         RESULTS.write_text(json.dumps(saved, indent=1) + "\n")
