@@ -49,7 +49,7 @@ def number(value: float) -> str:
 def table(results: dict[str, dict[str, Any]]) -> str:
     """Return the Markdown table."""
     lines = [
-        "| recipe | test rows | metric | this model (95 % interval) | logistic or linear | boosting | training s | run s |",
+        "| recipe | test rows | metric | this model (95 % interval) | linear | boosting | training s | run s |",
         "| --- | ---: | --- | --- | ---: | ---: | ---: | ---: |",
     ]
     for name, figures in results.items():
@@ -70,7 +70,8 @@ def write_page(saved: dict[str, Any]) -> None:
     machine = saved["machine"]
     packages = ("python", "torch", "onnxruntime", "scikit-learn", "numpy")
     versions = ", ".join(f"{name} {machine['versions'][name]}" for name in packages if name in machine["versions"])
-    note = f"n = 1 run each, seed 0, on {machine['threads']} threads of {machine['cpu']}, shared with other work; {versions}."
+    where = f"{machine['threads']} threads of {machine['cpu']}, shared with other work"
+    note = f"n = 1 run each, seed 0, on {where}; {versions}."
     text = f"{BEGIN}\n{table(saved['results'])}\n\n{note}\n{END}"
     page = PAGE.read_text(encoding="utf-8")
     before, _, rest = page.partition(BEGIN)
