@@ -25,7 +25,7 @@ check: setup  ## everything that must hold of the code: format, lint, types, imp
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -q tests/house
+	$(BIN)/python -m pytest -q tests/house/test_house.py tests/house/test_imports.py tests/house/test_docs.py
 	$(BIN)/python tools/audit_licences.py
 
 fix: setup  ## mend what can be mended by a tool
