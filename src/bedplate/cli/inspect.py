@@ -24,7 +24,8 @@ def init(arguments: argparse.Namespace) -> int:
     for reason in written.reasons:
         console.say(f"- {reason}")
     console.say(f"wrote {written.path}")
-    console.say(f"next: bedplate plan {written.path.name}, then bedplate run {written.path.name}")
+    shown = arguments.output or written.path.name
+    console.say(f"next: bedplate plan {shown}, then bedplate run {shown}")
     if arguments.json:
         _print(written.to_json())
     elif arguments.quiet:

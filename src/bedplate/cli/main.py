@@ -175,7 +175,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         where = f"{error.filename}: " if error.filename else ""
         print(f"error: {where}{error.strerror or error}", file=sys.stderr)
         return 2
-    except Exception:  # noqa: BLE001 - the last resort: told in full, never with a code that means something else
+    except Exception as error:  # noqa: BLE001 - the last resort: told in full, with a code of its own
+        plugins = sys.modules.get("bedplate.stages.plugins")
+        fault = plugins.blame(error) if plugins else None
+        if fault is not None:
+            if arguments.json:
+                print(json.dumps(fault.to_json(), ensure_ascii=False))
+            print(f"error: {fault.message}", file=sys.stderr)
+            return 1
         traceback.print_exc()
         print("error: this is a fault in Bedplate itself; please report it with the lines above", file=sys.stderr)
         return os.EX_SOFTWARE

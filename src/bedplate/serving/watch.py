@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bedplate.core.arrays import Arrays, concatenate, count
 from bedplate.core.errors import BedplateError
-from bedplate.profile import Reference, compare
+from bedplate.profile import DriftReport, Reference, compare
 from bedplate.serving.metrics import Metrics
 from bedplate.serving.models import Model
 from bedplate.serving.state import StateFolder, WindowState
@@ -43,6 +43,7 @@ class Watcher:
         self._folder = StateFolder(folder) if folder is not None else None
         self.states: dict[str, WindowState] = {}
         self._changed: set[str] = set()
+        self._drifting: set[str] = set()
         for model in models:
             if not model.bundle.reference.get("features"):
                 say(f"{model.name}: the bundle holds no drift reference; it is not watched")
@@ -109,12 +110,23 @@ class Watcher:
                 outputs = concatenate([outputs for _, outputs in mine])
                 for report in self.states[name].add(inputs, outputs):
                     self._metrics.note_drift(name, report)
-                    if report.drift:
-                        log.warning("%s: %s", name, "; ".join(line.strip() for line in report.lines()))
+                    self._tell(name, report)
             except Exception:  # an observer must never take the server down
                 log.exception("%s: %d requests couldn't be watched", name, len(mine))
                 self._metrics.unwatched.labels(name).inc(sum(count(inputs) for inputs, _ in mine))
             self._changed.add(name)
+
+    def _tell(self, name: str, report: DriftReport) -> None:
+        """Log a line when the verdict changes; the metrics carry every one, and `bedplate monitor` the detail."""
+        if report.drift == (name in self._drifting):
+            return
+        if report.drift:
+            self._drifting.add(name)
+            moved = ", ".join(one.name for one in report.moved[:4])
+            log.warning("%s: drift in %d rows: %s; see `bedplate monitor`", name, report.rows, moved)
+        else:
+            self._drifting.discard(name)
+            log.warning("%s: no drift any more in %d rows", name, report.rows)
 
     def _save(self) -> None:
         if self._folder is None:

@@ -37,12 +37,18 @@ class Comparison:
         return lines + [f"{name}: {verdict.text}" for name, verdict in self.verdicts.items()]
 
 
+def _data_of(path: Path) -> str:
+    """Return the fingerprint of a run's data."""
+    found: str = read_json(path / "report.json")["provenance"]["data"]
+    return found
+
+
 def compare_runs(paths: list[Path]) -> Comparison:
     """Compare finished runs; the first is the reference.
 
     Raises:
         RunError: a folder holds no finished run.
-        InputError: the runs answer different kinds of question.
+        RunError: they were judged on different data.
     """
     runs: dict[str, Report] = {}
     for path in paths:
@@ -51,4 +57,13 @@ def compare_runs(paths: list[Path]) -> Comparison:
             raise RunError("no finished run", where=str(path), hint="finish it with `bedplate run … --resume`")
         runs[str(path)] = Report.from_json(read_json(file))
     first, *others = runs
+    data = {name: _data_of(Path(name)) for name in runs}
+    for name in others:
+        if data[name] != data[first]:
+            raise RunError(
+                "the runs were judged on different data",
+                where=name,
+                expected=f"the data of {first}",
+                hint="compare runs of one dataset",
+            )
     return Comparison(runs, {name: runs[name].compare(runs[first]) for name in others})

@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from bedplate.core.console import Console
-from bedplate.core.errors import InputError, RecipeError, did_you_mean, listing
+from bedplate.core.errors import DataError, InputError, RecipeError, did_you_mean, listing
 from bedplate.data.dataset import Dataset
 from bedplate.data.load import load_dataset
 from bedplate.stages.resolve import Resolved
+
+
+def _check_classes(dataset: Dataset) -> None:
+    """Refuse training rows of one class: nothing can be learnt from them, whatever the other splits hold."""
+    if dataset.answers.labels is None:
+        return
+    classes, counts = np.unique(dataset.train.targets, return_counts=True)
+    if len(classes) < 2:
+        raise DataError(
+            "the training rows all have one class",
+            where=dataset.name,
+            expected="rows of at least two classes after splitting",
+            received=f"{counts.sum():,} rows of '{dataset.answers.labels[classes[0]]}'",
+            hint="equal inputs stay on one side of the split: give rows with more distinct inputs, "
+            "another split, or another data.split fraction",
+        )
 
 
 def load_data(resolved: Resolved, console: Console) -> Dataset:
@@ -14,7 +32,14 @@ def load_data(resolved: Resolved, console: Console) -> Dataset:
     recipe = resolved.recipe
     source = recipe.data.source or (recipe.data.files.train if recipe.data.files else "")
     console.stage("data", source)
-    dataset = load_dataset(recipe.data, recipe.task, recipe.seed, base=resolved.base, announce=console.detail)
+    said: set[str] = set()
+
+    def announce(text: str) -> None:
+        said.add(text)
+        console.detail(text)
+
+    dataset = load_dataset(recipe.data, recipe.task, recipe.seed, base=resolved.base, announce=announce)
+    _check_classes(dataset)
     sizes = f"{len(dataset.train):,} training, {len(dataset.validation):,} validation, {len(dataset.test):,} test rows"
     answers = (
         f"{len(dataset.answers.labels)} classes" if dataset.answers.labels else f"a number: {dataset.answers.target}"
@@ -33,5 +58,6 @@ def load_data(resolved: Resolved, console: Console) -> Dataset:
                 ]
             )
     for note in dataset.notes:
-        console.detail(f"note: {note}")
+        if note not in said:
+            console.detail(f"note: {note}")
     return dataset

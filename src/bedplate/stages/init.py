@@ -68,48 +68,39 @@ def _image_choices(facts: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any
 
 
 def _table_choices(facts: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
-    """Choose a model and training for a table by its number of rows."""
-    rows = facts["rows"]
-    if rows < 400:
-        model: dict[str, Any] = {"name": "mlp", "hidden": [32], "dropout": 0.2, "bins": False}
+    """Choose a model and training for a table by its number of rows, and of columns for each row."""
+    rows, columns = facts["rows"], facts.get("numeric", 0) + facts.get("categories", 0)
+    crowded = columns * 10 > rows
+    if rows < 3000:
+        model: dict[str, Any] = {
+            "name": "mlp",
+            "hidden": [32] if rows < 400 else [64, 32],
+            "dropout": 0.5 if crowded else 0.2,
+            "bins": rows >= 1000 and not crowded,
+            "wide": True,
+        }
         training: dict[str, Any] = {
-            "epochs": 200,
-            "batch_size": 32,
-            "optimizer": {"name": "adamw", "lr": 3e-3, "weight_decay": 0.1},
+            "epochs": 200 if rows < 400 else 100,
+            "batch_size": 32 if rows < 1000 else 64,
+            "optimizer": {"name": "adamw", "lr": 2e-3, "weight_decay": 0.5 if crowded else 0.1},
             "early_stopping": {"patience": 30},
         }
-        return (
-            model,
-            training,
-            [
-                f"mlp with one small layer and strong weight decay: {rows} rows are few; look at the baselines in the "
-                "report"
-            ],
-        )
-    if rows < 3000:
-        model = {"name": "mlp", "hidden": [64, 32], "dropout": 0.2, "bins": rows >= 1000}
-        training = {
-            "epochs": 100,
-            "batch_size": 64,
-            "optimizer": {"name": "adamw", "lr": 2e-3, "weight_decay": 0.05},
-            "early_stopping": {"patience": 20},
-        }
-        return model, training, [f"mlp of moderate size for {rows:,} rows"]
+        why = f"a small mlp with a linear path beside it: {rows:,} rows are few; look at the baselines in the report"
+        if crowded:
+            why += f"; strong dropout and weight decay for {columns} columns on so few rows"
+        return model, training, [why]
     # Small batches: on a few thousand rows, larger ones take too few steps to learn as much.
     batch = 64 if rows < 20_000 else 256 if rows < 200_000 else 1024
-    epochs = int(min(40, max(6, 1_500_000 / rows * 1.0)))
-    model = {"name": "mlp", "hidden": [256, 128], "dropout": 0.15}
+    epochs = int(min(80, max(6, 1_000_000 / rows)))
+    model = {"name": "mlp", "hidden": [256, 128], "dropout": 0.4 if crowded else 0.15}
     training = {
         "epochs": epochs,
         "batch_size": batch,
         "optimizer": {"name": "adamw", "lr": 1e-3, "weight_decay": 0.01},
         "early_stopping": {"patience": max(5, epochs // 4)},
     }
-    return (
-        model,
-        training,
-        [f"mlp with embeddings and piecewise linear numbers: {rows:,} rows are enough for it; {epochs} epochs at most"],
-    )
+    why = f"mlp with embeddings and piecewise linear numbers: {rows:,} rows are enough for it; {epochs} epochs at most"
+    return model, training, [why]
 
 
 def _block(value: dict[str, Any]) -> str:
@@ -122,6 +113,10 @@ def compose(name: str, found: Suggestion) -> tuple[str, list[str]]:
     image = found.task == "image-classification"
     model, training, why = (_image_choices if image else _table_choices)(dict(found.facts))
     reasons = [*found.reasons, *why]
+    objective = ""
+    if found.task == "tabular-classification" and found.facts["rows"] < 3000:
+        objective = _block({"objective": {"name": "cross-entropy", "label_smoothing": 0.05}}) + "\n"
+        reasons.append("label smoothing 0.05: on few rows it keeps the network from being too sure of itself")
     comments = "\n".join(f"#   - {reason}" for reason in reasons)
     text = f"""# A recipe for {name}, written by `bedplate init`. Every choice can be changed; the reasons:
 {comments}
@@ -135,7 +130,7 @@ task: {found.task}
 
 # What computes, and how long it learns. `bedplate schema` lists every key.
 {_block({"model": model})}
-{_block({"training": training})}
+{objective}{_block({"training": training})}
 
 # A smaller variant is kept only if it is measurably smaller or faster and loses at most this much.
 compression: {{max_drop: 1.0}}

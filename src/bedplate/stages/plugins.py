@@ -50,6 +50,22 @@ def load_plugin(path: Path) -> ModuleType:
     return module
 
 
+def blame(error: BaseException) -> InputError | None:
+    """Return what to say of an error that a loaded plug-in's part met while running, or None where none is loaded."""
+    if not _loaded:
+        return None
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if frame.filename in _loaded]
+    where = f"{own[-1].filename}:{own[-1].lineno}" if own else ", ".join(Path(path).name for path in _loaded)
+    named = own[-1].filename if own else next(iter(_loaded))
+    return InputError(
+        "the plug-in's part fails" if own else "a part of a plug-in fails, or doesn't fit what calls it",
+        where=where,
+        received=f"{type(error).__name__}: {error}",
+        hint=f"`bedplate check-plugin {Path(named).name}` says what every part must do",
+    )
+
+
 def load_plugins(paths: Sequence[str], base: Path) -> dict[str, str]:
     """Import the recipe's plug-ins (relative to the recipe's folder) and return file name → SHA-256."""
     digests = {}
