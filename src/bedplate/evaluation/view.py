@@ -8,6 +8,7 @@ from typing import Any
 
 from bedplate.evaluation import charts
 from bedplate.evaluation.metrics import LOWER_IS_BETTER
+from bedplate.evaluation.slices import MIN_ROWS
 from bedplate.evaluation.story import (
     METRIC_NAMES,
     PERCENT,
@@ -218,6 +219,7 @@ def _slices(report: Mapping[str, Any]) -> dict[str, Any] | None:
         "metric": METRIC_NAMES[metric],
         "whole": shown(metric, whole),
         "worst": None if worst is None else worst | {"shown": shown(metric, worst["figure"])},
+        "least": MIN_ROWS,
         "charts": [
             (
                 column,
