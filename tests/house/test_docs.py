@@ -70,7 +70,8 @@ def test_commands_in_pages_exist(path: Path) -> None:
                 pytest.fail(f"the command line refuses: {line}")
 
 
-@pytest.mark.parametrize("path", PAGES, ids=name_of)
+# The page of bad inputs shows misspelt commands on purpose.
+@pytest.mark.parametrize("path", [path for path in PAGES if path.name != "bad-inputs.md"], ids=name_of)
 def test_verbs_named_in_texts_exist(path: Path) -> None:
     text = FENCE.sub("", path.read_text(encoding="utf-8"))
     named = re.findall(r"`bedplate ([a-z][\w-]*)", text.replace("\n", " "))
