@@ -115,3 +115,9 @@ def test_help_fits_every_verb(bedplate: Any) -> None:
         assert done.returncode == 0
         assert "--json" in done.stdout
         assert "--quiet" in done.stdout
+
+
+def test_runs_of_different_data_are_not_compared(digits: dict[str, Any], table: dict[str, Any], bedplate: Any) -> None:
+    done = bedplate("compare", digits["run"], table["run"])
+    assert done.returncode == 2
+    assert "different data" in done.stderr

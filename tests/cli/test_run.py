@@ -190,3 +190,20 @@ def test_the_demo_serves_an_answer(tmp_path: Path, bedplate: Any) -> None:
         "and answered",
     ):
         assert word in done.stdout
+
+
+def test_a_plug_in_that_fails_while_running_is_named(tmp_path: Path, bedplate: Any) -> None:
+    (tmp_path / "bad_loss.py").write_text(
+        "import bedplate as bp\n\n\n@bp.register_objective('bad-loss')\ndef bad():\n    def loss(network, features, targets):\n"
+        "        return {'loss': network(*features).nope()}\n    return bp.Objective((bp.Step(loss),), 'classes')\n"
+    )
+    (tmp_path / "r.yaml").write_text(
+        "name: r\ntask: image-classification\ndata: {source: digits}\nobjective: bad-loss\nplugins: [./bad_loss.py]\n"
+    )
+    done = bedplate("run", "r.yaml", "--json", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "bad_loss.py:7" in done.stderr
+    assert "check-plugin" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "nope" in json.loads(done.stdout)["received"]
+    assert not (tmp_path / "runs").exists()
