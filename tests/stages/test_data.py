@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bedplate.core.console import Console
 from bedplate.core.errors import DataError
-from bedplate.stages.data import load_data
+from bedplate.stages.data import _check_classes, load_data
 from bedplate.stages.resolve import resolve
 
 
-def test_training_rows_of_one_class_are_refused(tmp_path: Path) -> None:
-    rows = [f"{k * 37 % 101 / 7},no" for k in range(30)] + ["100,yes"]
-    (tmp_path / "train.csv").write_text("x,y\n" + "\n".join(rows[:30]) + "\n")
-    (tmp_path / "test.csv").write_text("x,y\n" + "\n".join([*rows[:5], rows[30]]) + "\n")
-    (tmp_path / "r.yaml").write_text(
-        "name: r\ntask: tabular-classification\ndata:\n  files: {train: train.csv, test: test.csv}\n  target: y\n"
-    )
-    with pytest.raises(DataError, match="one class|only 'no'|class"):
-        load_data(resolve(str(tmp_path / "r.yaml")), Console(quiet=True))
+def test_training_rows_of_one_class_are_refused() -> None:
+    dataset = load_data(resolve("wine"), Console(quiet=True))
+    one = dataset.train.take(np.flatnonzero(dataset.train.targets == 1))
+    with pytest.raises(DataError, match="the training rows all have one class"):
+        _check_classes(replace(dataset, train=one))
+    _check_classes(dataset)
 
 
 def test_nothing_is_said_twice(tmp_path: Path) -> None:
