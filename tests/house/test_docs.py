@@ -6,6 +6,8 @@ import argparse
 import ast
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -41,9 +43,11 @@ def verb_parsers() -> dict[str, argparse.ArgumentParser]:
     return dict(verbs.choices)
 
 
-def test_generated_parts_are_fresh_and_links_lead_somewhere(capsys: pytest.CaptureFixture[str]) -> None:
-    code = build_docs.main(["--check"])
-    assert code == 0, capsys.readouterr().err
+def test_generated_parts_are_fresh_and_links_lead_somewhere() -> None:
+    # In a process of its own: here, other tests have registered parts that are no part of Bedplate.
+    command = [sys.executable, str(Path(build_docs.__file__)), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_check_sees_a_stale_section_and_a_broken_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bedplate.core.errors import BedplateError, InputError
+from bedplate.core.errors import InputError
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NOT_HERE = {
@@ -117,7 +117,6 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 __all__ = [
-    "BedplateError",
     "atomic_folder",
     "explain_write_errors",
     "read_json",

@@ -21,7 +21,7 @@ from bedplate.recipe.load import to_yaml
 from bedplate.stages.data import load_data
 from bedplate.stages.folder import RunFolder
 from bedplate.stages.resolve import resolve
-from bedplate.stages.train import configure_torch
+from bedplate.stages.train import configured_torch
 from bedplate.stages.work import Work
 from bedplate.training.loop import standardised, steps_per_epoch
 from bedplate.training.optimizers import optimizers
@@ -76,14 +76,14 @@ def plan(recipe: str | Path, *, overrides: Sequence[str] = (), console: Console 
     resolved = resolve(str(recipe), overrides)
     dataset = load_data(resolved, console)
     work = Work(resolved, dataset, RunFolder(Path("runs") / resolved.recipe.name), console)
-    configure_torch(work.threads)
     network = work.build()
     spec = work.recipe.training
     features = work.features(dataset.train)
     batch = to_tensors(network, take(features, slice(0, spec.batch_size)))
     targets = standardised(dataset.train.targets[: spec.batch_size], network)
     shape = list(network(*batch).shape)
-    seconds = _trial(work, copy.deepcopy(network), batch, targets)
+    with configured_torch(work.threads):
+        seconds = _trial(work, copy.deepcopy(network), batch, targets)
     parameters = sum(p.numel() for p in network.parameters())
     steps = spec.epochs * steps_per_epoch(len(dataset.train), spec.batch_size)
     weights = sum(t.numel() * t.element_size() for t in network.state_dict().values())

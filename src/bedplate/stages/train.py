@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator
 
 import torch
 from safetensors import SafetensorError
@@ -21,11 +23,22 @@ from bedplate.training.loop import steps_per_epoch
 WEIGHTS, HISTORY, MODEL = "weights.safetensors", "history.json", "model.json"
 
 
-def configure_torch(threads: int) -> None:
-    """Set what every run relies on: the thread count, deterministic algorithms, and no slow denormal numbers."""
+@contextlib.contextmanager
+def configured_torch(threads: int) -> Iterator[None]:
+    """Set what training relies on: the thread count, deterministic algorithms, and no slow denormal numbers.
+
+    All three hold for the whole process, so they are put back: a caller from Python goes on as before.
+    """
+    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True, warn_only=False)
     torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        torch.use_deterministic_algorithms(before[1])
+        torch.set_flush_denormal(False)
 
 
 def _epoch_line(run: Run) -> str:
@@ -57,8 +70,7 @@ def train_stage(work: Work, *, resume: bool) -> Network:
             where=str(work.folder.path),
             hint="start again with --fresh, or put this run elsewhere with --out",
         )
-    folder = work.folder.begin("train", keep=resume)
-    configure_torch(work.threads)
+    work.folder.begin("train", keep=resume)
     parameters = sum(p.numel() for p in network.parameters())
     assert work.recipe.model is not None
     assert work.recipe.objective is not None
@@ -80,9 +92,8 @@ def train_stage(work: Work, *, resume: bool) -> Network:
     )
     started = time.monotonic()
     every = max(1, spec.epochs // 10)
-    with work.console.progress(
-        "training", spec.epochs * steps_per_epoch(len(dataset.train), spec.batch_size)
-    ) as advance:
+    steps = spec.epochs * steps_per_epoch(len(dataset.train), spec.batch_size)
+    with configured_torch(work.threads), work.console.progress("training", steps) as advance:
         run = train(
             network,
             objectives.get(work.recipe.objective.name)(**work.recipe.objective.arguments),
@@ -96,7 +107,6 @@ def train_stage(work: Work, *, resume: bool) -> Network:
             hooks=[lambda event, run: _show(work, event, run, every, advance)],
         )
     _save(work, run, fingerprint, parameters, time.monotonic() - started)
-    del folder
     return network
 
 
@@ -143,7 +153,6 @@ def load_network(work: Work) -> Network:
             where=str(work.folder.path),
             hint="run `bedplate train` with --fresh first" if other else "run `bedplate train` first",
         )
-    configure_torch(work.threads)
     network = work.build()
     weights = work.folder.stage("train") / WEIGHTS
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -111,8 +110,3 @@ class Work:
             "outputs": outputs,
             "plugins": self.resolved.plugins,
         }
-
-
-def shorten(metrics: Mapping[str, float], primary: str) -> str:
-    """Return `primary 0.981 (0.970–0.990)`-like text for plain metrics."""
-    return ", ".join(f"{name} {value:.4g}" for name, value in metrics.items() if name == primary)
