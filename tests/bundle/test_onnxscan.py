@@ -98,6 +98,10 @@ def test_a_graph_cut_anywhere_is_an_error_or_a_shorter_graph_but_never_a_crash(e
 
 @settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=300))
-def test_junk_is_a_bundle_error(data: bytes) -> None:
-    with contextlib.suppress(BundleError):
-        scan_graph(data, "g")
+def test_junk_is_a_bundle_error_and_nothing_else(data: bytes) -> None:
+    try:
+        facts = scan_graph(data, "g")
+    except BundleError as error:
+        assert error.where == "g"
+    else:
+        assert facts.nodes <= len(data)

@@ -178,7 +178,9 @@ def test_any_part_of_a_story_may_be_left_out(make: Any, seed: int) -> None:
     story = make()
     rng = np.random.default_rng(seed)
     kept = {key: value for key, value in story.items() if key in {"title", "metrics"} or rng.random() < 0.5}
-    read(render(kept))
+    page = render(kept)
+    read(page)
+    assert story["title"] in page
 
 
 def test_hundreds_of_classes_and_columns_stay_a_page() -> None:
