@@ -101,7 +101,6 @@ def test_a_graph_cut_anywhere_is_an_error_or_a_shorter_graph_but_never_a_crash(e
 def test_junk_is_a_bundle_error_and_nothing_else(data: bytes) -> None:
     try:
         facts = scan_graph(data, "g")
-    except BundleError as error:
-        assert error.where == "g"
-    else:
-        assert facts.nodes <= len(data)
+    except BundleError:
+        return  # the one way to refuse it; anything else fails this test
+    assert facts.nodes <= len(data)
