@@ -47,7 +47,12 @@ class Outcome:
 
 @contextlib.contextmanager
 def _begin(
-    recipe: str | Path, out: str | Path | None, overrides: Sequence[str], mode: Mode, console: Console | None
+    recipe: str | Path,
+    out: str | Path | None,
+    overrides: Sequence[str],
+    mode: Mode,
+    console: Console | None,
+    started: float,
 ) -> Iterator[Work]:
     """Check the recipe, then the folder, then read the data; only then open the run's folder."""
     console = console or Console(quiet=True)
@@ -55,7 +60,7 @@ def _begin(
     path = check_free(Path(out) if out else Path("runs") / resolved.recipe.name, mode)
     dataset = load_data(resolved, console)
     with open_run(path, mode) as folder:
-        yield Work(resolved, dataset, folder, console)
+        yield Work(resolved, dataset, folder, console, started)
 
 
 def run(
@@ -65,6 +70,7 @@ def run(
     overrides: Sequence[str] = (),
     mode: Mode = "new",
     console: Console | None = None,
+    started: float | None = None,
 ) -> Outcome:
     """Carry a recipe through its whole life.
 
@@ -74,9 +80,10 @@ def run(
         overrides: `key.path=value` texts.
         mode: "new" refuses a folder that holds a run; "resume" continues it; "fresh" starts it again.
         console: where people read along; left out: silent.
+        started: the clock (`time.monotonic`) when the command began; left out: now.
     """
-    started = time.monotonic()
-    with _begin(recipe, out, overrides, mode, console) as work:
+    started = time.monotonic() if started is None else started
+    with _begin(recipe, out, overrides, mode, console, started) as work:
         network = train_stage(work, resume=mode == "resume")
         evaluate_stage(work, network)
         compressed = compress_stage(work, network)
@@ -94,10 +101,11 @@ def run_stage(
     overrides: Sequence[str] = (),
     mode: Mode = "resume",
     console: Console | None = None,
+    started: float | None = None,
 ) -> Outcome:
     """Run one stage alone; the stages before it must be done in the same folder."""
-    started = time.monotonic()
-    with _begin(recipe, out, overrides, mode, console) as work:
+    started = time.monotonic() if started is None else started
+    with _begin(recipe, out, overrides, mode, console, started) as work:
         compressed, packed = None, Packed(None, None, [])
         if stage == "train":
             train_stage(work, resume=mode == "resume")

@@ -25,7 +25,9 @@ from bedplate.core.registry import Registry
 from bedplate.export import check_parity, export_network
 from bedplate.models import ImageInput, Inputs, Network, Outputs, TableInput, build, models, predictor, to_tensors
 from bedplate.objectives import objectives
+from bedplate.recipe.schema import Part
 from bedplate.training import augments, weights_digest
+from bedplate.training.augment import bind, kind_of
 
 ROWS = 12
 _EDGES = tuple(np.linspace(-2, 2, 9).tolist())
@@ -230,12 +232,21 @@ def check_augment(name: str) -> Iterator[Result]:
     """Check one registered augmentation."""
 
     def body() -> str | None:
-        augment = augments.get(name)()
-        images = torch.from_numpy(sample_features(SAMPLES["colour images"])["image"])
-        one, two = (augment(images.clone(), torch.Generator().manual_seed(1)) for _ in range(2))
-        if one.shape != images.shape or one.dtype != images.dtype:
-            return f"it turns uint8 {list(images.shape)} into {one.dtype} {list(one.shape)}"
-        return None if torch.equal(one, two) else "the same generator gave other images: draw only from it"
+        inputs = SAMPLES["a table" if kind_of(augments.get(name)) == "table" else "colour images"]
+        network = build("mlp", {"hidden": [4]}, inputs, OUTPUTS["3 classes"], 7)
+        (augment,) = bind([Part(name=name)], network)
+        given = to_tensors(network, sample_features(inputs))
+        targets = sample_targets(network.outputs)
+        one, two = (
+            augment([tensor.clone() for tensor in given], targets, torch.Generator().manual_seed(1)) for _ in range(2)
+        )
+        for before, after in zip(given, one[0], strict=True):
+            if after.shape != before.shape or after.dtype != before.dtype:
+                return f"it turns {before.dtype} {list(before.shape)} into {after.dtype} {list(after.shape)}"
+        if len(one[1]) != len(targets):
+            return f"it turns {len(targets)} targets into {len(one[1])}"
+        equal = all(torch.equal(a, b) for a, b in zip([*one[0], one[1]], [*two[0], two[1]], strict=True))
+        return None if equal else "the same generator gave other rows: draw only from it"
 
     yield _check(f"augmentation {name}", "keeps shape and type, and draws from its generator", body)
 

@@ -15,6 +15,7 @@ from bedplate.bundle import pack_archive
 from bedplate.cli.main import console_for
 from bedplate.core.console import Console, human_seconds
 from bedplate.core.errors import InputError
+from bedplate.core.machine import process_started
 from bedplate.pipeline import Outcome, Stage, run_stage
 from bedplate.pipeline import run as run_recipe
 from bedplate.stages.folder import Mode
@@ -43,7 +44,12 @@ def run(arguments: argparse.Namespace) -> int:
     """`bedplate run`."""
     console = console_for(arguments)
     outcome = run_recipe(
-        arguments.recipe, arguments.out, overrides=arguments.overrides, mode=_mode(arguments, "new"), console=console
+        arguments.recipe,
+        arguments.out,
+        overrides=arguments.overrides,
+        mode=_mode(arguments, "new"),
+        console=console,
+        started=process_started(),
     )
     return _finish(outcome, arguments, console)
 
@@ -52,7 +58,13 @@ def _stage(stage: Stage, arguments: argparse.Namespace) -> int:
     console = console_for(arguments)
     mode = _mode(arguments, "new" if stage == "train" else "resume")
     outcome = run_stage(
-        stage, arguments.recipe, arguments.out, overrides=arguments.overrides, mode=mode, console=console
+        stage,
+        arguments.recipe,
+        arguments.out,
+        overrides=arguments.overrides,
+        mode=mode,
+        console=console,
+        started=process_started(),
     )
     return _finish(outcome, arguments, console)
 

@@ -9,6 +9,7 @@ import os
 import platform
 import shutil
 import subprocess
+import time
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -146,6 +147,17 @@ def threads_granted() -> int:
     quota = cpu_quota()
     # A quota of 1.5 processors runs two threads half throttled, so it is rounded down.
     return max(1, min(threads, int(quota)) if quota is not None else threads)
+
+
+def process_started() -> float:
+    """Return when this process began, on the clock of `time.monotonic`; where the system doesn't say, now."""
+    try:
+        # The 22nd field, in clock ticks since boot; the second one, the program's name, may hold blanks.
+        ticks = int(_read(Path("/proc/self/stat")).rpartition(")")[2].split()[19])
+        age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+    except (IndexError, ValueError, AttributeError, OSError):
+        return time.monotonic()
+    return time.monotonic() - max(age, 0.0)
 
 
 def memory_limit() -> int | None:

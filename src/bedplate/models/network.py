@@ -24,6 +24,8 @@ class Network(nn.Module):
 
     mean: Tensor
     std: Tensor
+    memory_format: torch.memory_format | None = None
+    """How images are laid out for the module; None: as they come (NHWC in memory)."""
 
     def __init__(self, body: nn.Module, inputs: Inputs, outputs: Outputs) -> None:
         super().__init__()
@@ -36,8 +38,10 @@ class Network(nn.Module):
     def forward(self, *features: Tensor) -> Tensor:
         """Return logits [rows, classes], or the standardised target [rows, 1]."""
         if isinstance(self.inputs, ImageInput):
-            image = features[0].permute(0, 3, 1, 2).to(torch.float32)
-            return self.scores(self.body((image - self.mean) / self.std))
+            image = (features[0].permute(0, 3, 1, 2).to(torch.float32) - self.mean) / self.std
+            if self.memory_format is not None:
+                image = image.contiguous(memory_format=self.memory_format)
+            return self.scores(self.body(image))
         return self.scores(self.body(**dict(zip(self.inputs.names, features, strict=True))))
 
     def scores(self, raw: Tensor) -> Tensor:
@@ -49,7 +53,7 @@ class Network(nn.Module):
                 expected=f"[rows, {self.outputs.width}]",
                 received=str(list(raw.shape)),
             )
-        return raw
+        return raw if raw.dtype == torch.float32 else raw.float()  # losses are computed in full precision
 
     def answer(self, raw: Tensor) -> Tensor:
         """Turn raw scores into the graph's output: probabilities [rows, classes] or the value [rows]."""

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from bedplate.recipe.search import SearchSpec
+
 
 class Section(BaseModel):
     """One level of a recipe: immutable, and closed to unknown keys."""
@@ -46,6 +48,11 @@ class SplitSpec(Section):
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.15
     test: Annotated[float, Field(gt=0, lt=1)] = 0.15
     stratify: bool = True
+    seed: Annotated[int, Field(ge=0, lt=2**53)] | None = Field(None, description="left out: the recipe's seed")
+    folds: Annotated[int, Field(ge=2, le=1000)] | None = Field(
+        None, description="cross-validation: divide into so many folds and judge on the one that `fold` names"
+    )
+    fold: Annotated[int, Field(ge=0)] | None = Field(None, description="which fold is judged, from 0")
 
 
 class ImageSpec(Section):
@@ -96,18 +103,60 @@ class EarlyStoppingSpec(Section):
     min_delta: Annotated[float, Field(ge=0)] = 0.0
 
 
+class StartSpec(Section):
+    """Weights to begin with, from a bundle, a run, a safetensors file or a PyTorch state dict."""
+
+    weights: str = Field(description="a bundle, a run's folder, a safetensors file, or a PyTorch state dict")
+    keys: dict[str, str] = Field(
+        default_factory=dict,
+        description="how the file's names become the model's: regular expression → replacement, applied in order",
+    )
+    strict: bool = Field(False, description="refuse to train unless every weight of the model was found")
+
+
+class PseudoLabelSpec(Section):
+    """Semi-supervised learning: label rows without labels where the model is sure of them, and train again."""
+
+    source: str = Field(description="rows without labels: a table, or a folder or archive of images")
+    threshold: Annotated[float, Field(gt=0.5, le=1)] = Field(0.95, description="least probability of a taken label")
+    rounds: Annotated[int, Field(ge=1, le=10)] = 1
+
+
 class TrainingSpec(Section):
     """How the weights are moved."""
 
     epochs: Annotated[int, Field(ge=1, le=100_000)] = 10
-    batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 128
+    batch_size: Annotated[int, Field(ge=1, le=1_000_000)] | Literal["auto"] = 128
+    accumulate: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        1, description="one step every so many batches, with their mean gradient"
+    )
     optimizer: Part = Part(name="adamw", lr=1e-3)
     schedule: Part = Part(name="one-cycle")
     gradient_clip: Annotated[float, Field(gt=0)] | None = None
+    l1: Annotated[float, Field(ge=0)] = Field(0.0, description="L1 penalty on the weight matrices, biases left out")
+    l2: Annotated[float, Field(ge=0)] = Field(0.0, description="L2 penalty (half its square), likewise")
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        None, description="decay of the moving average of the weights, which is then validated and kept"
+    )
+    sampling: Literal["shuffled", "balanced"] = Field(
+        "shuffled", description="balanced: every class is drawn equally often, with replacement"
+    )
+    freeze: list[str] = Field(default_factory=list, description="weights left as they are: patterns such as 'stem.*'")
+    rates: dict[str, Annotated[float, Field(gt=0)]] = Field(
+        default_factory=dict, description="discriminative learning rates: pattern of weights → factor"
+    )
+    start: StartSpec | None = None
+    pseudo_labels: PseudoLabelSpec | None = None
     early_stopping: EarlyStoppingSpec | None = None
-    augment: Part | None = None
+    augment: Part | list[Part] | None = None
     checkpoint_seconds: Annotated[float, Field(gt=0)] = 10.0
     threads: Annotated[int, Field(ge=1)] | None = Field(None, description="left out: as many as the machine grants")
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="bf16: autocast with fp32 master weights; auto: measured on this machine"
+    )
+    memory_format: Literal["auto", "contiguous", "channels_last"] = "auto"
+    compile: bool | Literal["auto"] = "auto"
 
 
 class EvaluationSpec(Section):
@@ -160,4 +209,5 @@ class Recipe(Section):
     compression: CompressionSpec = CompressionSpec()
     gate: GateSpec = GateSpec()
     serving: ServingSpec = ServingSpec()
+    search: SearchSpec | None = Field(None, description="what `bedplate sweep` may change; no run reads it")
     plugins: list[str] = Field(default_factory=list)

@@ -1,69 +1,264 @@
-"""Say whether one run is really better than another, row by row where they were judged on the same rows."""
+"""Say whether one side is really better than another: single runs row by row, several runs of a side across runs.
+
+A side is a run's folder, a bundle, or a folder of runs (an experiment's arm); an experiment's folder stands for all of
+its arms.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from bedplate.core.errors import RunError
+import numpy as np
+
+from bedplate.bundle import Bundle
+from bedplate.bundle.layout import MANIFEST
+from bedplate.core.errors import InputError, RunError, listing
 from bedplate.core.files import read_json
 from bedplate.evaluation import Report, Verdict
+from bedplate.evaluation.metrics import within_range
+from bedplate.evaluation.significance import FEW_RUNS, FEWEST_RUNS, holm, mean_interval, paired_t, welch_t
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One run's report on its test rows, with what pairs it with another: its seed, and its fold if it has one."""
+
+    report: Report
+    seed: int | None
+    fold: int | None
+    trained_on: int | None
+
+    @property
+    def key(self) -> tuple[int | None, int | None]:
+        """What paired runs share."""
+        return self.seed, self.fold
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of a comparison: a run, or several of one kind."""
+
+    name: str
+    runs: list[Judged]
+
+    @cached_property
+    def metric(self) -> str:
+        """The metric that sides are compared by."""
+        return "rmse" if self.runs[0].report.kind == "regression" else "accuracy"
+
+    @property
+    def values(self) -> list[float]:
+        """The metric of each run."""
+        return [run.report.metrics[self.metric].value for run in self.runs]
+
+    @property
+    def overlap(self) -> float:
+        """Rows judged / rows trained on where the runs judged different rows of one pool (folds), else 0."""
+        if len({run.report.rows_digest for run in self.runs}) == 1:
+            return 0.0
+        shares = [run.report.rows / run.trained_on for run in self.runs if run.trained_on]
+        return float(np.mean(shares)) if shares else 0.0
+
+    def metrics(self) -> dict[str, dict[str, float]]:
+        """Return each metric: of one run as its report has it, of several their mean and its interval."""
+        if len(self.runs) == 1:
+            return {name: estimate.to_json() for name, estimate in self.runs[0].report.metrics.items()}
+        names = [n for n in self.runs[0].report.metrics if all(n in run.report.metrics for run in self.runs)]
+        found = {}
+        for name in names:
+            values = [run.report.metrics[name].value for run in self.runs]
+            value, low, high = mean_interval(values, overlap=self.overlap)
+            low, high = within_range(name, low), within_range(name, high)
+            found[name] = {"value": value, "low": low, "high": high}
+            found[name]["sd"] = float(np.std(values, ddof=1))
+        return found
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Each run's metrics, and each later run against the first."""
+    """Each side's metrics, and each later side against the first."""
 
-    runs: dict[str, Report]
+    sides: dict[str, Side]
     verdicts: dict[str, Verdict]
+    details: dict[str, dict[str, Any]]
 
     def to_json(self) -> dict[str, Any]:
         """Return this as JSON."""
-        metrics = {name: {key: e.to_json() for key, e in report.metrics.items()} for name, report in self.runs.items()}
         return {
-            "reference": next(iter(self.runs)),
-            "metrics": metrics,
-            "verdicts": {name: v.to_json() for name, v in self.verdicts.items()},
+            "reference": next(iter(self.sides)),
+            "metrics": {name: side.metrics() for name, side in self.sides.items()},
+            "runs": {name: len(side.runs) for name, side in self.sides.items()},
+            "verdicts": {name: {**v.to_json(), **self.details[name]} for name, v in self.verdicts.items()},
         }
 
     def lines(self) -> list[str]:
-        """Return a table of metrics and a sentence for each run against the first."""
-        width = max(map(len, self.runs))
+        """Return a table of metrics and a sentence for each side against the first."""
+        width = max(map(len, self.sides))
         lines = []
-        for name, report in self.runs.items():
-            figures = "  ".join(f"{key} {e.value:.4g} ({e.low:.4g}–{e.high:.4g})" for key, e in report.metrics.items())
-            lines.append(f"{name:<{width}}  {figures}")
-        return lines + [f"{name}: {verdict.text}" for name, verdict in self.verdicts.items()]
+        for name, side in self.sides.items():
+            figures = "  ".join(
+                f"{key} {e['value']:.4g}" + (f" ± {e['sd']:.2g}" if "sd" in e else "")
+                + f" ({e['low']:.4g}–{e['high']:.4g})"
+                for key, e in side.metrics().items()
+            )  # fmt: skip
+            count = f"  {len(side.runs)} runs" if len(side.runs) > 1 else ""
+            lines.append(f"{name:<{width}}{count}  {figures}")
+        lines += [f"{name}: {verdict.text}" for name, verdict in self.verdicts.items()]
+        if all(len(side.runs) == 1 for side in self.sides.values()):
+            lines.append(
+                "This speaks of these trained models. Whether one way of training is better than another takes several "
+                f"seeds of each: `bedplate experiment`, or {FEW_RUNS} runs a side (`bedplate compare A… vs B…`)."
+            )
+        return lines
 
 
-def _data_of(path: Path) -> str:
-    """Return the fingerprint of a run's data."""
-    found: str = read_json(path / "report.json")["provenance"]["data"]
-    return found
+def _judged(path: Path) -> Judged | None:
+    """Return what a run's folder or a bundle holds; None where it is neither, or not finished."""
+    if path.is_file() or (path / MANIFEST).is_file():
+        bundle = Bundle.open(path, replay=False)
+        lineage = bundle.lineage
+        rows = lineage.get("data", {}).get("rows", {})
+        return Judged(Report.from_json(bundle.report), lineage.get("seed"), None, rows.get("train"))
+    file = next((f for f in (path / "pack/report.json", path / "evaluate/report.json") if f.is_file()), None)
+    if file is None or (not (file.parent / "stage.json").is_file() and not (path / "ensemble.json").is_file()):
+        return None
+    report = Report.from_json(read_json(file))
+    for name in ("cell.json", "run.json", "report.json"):
+        facts: dict[str, Any] = read_json(path / name) if (path / name).is_file() else {}
+        seed = facts.get("seed", (facts.get("provenance") or {}).get("seed"))
+        if seed is not None or name == "report.json":
+            trained_on = (facts.get("rows") or {}).get("train")
+            return Judged(report, seed, facts.get("fold"), trained_on)
+    return None
 
 
-def compare_runs(paths: list[Path]) -> Comparison:
-    """Compare finished runs; the first is the reference.
+def _runs_below(path: Path) -> list[Judged]:
+    found = [_judged(folder) for folder in sorted(path.iterdir()) if folder.is_dir()] if path.is_dir() else []
+    return [run for run in found if run is not None]
+
+
+def _sides_of(path: Path) -> list[Side]:
+    """Return the side that a path names, or the arms of an experiment, its reference first."""
+    one = _judged(path)
+    if one is not None:
+        return [Side(str(path), [one])]
+    if (path / "experiment.json").is_file():
+        facts = read_json(path / "experiment.json")
+        folders: dict[str, list[Path]] = {}
+        for arm in facts.get("arms", ()):
+            folders[arm["name"]] = [path / run["folder"] for run in arm["runs"]]
+        first = facts.get("reference", "")
+        ordered = sorted(folders, key=lambda name: name != first)
+        sides = [Side(f"{path}: {name}", [r for f in folders[name] if (r := _judged(f))]) for name in ordered]
+        if sides and all(side.runs for side in sides):
+            return sides
+    if runs := _runs_below(path):
+        return [Side(str(path), runs)]
+    raise RunError("no finished run", where=str(path), hint="finish it with `bedplate run … --resume`")
+
+
+def _check_alike(first: Side, other: Side) -> None:
+    """Refuse sides that answer different questions."""
+    one, two = first.runs[0].report, other.runs[0].report
+    labels = [(report.confusion or {}).get("labels") for report in (one, two)]
+    if one.kind != two.kind or labels[0] != labels[1]:
+        received = " and ".join(listing(found, 4) if found else report.kind
+                                for found, report in zip(labels, (one, two), strict=True))  # fmt: skip
+        raise RunError(
+            "the runs were judged on different data: they answer different questions", where=other.name,
+            expected=f"the classes, or the number, of {first.name}", received=received,
+            hint="compare runs of one dataset",
+        )  # fmt: skip
+
+
+def _across(first: Side, other: Side) -> tuple[Verdict, dict[str, Any]]:
+    """Compare several runs a side: paired by seed (and fold) where both sides have the same ones, else unpaired."""
+    metric = first.metric
+    this, that = (float(np.mean(side.values)) for side in (other, first))
+    by_key = [{run.key: value for run, value in zip(side.runs, side.values, strict=True)} for side in (other, first)]
+    keys = list(by_key[0])
+    paired = (
+        set(keys) == set(by_key[1]) and None not in {seed for seed, _ in keys}
+        and all(len(found) == len(side.runs) for found, side in zip(by_key, (other, first), strict=True))
+    )  # fmt: skip
+    least = min(len(first.runs), len(other.runs))
+    if least < 2:
+        text = f"{metric} {this:.4g} against {that:.4g}: one run on a side, too few to conclude across runs"
+        gap = this - that
+        return Verdict(metric, this, that, gap, gap, gap, None, False, False, text), {"n": least}
+    if paired:
+        test = paired_t([by_key[0][k] for k in keys], [by_key[1][k] for k in keys], overlap=first.overlap)
+    else:
+        test = welch_t(other.values, first.values)
+    verdict = Verdict(metric, this, that, test.difference, test.low, test.high, test.p_value, paired, False, "")
+    facts = {"n": test.n, "method": test.method, "effect": test.effect, "detectable": test.detectable}
+    return verdict, facts
+
+
+def _in_words(verdict: Verdict, facts: Mapping[str, Any], p_value: float) -> Verdict:
+    """Return the verdict across runs with its text, by the p-value that was corrected for several comparisons."""
+    few = facts["n"] < FEWEST_RUNS
+    real = p_value < 0.05 and not few
+    better = (verdict.difference < 0) == (verdict.metric == "rmse")
+    sides = f"{verdict.metric} {verdict.this:.4g} against {verdict.other:.4g}"
+    how = f"({verdict.low:+.2g} to {verdict.high:+.2g}, p {p_value:.2g}, n {facts['n']}, {facts['method']})"
+    if few:
+        text = f"{sides}: too few runs to conclude {how}"
+    elif real:
+        text = f"{sides}: really {'better' if better else 'worse'}, by {abs(verdict.difference):.2g} {how}"
+    else:
+        text = f"{sides}: no real difference shown {how}"
+    return Verdict(**{**vars(verdict), "real": real, "text": text})
+
+
+def compare_runs(paths: Sequence[Path | Sequence[Path]]) -> Comparison:
+    """Compare sides; the first is the reference.
+
+    Args:
+        paths: each a run's folder, a bundle, a folder of runs, or several of these as one side; an experiment's folder
+            stands for all of its arms.
+
+    Single runs are compared row by row where they judged the same test rows (McNemar's exact test, or a paired
+    bootstrap of RMSE), and by their intervals otherwise. Several runs of a side are compared across runs: a t-test
+    paired by seed, or Welch's. With more than two sides p-values are corrected (Holm).
 
     Raises:
-        RunError: a folder holds no finished run.
-        RunError: they were judged on different data.
+        RunError: a folder holds no finished run, or the sides answer different questions.
     """
-    runs: dict[str, Report] = {}
-    for path in paths:
-        file = path / "pack" / "report.json"
-        if not file.is_file():
-            raise RunError("no finished run", where=str(path), hint="finish it with `bedplate run … --resume`")
-        runs[str(path)] = Report.from_json(read_json(file))
-    first, *others = runs
-    data = {name: _data_of(Path(name)) for name in runs}
+    found: list[Side] = []
+    for given in paths:
+        if isinstance(given, Path):
+            found += _sides_of(given)
+        else:
+            parts = [side for path in given for side in _sides_of(path)]
+            name = str(given[0]) if len(given) == 1 else f"{given[0]} … ({len(given)})"
+            found.append(Side(name, [run for side in parts for run in side.runs]))
+    if len(found) < 2:
+        raise InputError("nothing to compare with", expected="two sides or more", received=found[0].name)
+    sides: dict[str, Side] = {}
+    for side in found:
+        sides[side.name if side.name not in sides else f"{side.name} ({len(sides) + 1})"] = side
+    first, *others = sides
+    verdicts: dict[str, Verdict] = {}
+    details: dict[str, dict[str, Any]] = {}
     for name in others:
-        if data[name] != data[first]:
-            raise RunError(
-                "the runs were judged on different data",
-                where=name,
-                expected=f"the data of {first}",
-                hint="compare runs of one dataset",
-            )
-    return Comparison(runs, {name: runs[name].compare(runs[first]) for name in others})
+        _check_alike(sides[first], sides[name])
+        if len(sides[first].runs) == len(sides[name].runs) == 1:
+            verdicts[name] = sides[name].runs[0].report.compare(sides[first].runs[0].report)
+            details[name] = {"n": 1}
+        else:
+            verdicts[name], details[name] = _across(sides[first], sides[name])
+    tested = [name for name, verdict in verdicts.items() if verdict.p_value is not None]
+    adjusted = holm([float(verdicts[name].p_value or 0.0) for name in tested])
+    for name, p_value in zip(tested, adjusted, strict=True):
+        details[name]["p_holm"] = p_value
+        if "method" in details[name]:
+            verdicts[name] = _in_words(verdicts[name], details[name], p_value)
+        elif verdicts[name].real and p_value >= 0.05:
+            text = f"{verdicts[name].text}; but not after correction for {len(tested)} comparisons (Holm)"
+            verdicts[name] = Verdict(**{**vars(verdicts[name]), "real": False, "text": text})
+    return Comparison(sides, verdicts, details)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from bedplate.stages.compress import Compressed
 from bedplate.stages.evaluate import judge, metric_lines, metrics_json
 from bedplate.stages.report import model_card, write_report
 from bedplate.stages.resolve import portable
-from bedplate.stages.train import WEIGHTS
+from bedplate.stages.train import WEIGHTS, settled_recipe
 from bedplate.stages.work import Work
 
 PREDICTIONS = "predictions.jsonl"
@@ -105,7 +105,7 @@ def pack_stage(work: Work, compressed: Compressed) -> Packed:
     failures = gate_failures(work, report)
     _write_predictions(work, report, folder / PREDICTIONS)
     write_json(folder / "report.json", report.to_json())
-    save(portable(work.resolved), work.folder.path / "recipe.yaml")
+    save(portable(replace(work.resolved, recipe=settled_recipe(work))), work.folder.path / "recipe.yaml")
     bundle = None if failures else _seal(work, compressed, predictors, report)
     facts = {
         "bundle_id": bundle.id if bundle else None,

@@ -23,8 +23,7 @@ from bedplate.stages.folder import RunFolder
 from bedplate.stages.resolve import resolve
 from bedplate.stages.train import configured_torch
 from bedplate.stages.work import Work
-from bedplate.training.loop import standardised, steps_per_epoch
-from bedplate.training.optimizers import optimizers
+from bedplate.training import optimizers, plain, rows_a_step, standardised, steps_per_epoch
 
 TRIAL_SECONDS = 2.0
 TRIAL_STEPS = 20
@@ -77,15 +76,16 @@ def plan(recipe: str | Path, *, overrides: Sequence[str] = (), console: Console 
     dataset = load_data(resolved, console)
     work = Work(resolved, dataset, RunFolder(Path("runs") / resolved.recipe.name), console)
     network = work.build()
-    spec = work.recipe.training
+    spec = plain(work.recipe.training)
+    rows = rows_a_step(spec)
     features = work.features(dataset.train)
-    batch = to_tensors(network, take(features, slice(0, spec.batch_size)))
-    targets = standardised(dataset.train.targets[: spec.batch_size], network)
+    batch = to_tensors(network, take(features, slice(0, rows)))
+    targets = standardised(dataset.train.targets[:rows], network)
     shape = list(network(*batch).shape)
     with configured_torch(work.threads):
         seconds = _trial(work, copy.deepcopy(network), batch, targets)
     parameters = sum(p.numel() for p in network.parameters())
-    steps = spec.epochs * steps_per_epoch(len(dataset.train), spec.batch_size)
+    steps = spec.epochs * steps_per_epoch(len(dataset.train), rows)
     weights = sum(t.numel() * t.element_size() for t in network.state_dict().values())
     data = sum(
         a.nbytes

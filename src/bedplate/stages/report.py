@@ -19,7 +19,7 @@ from bedplate.recipe.load import to_yaml
 from bedplate.stages.compress import Compressed
 from bedplate.stages.evaluate import baselines_of, metrics_json
 from bedplate.stages.folder import STAGES
-from bedplate.stages.train import history
+from bedplate.stages.train import history, settled_recipe
 from bedplate.stages.work import Work
 
 PICTURE_PIXELS = 96
@@ -104,8 +104,9 @@ def build_story(work: Work, compressed: Compressed, report: Report, packed: dict
             "seconds": seconds,
             "versions": versions(),
         },
-        "recipe_yaml": to_yaml(recipe),
+        "recipe_yaml": to_yaml(settled_recipe(work)),
         "notes": list(dataset.notes),
+        "choices": train.get("choices", {}),
         "parity": compressed.parity,
         "drift": {"window": recipe.serving.window, "false_alarm_rate": recipe.serving.false_alarm_rate},
     }

@@ -18,10 +18,11 @@ from bedplate.evaluation.metrics import CLASSIFICATION, REGRESSION
 from bedplate.models import models
 from bedplate.objectives import objectives
 from bedplate.recipe.load import Raw, load
-from bedplate.recipe.schema import Part, Recipe
+from bedplate.recipe.schema import Part, Recipe, TrainingSpec
 from bedplate.stages.plugins import load_plugins
 from bedplate.tasks import TASKS, Task, get_task
 from bedplate.training import augments, optimizers, schedules
+from bedplate.training.augment import kind_of
 
 
 @dataclass(frozen=True)
@@ -87,8 +88,11 @@ def check_parts(raw: Raw) -> Iterable[BedplateError]:
     found = _check_part(raw.get("model"), models, "model") + _check_part(raw.get("objective"), objectives, "objective")
     training = raw.get("training")
     if isinstance(training, dict):
-        for key, registry in (("optimizer", optimizers), ("schedule", schedules), ("augment", augments)):
+        for key, registry in (("optimizer", optimizers), ("schedule", schedules)):
             found += _check_part(training.get(key), registry, f"training.{key}")
+        given = training.get("augment")
+        for index, part in enumerate(given if isinstance(given, list) else [given]):
+            found += _check_part(part, augments, f"training.augment{f'.{index}' if isinstance(given, list) else ''}")
     compression = raw.get("compression")
     given = compression.get("methods") if isinstance(compression, dict) else None
     for index, name in enumerate(given if isinstance(given, list) else ()):
@@ -149,9 +153,43 @@ def check_combinations(raw: Raw) -> list[BedplateError]:
                         hint=did_you_mean(str(name), known),
                     )
                 )
-    training = raw.get("training")
-    if task and task.payload != "image" and isinstance(training, dict) and training.get("augment"):
-        found.append(InputError("augmentation is for images", where="training.augment", hint="remove it"))
+    return found + check_training(raw.get("training"), task)
+
+
+def check_training(training: Any, task: Task | None) -> list[BedplateError]:
+    """Find keys of `training` that don't go together."""
+    found: list[BedplateError] = []
+    if not isinstance(training, dict):
+        return found
+    payload = task.payload if task else None
+    given = training.get("augment")
+    for index, part in enumerate(given if isinstance(given, list) else [given]):
+        if payload and isinstance(part, dict) and part.get("name") in augments.names():
+            kind = kind_of(augments.get(part["name"]))
+            if kind not in ("mix", payload):
+                right = [name for name, factory in augments.parts() if kind_of(factory) in ("mix", payload)]
+                found.append(
+                    InputError(
+                        f"augmentation '{part['name']}' is for {kind}s",
+                        where=f"training.augment{f'.{index}' if isinstance(given, list) else ''}",
+                        expected=f"one of {listing(right)}" if right else "none",
+                    )
+                )
+    optimizer, schedule = training.get("optimizer"), training.get("schedule")
+    averaging = isinstance(optimizer, dict) and optimizer.get("name") == "schedule-free-adamw"
+    if averaging and isinstance(schedule, dict) and schedule.get("name") not in (None, "constant"):
+        found.append(
+            InputError(
+                "a schedule-free optimiser takes no falling schedule",
+                where="training.schedule",
+                expected="constant (with warmup), or nothing",
+                received=str(schedule["name"]),
+            )
+        )
+    if averaging and training.get("ema"):
+        found.append(InputError("a schedule-free optimiser averages by itself", where="training.ema", hint="remove it"))
+    if task and task.answer != "classes" and training.get("sampling") == "balanced":
+        found.append(InputError("balanced sampling is for classes", where="training.sampling", hint="remove it"))
     return found
 
 
@@ -159,6 +197,19 @@ def _written_out(part: Part, registry: Registry[Any]) -> Part:
     """Return a part with the defaults of its own arguments written out."""
     defaults = {key: p.default for key, p in registry.arguments(part.name).items() if p.default is not p.empty}
     return Part(name=part.name, **{**defaults, **part.arguments})
+
+
+def _written_out_augment(augment: Part | list[Part] | None) -> Part | list[Part] | None:
+    if isinstance(augment, list):
+        return [_written_out(part, augments) for part in augment]
+    return augment and _written_out(augment, augments)
+
+
+def _schedule(training: TrainingSpec) -> Part:
+    """Return the schedule asked for, or the one that the optimiser wants where nothing was said."""
+    if training.optimizer.name == "schedule-free-adamw" and "schedule" not in training.model_fields_set:
+        return Part(name="constant", warmup=0.05)
+    return training.schedule
 
 
 def resolve(text: str, overrides: Sequence[str] = ()) -> Resolved:
@@ -207,8 +258,8 @@ def resolve(text: str, overrides: Sequence[str] = ()) -> Resolved:
     training = recipe.training.model_copy(
         update={
             "optimizer": _written_out(recipe.training.optimizer, optimizers),
-            "schedule": _written_out(recipe.training.schedule, schedules),
-            "augment": recipe.training.augment and _written_out(recipe.training.augment, augments),
+            "schedule": _written_out(_schedule(recipe.training), schedules),
+            "augment": _written_out_augment(recipe.training.augment),
         }
     )
     recipe = recipe.model_copy(update={"model": model, "objective": objective, "training": training})

@@ -35,6 +35,7 @@ def result_json(work: Work, compressed: Compressed | None, packed: Packed, secon
         found["training"] = {
             key: train[key] for key in ("epochs", "best_epoch", "parameters", "seconds", "weights_sha256")
         }
+        found |= {key: train[key] for key in ("rows_per_second", "first_step_seconds", "choices")}
     return found
 
 

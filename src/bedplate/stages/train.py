@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from safetensors import SafetensorError
@@ -14,13 +14,24 @@ from bedplate.core.console import Advance
 from bedplate.core.errors import RunError
 from bedplate.core.files import read_json, write_bytes, write_json
 from bedplate.models import Network
-from bedplate.objectives import objectives
+from bedplate.objectives import Objective, objectives
+from bedplate.recipe.schema import Recipe, TrainingSpec
 from bedplate.stages.folder import CHECKPOINT
 from bedplate.stages.work import Work
-from bedplate.training import Run, TrainingData, train, weights_digest
-from bedplate.training.loop import steps_per_epoch
+from bedplate.training import (
+    Hook,
+    Run,
+    TrainingData,
+    choose,
+    keep_freed_memory,
+    rows_a_step,
+    settle,
+    steps_per_epoch,
+    train,
+    weights_digest,
+)
 
-WEIGHTS, HISTORY, MODEL = "weights.safetensors", "history.json", "model.json"
+WEIGHTS, HISTORY, MODEL, CHOICES = "weights.safetensors", "history.json", "model.json", "choices.json"
 
 
 @contextlib.contextmanager
@@ -29,15 +40,20 @@ def configured_torch(threads: int) -> Iterator[None]:
 
     All three hold for the whole process, so they are put back: a caller from Python goes on as before.
     """
+    deterministic = torch.utils.deterministic
     before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    filled = deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True, warn_only=False)
+    deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a pass over each new tensor
+    keep_freed_memory()
     torch.set_flush_denormal(True)
     try:
         yield
     finally:
         torch.set_num_threads(before[0])
         torch.use_deterministic_algorithms(before[1])
+        deterministic.fill_uninitialized_memory = filled  # type: ignore[attr-defined]
         torch.set_flush_denormal(False)
 
 
@@ -55,8 +71,52 @@ def _epoch_line(run: Run) -> str:
     )
 
 
-def train_stage(work: Work, *, resume: bool) -> Network:
-    """Train, or take what is done already, and return the network with the best weights."""
+def training_data(work: Work) -> TrainingData:
+    """Return what the loop trains on and validates with."""
+    dataset = work.dataset
+    return TrainingData(
+        work.features(dataset.train),
+        dataset.train.targets,
+        work.features(dataset.validation),
+        dataset.validation.targets,
+    )
+
+
+def _settled(work: Work, network: Network, objective: Objective, data: TrainingData, resume: bool) -> TrainingSpec:
+    """Return the recipe's training with every choice made: the run's own earlier one, or one measured now."""
+    path = work.folder.stage("train") / CHOICES
+    spec = work.recipe.training
+    if resume and path.exists():
+        return settle(spec, read_json(path))
+    choices = choose(
+        network,
+        objective,
+        data,
+        spec,
+        seed=work.recipe.seed,
+        threads=work.threads,
+        announce=lambda text: work.console.detail(f"choice: {text}"),
+    )
+    write_json(path, choices.to_json())
+    return settle(spec, choices.to_json())
+
+
+def settled_recipe(work: Work) -> Recipe:
+    """Return the resolved recipe with the choices that the run's training measured: running it again is exact."""
+    path = work.folder.stage("train") / CHOICES
+    if not path.exists():
+        return work.recipe
+    return work.recipe.model_copy(update={"training": settle(work.recipe.training, read_json(path))})
+
+
+def train_stage(work: Work, *, resume: bool, hooks: Sequence[Hook] = ()) -> Network:
+    """Train, or take what is done already, and return the network with the best weights.
+
+    Args:
+        work: the run.
+        resume: continue what is there.
+        hooks: called after every step and epoch, beside the stage's own.
+    """
     fingerprint = work.fingerprint("train")
     network = work.build()
     done = work.folder.manifest("train")
@@ -83,30 +143,29 @@ def train_stage(work: Work, *, resume: bool) -> Network:
             f"{work.recipe.model.name}, {parameters:,} parameters, {spec.optimizer.name}, "
             f"up to {spec.epochs} epochs, {work.threads} threads",
         )
-    dataset = work.dataset
-    data = TrainingData(
-        work.features(dataset.train),
-        dataset.train.targets,
-        work.features(dataset.validation),
-        dataset.validation.targets,
-    )
+    objective = objectives.get(work.recipe.objective.name)(**work.recipe.objective.arguments)
+    data = training_data(work)
     started = time.monotonic()
     every = max(1, spec.epochs // 10)
-    steps = spec.epochs * steps_per_epoch(len(dataset.train), spec.batch_size)
-    with configured_torch(work.threads), work.console.progress("training", steps) as advance:
-        run = train(
-            network,
-            objectives.get(work.recipe.objective.name)(**work.recipe.objective.arguments),
-            data,
-            spec,
-            seed=work.recipe.seed,
-            select=work.task.select,
-            identity=work.identity,
-            checkpoint=checkpoint,
-            resume=resume,
-            hooks=[lambda event, run: _show(work, event, run, every, advance)],
-        )
-    _save(work, run, fingerprint, parameters, time.monotonic() - started)
+    with configured_torch(work.threads):
+        spec = _settled(work, network, objective, data, resume)
+        assert spec.threads is not None
+        torch.set_num_threads(spec.threads)
+        steps = spec.epochs * steps_per_epoch(len(data), rows_a_step(spec))
+        with work.console.progress("training", steps) as advance:
+            run = train(
+                network,
+                objective,
+                data,
+                spec,
+                seed=work.recipe.seed,
+                select=work.task.select,
+                identity=work.identity,
+                checkpoint=checkpoint,
+                resume=resume,
+                hooks=[lambda event, run: _show(work, event, run, every, advance), *hooks],
+            )
+    _save(work, run, fingerprint, parameters, len(data), started)
     return network
 
 
@@ -117,7 +176,7 @@ def _show(work: Work, event: str, run: Run, every: int, advance: Advance) -> Non
         work.console.detail(_epoch_line(run))
 
 
-def _save(work: Work, run: Run, fingerprint: str, parameters: int, seconds: float) -> None:
+def _save(work: Work, run: Run, fingerprint: str, parameters: int, rows: int, started: float) -> None:
     """Write the stage's results, its manifest last."""
     folder = work.folder.stage("train")
     state = {name: tensor.contiguous() for name, tensor in run.network.state_dict().items()}
@@ -133,6 +192,9 @@ def _save(work: Work, run: Run, fingerprint: str, parameters: int, seconds: floa
         "parameters": parameters,
         "steps": run.epoch * run.steps_per_epoch,
         "seconds": round(run.seconds, 3),
+        "rows_per_second": round(run.epoch * rows / max(run.seconds, 1e-9), 1),
+        "first_step_seconds": round((run.first_step_at or started) - work.started, 3),
+        "choices": read_json(folder / CHOICES),
         "weights_sha256": weights_digest(state),
         "threads": work.threads,
         "torch": torch.__version__,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import platform
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -33,6 +34,8 @@ class Work:
     dataset: Dataset
     folder: RunFolder
     console: Console
+    started: float = field(default_factory=time.monotonic)
+    """The clock (`time.monotonic`) when the command, or the call from Python, began."""
 
     def __post_init__(self) -> None:
         self.recipe = self.resolved.recipe
@@ -50,6 +53,7 @@ class Work:
         for key in _LATER[needed:]:
             del recipe[key]
         del recipe["name" if stage != "pack" else "seed"]
+        del recipe["search"]
         data = [self.dataset.fingerprint, self.dataset.split_fingerprint]
         return fingerprint({"recipe": recipe, "seed": self.recipe.seed, "plugins": self.resolved.plugins, "data": data})
 
@@ -67,6 +71,12 @@ class Work:
             "number of threads": self.threads,
             "machine type": platform.machine(),
         }
+
+    def sibling(self, resolved: Resolved, folder: RunFolder, console: Console) -> Work:
+        """Return the work of another recipe on the same data, of which nothing is prepared twice."""
+        made = Work(resolved, self.dataset, folder, console)
+        made.__dict__["_feature_cache"] = self.__dict__.setdefault("_feature_cache", {})
+        return made
 
     def features(self, rows: Rows) -> Arrays:
         """Return what the model reads of `rows`."""

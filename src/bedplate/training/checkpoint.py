@@ -19,7 +19,7 @@ from torch import Tensor
 from bedplate.core.errors import RunError
 from bedplate.core.files import write_bytes
 
-FORMAT = 1
+FORMAT = 2
 _TENSOR = "__tensor__"
 
 

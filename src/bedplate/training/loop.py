@@ -1,4 +1,4 @@
-"""The loop: move the weights, epoch by epoch, from data that is resident in memory."""
+"""The loop: move the weights, epoch by epoch, from data that is resident in memory or streamed."""
 
 from __future__ import annotations
 
@@ -19,24 +19,43 @@ from torch.nn import functional
 
 from bedplate.core.arrays import Arrays
 from bedplate.core.errors import GateError, InputError, Interrupted
-from bedplate.core.seeds import derive, generator
+from bedplate.core.seeds import derive
+from bedplate.data.stream import RowStream
 from bedplate.models import Network, to_tensors
 from bedplate.objectives import Objective
 from bedplate.recipe.schema import TrainingSpec
-from bedplate.training.augment import Augment, augments
-from bedplate.training.optimizers import optimizers
-from bedplate.training.run import Hook, Run, seed_step
-from bedplate.training.schedules import Schedule, schedules
+from bedplate.training.augment import bind, parts_of
+from bedplate.training.averaging import RECALIBRATION_BATCHES, MovingAverage, judged_weights
+from bedplate.training.batches import Batches, Resident, Streamed, standardised
+from bedplate.training.execution import Execution, execution_of, plain, rows_a_step
+from bedplate.training.parameter_groups import freeze, hold_frozen_norms, penalised
+from bedplate.training.run import Hook, Run
+from bedplate.training.schedules import schedules
+from bedplate.training.updates import Machinery, epoch_rows, make_optimizers, steps_per_epoch
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Features and targets of the training and validation rows (int64 classes, or float64 values)."""
+    """Features and targets of the training and validation rows (int64 classes, or float64 values).
+
+    Where the training rows are a `stream`, `features` and `targets` are a sample of them.
+    """
 
     features: Arrays
     targets: np.ndarray
     validation_features: Arrays
     validation_targets: np.ndarray
+    stream: RowStream | None = None
+
+    def __len__(self) -> int:
+        """Return the training rows of one epoch."""
+        return len(self.targets) if self.stream is None else len(self.stream)
+
+    def batches(self, network: Network, seed: int, sampling: str, device: str = "cpu") -> Batches:
+        """Return where the loop takes its batches from."""
+        if self.stream is not None:
+            return Streamed(network, self.stream, seed, device)
+        return Resident(network, self.features, self.targets, seed, sampling, device)
 
 
 @contextlib.contextmanager
@@ -54,81 +73,21 @@ def _catch_interrupt() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def standardised(targets: np.ndarray, network: Network) -> Tensor:
-    """Return class indices, or the value standardised as the network answers it."""
-    if network.outputs.classes:
-        return torch.from_numpy(np.asarray(targets, np.int64))
-    return torch.from_numpy(((targets - network.outputs.mean) / network.outputs.std).astype(np.float32))
-
-
 @torch.inference_mode()
 def validate(network: Network, features: list[Tensor], targets: Tensor, batch_size: int = 1024) -> dict[str, float]:
-    """Return validation loss (log loss, or squared error of the standardised target) and accuracy or RMSE."""
+    """Return validation loss (log loss, or squared error of the standardised target) and accuracy or RMSE.
+
+    It is computed in float32, as what is exported will answer.
+    """
     network.eval()
     raw = torch.cat([network(*[f[i : i + batch_size] for f in features]) for i in range(0, len(targets), batch_size)])
     network.train()
+    hold_frozen_norms(network)
     if network.outputs.classes:
         loss = functional.cross_entropy(raw, targets).item()
         return {"validation_loss": loss, "validation_accuracy": (raw.argmax(1) == targets).double().mean().item()}
     loss = functional.mse_loss(raw[:, 0], targets).item()
     return {"validation_loss": loss, "validation_rmse": math.sqrt(loss) * network.outputs.std}
-
-
-def steps_per_epoch(rows: int, batch_size: int) -> int:
-    """Return the steps of an epoch. A last batch of one row, which batch normalisation can't take, is left out."""
-    return rows // batch_size + (1 if rows % batch_size > 1 else 0)
-
-
-@dataclass
-class _Machinery:
-    """What does not change during a run."""
-
-    objective: Objective
-    spec: TrainingSpec
-    seed: int
-    schedule: Schedule
-    augment: Augment | None
-    features: list[Tensor]
-    targets: Tensor
-
-    def batch(self, order: Tensor, run: Run) -> tuple[list[Tensor], Tensor]:
-        """Return the run's next batch."""
-        start = run.step_in_epoch * self.spec.batch_size
-        rows = order[start : start + self.spec.batch_size]
-        features = [tensor[rows] for tensor in self.features]
-        if self.augment is not None:
-            source = torch.Generator().manual_seed(derive(self.seed, "augment", run.step))
-            features[0] = self.augment(features[0], source)
-        return features, self.targets[rows]
-
-    def step(self, run: Run, order: Tensor) -> None:
-        """Take one step of the objective on the run's next batch."""
-        features, targets = self.batch(order, run)
-        seed_step(self.seed, run.step)
-        factor = self.schedule(run.step / (run.epochs * run.steps_per_epoch), run.epoch)
-        for part, optimizer in zip(self.objective.steps, run.optimizers, strict=True):
-            for group in optimizer.param_groups:
-                group["lr"] = group["initial_lr"] * factor
-            optimizer.zero_grad(set_to_none=True)
-            losses = part.loss(run.network, features, targets)
-            losses["loss"].backward()  # type: ignore[no-untyped-call]
-            if self.spec.gradient_clip:
-                parameters = [p for group in optimizer.param_groups for p in group["params"]]
-                torch.nn.utils.clip_grad_norm_(parameters, self.spec.gradient_clip)
-            optimizer.step()
-            run.loss_sum += losses["loss"].detach().double() * len(targets)
-        run.step_in_epoch += 1
-
-
-def _make_optimizers(network: Network, objective: Objective, spec: TrainingSpec) -> list[torch.optim.Optimizer]:
-    made = []
-    for step in objective.steps:
-        parameters = list(step.parameters(network) if step.parameters else network.parameters())
-        optimizer = optimizers.get(spec.optimizer.name)(parameters, **spec.optimizer.arguments)
-        for group in optimizer.param_groups:
-            group["initial_lr"] = group["lr"]
-        made.append(optimizer)
-    return made
 
 
 def train(
@@ -147,10 +106,10 @@ def train(
     """Train `network` and return the run with the best epoch's weights loaded.
 
     Args:
-        network: freshly built; its weights are replaced when resuming.
+        network: freshly built, or with weights to start from; its weights are replaced when resuming.
         objective: what is minimised.
         data: training and validation rows.
-        spec: the recipe's `training`.
+        spec: the recipe's `training`; what is still `auto` is taken as the plain choice (`training.choices` measures).
         seed: the recipe's seed: order, augmentation and dropout derive from it and the position alone.
         select: the validation figure whose best epoch is kept; ties go to the lower loss.
         identity: what must be equal for a resumed run to be bit-equal (recipe, data, versions, threads).
@@ -163,40 +122,67 @@ def train(
         GateError: the loss is not finite.
         RunError: the checkpoint doesn't belong to this run.
     """
-    features, targets = to_tensors(network, data.features), standardised(data.targets, network)
-    validation = to_tensors(network, data.validation_features), standardised(data.validation_targets, network)
-    if len(targets) < 2:
-        raise InputError("too few training rows", expected="2 or more", received=str(len(targets)))
-    steps = steps_per_epoch(len(targets), spec.batch_size)
-    augment = augments.get(spec.augment.name)(**spec.augment.arguments) if spec.augment else None
-    schedule = schedules.get(spec.schedule.name)(**spec.schedule.arguments)
-    machinery = _Machinery(objective, spec, seed, schedule, augment, features, targets)
-    run = Run(network, _make_optimizers(network, objective, spec), identity, steps, spec.epochs)
+    spec = plain(spec)
+    if len(data) < 2:
+        raise InputError("too few training rows", expected="2 or more", received=str(len(data)))
+    machinery = _machinery(network, objective, data, spec, seed)
+    validation = [tensor.to(spec.device) for tensor in to_tensors(network, data.validation_features)]
+    wanted_targets = standardised(data.validation_targets, network).to(spec.device)
+    run = Run(
+        network,
+        make_optimizers(network, objective, spec),
+        {**identity, "choices": str(machinery.execution.to_json() | {"batch_size": spec.batch_size})},
+        steps_per_epoch(machinery.batches.rows, rows_a_step(spec)),
+        spec.epochs,
+        loss_sum=torch.zeros((), dtype=torch.float64, device=spec.device),
+        average=MovingAverage(network, spec.ema) if spec.ema else None,
+    )
     if resume and checkpoint is not None and checkpoint.exists():
         run.resume(checkpoint)
     network.train()
+    hold_frozen_norms(network)
     with _catch_interrupt() as wanted:
         while not run.finished:
             _epoch(run, machinery, checkpoint, wanted, hooks)
-            _close_epoch(run, machinery, validation, select, hooks)
+            _close_epoch(run, machinery, (validation, wanted_targets), select, hooks)
             if checkpoint is not None:
                 run.save(checkpoint)
     run.load_best()
+    Execution().prepare(network)
+    network.memory_format = None
     network.eval()
     return run
 
 
+def _machinery(network: Network, objective: Objective, data: TrainingData, spec: TrainingSpec, seed: int) -> Machinery:
+    execution = execution_of(spec)
+    freeze(network, spec.freeze)
+    execution.prepare(network)
+    return Machinery(
+        objective,
+        spec,
+        execution,
+        seed,
+        schedules.get(spec.schedule.name)(**spec.schedule.arguments),
+        bind(parts_of(spec.augment), network),
+        data.batches(network, seed, spec.sampling, spec.device),
+        execution.callable(network),
+        penalised(network, spec),
+    )
+
+
 def _epoch(
-    run: Run, machinery: _Machinery, checkpoint: Path | None, wanted: threading.Event, hooks: Sequence[Hook]
+    run: Run, machinery: Machinery, checkpoint: Path | None, wanted: threading.Event, hooks: Sequence[Hook]
 ) -> None:
     """Take the steps that are left of the run's epoch."""
-    order = torch.from_numpy(generator(machinery.seed, "shuffle", run.epoch).permutation(len(machinery.targets)))
     saved = started = time.monotonic()
     before = run.seconds
     while run.step_in_epoch < run.steps_per_epoch:
-        machinery.step(run, order)
+        machinery.step(run)
         now = time.monotonic()
         run.seconds = before + now - started
+        if run.first_step_at is None:
+            run.first_step_at = now
         for hook in hooks:
             hook("step", run)
         if checkpoint is not None and (wanted.is_set() or now - saved >= machinery.spec.checkpoint_seconds):
@@ -206,13 +192,21 @@ def _epoch(
             raise Interrupted("stopped by the user", hint="continue with --resume" if checkpoint else None)
 
 
+def _calibration(run: Run, machinery: Machinery) -> Iterator[list[Tensor]]:
+    """Yield the features of the epoch's first batches, for statistics of batch normalisation."""
+    for k in range(min(RECALIBRATION_BATCHES, run.steps_per_epoch)):
+        features, _ = machinery.batch(run.epoch, k, derive(machinery.seed, "recalibrate", run.epoch, k))
+        yield features
+
+
 def _close_epoch(
-    run: Run, machinery: _Machinery, validation: tuple[list[Tensor], Tensor], select: str, hooks: Sequence[Hook]
+    run: Run, machinery: Machinery, validation: tuple[list[Tensor], Tensor], select: str, hooks: Sequence[Hook]
 ) -> None:
     """Judge the epoch, keep the best weights, decide on stopping, and move on to the next one."""
-    trained = min(run.steps_per_epoch * machinery.spec.batch_size, len(machinery.targets))
-    loss = run.loss_sum.item() / trained
-    figures = validate(run.network, *validation)
+    loss = run.loss_sum.item() / epoch_rows(machinery.batches.rows, rows_a_step(machinery.spec))
+    with judged_weights(run.network, run.average, run.optimizers, _calibration(run, machinery)):
+        figures = validate(run.network, *validation)
+        judged = {name: tensor.detach().clone() for name, tensor in run.network.state_dict().items()}
     if not math.isfinite(loss) or not math.isfinite(figures["validation_loss"]):
         raise GateError(
             "training diverged: the loss is not finite",
@@ -229,11 +223,10 @@ def _close_epoch(
     better = figure > run.best_figure + (stopping.min_delta if stopping and run.best_epoch >= 0 else 0.0)
     tie = figure == run.best_figure and figures["validation_loss"] < run.history[run.best_epoch]["validation_loss"]
     if better or tie:
-        run.best = {name: tensor.detach().clone() for name, tensor in run.network.state_dict().items()}
-        run.best_epoch, run.best_figure = run.epoch, figure
+        run.best, run.best_epoch, run.best_figure = judged, run.epoch, figure
     run.epoch += 1
     run.step_in_epoch = 0
-    run.loss_sum = torch.zeros((), dtype=torch.float64)
+    run.loss_sum = torch.zeros_like(run.loss_sum)
     run.stopped_early = stopping is not None and run.epoch - 1 - run.best_epoch >= stopping.patience
     for hook in hooks:
         hook("epoch", run)

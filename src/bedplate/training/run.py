@@ -15,6 +15,7 @@ from torch import Tensor
 from bedplate.core.errors import RunError
 from bedplate.core.seeds import derive
 from bedplate.models import Network
+from bedplate.training.averaging import MovingAverage
 from bedplate.training.checkpoint import load_checkpoint, save_checkpoint
 
 Event = Literal["step", "epoch"]
@@ -44,6 +45,10 @@ class Run:
     best_figure: float = float("-inf")
     stopped_early: bool = False
     seconds: float = 0.0
+    """Spent in training steps; validation is not counted."""
+    average: MovingAverage | None = None
+    first_step_at: float | None = None
+    """The clock (`time.monotonic`) when this process's first step was done."""
 
     @property
     def step(self) -> int:
@@ -72,6 +77,7 @@ class Run:
                 "best_figure": self.best_figure if self.best_epoch >= 0 else None,
                 "stopped_early": self.stopped_early,
                 "seconds": self.seconds,
+                "average": self.average.state if self.average else None,
             },
         )
 
@@ -95,9 +101,13 @@ class Run:
         self.network.load_state_dict(state["network"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
+            _follow_layout(optimizer)
+        if self.average is not None:
+            for name, tensor in state["average"].items():
+                self.average.state[name].copy_(tensor)
         torch.set_rng_state(state["rng"])
         self.epoch, self.step_in_epoch = state["position"]
-        self.loss_sum = state["loss_sum"]
+        self.loss_sum = state["loss_sum"].to(self.loss_sum.device)
         self.history = state["history"]
         self.best, self.best_epoch = state["best"], state["best_epoch"]
         self.best_figure = state["best_figure"] if self.best_epoch >= 0 else float("-inf")
@@ -106,6 +116,14 @@ class Run:
     def load_best(self) -> None:
         """Put the best epoch's weights into the network."""
         self.network.load_state_dict(self.best)
+
+
+def _follow_layout(optimizer: torch.optim.Optimizer) -> None:
+    """Lay loaded optimiser state out in memory like its parameter: fused updates walk through both side by side."""
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def seed_step(seed: int, step: int) -> None:

@@ -1,0 +1,76 @@
+"""Where batches come from: rows resident in memory, indexed by a seeded permutation, or a stream that can seek."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bedplate.core.arrays import Arrays
+from bedplate.core.seeds import generator
+from bedplate.data.stream import RowStream
+from bedplate.models import Network, to_tensors
+
+
+class Batches(Protocol):
+    """An epoch's rows in an order that the seed and the epoch decide; any position can be asked for."""
+
+    rows: int
+
+    def batch(self, epoch: int, start: int, stop: int) -> tuple[list[Tensor], Tensor]:
+        """Return features (in the network's order) and targets of the rows at [start, stop) of the epoch's order."""
+        ...
+
+
+def standardised(targets: np.ndarray, network: Network) -> Tensor:
+    """Return class indices, or the value standardised as the network answers it."""
+    if network.outputs.classes:
+        return torch.from_numpy(np.asarray(targets, np.int64))
+    return torch.from_numpy(((targets - network.outputs.mean) / network.outputs.std).astype(np.float32))
+
+
+def epoch_order(targets: np.ndarray, seed: int, epoch: int, sampling: str) -> np.ndarray:
+    """Return the epoch's row indices [rows]: a permutation, or (balanced) draws in which classes are equally likely."""
+    draw = generator(seed, "shuffle", epoch)
+    if sampling == "shuffled":
+        return draw.permutation(len(targets))
+    _, index, counts = np.unique(targets, return_inverse=True, return_counts=True)
+    chance = 1.0 / (len(counts) * counts[index])
+    return draw.choice(len(targets), len(targets), p=chance / chance.sum())
+
+
+class Resident:
+    """All rows in the memory of the device; a batch is one indexing operation."""
+
+    def __init__(
+        self, network: Network, features: Arrays, targets: np.ndarray, seed: int, sampling: str, device: str = "cpu"
+    ) -> None:
+        self.rows = len(targets)
+        self._features = [tensor.to(device) for tensor in to_tensors(network, features)]
+        self._targets = standardised(targets, network).to(device)
+        self._raw, self._seed, self._sampling, self._device = targets, seed, sampling, device
+        self._epoch, self._order = -1, torch.empty(0)
+
+    def batch(self, epoch: int, start: int, stop: int) -> tuple[list[Tensor], Tensor]:
+        """Return the rows at [start, stop) of the epoch's order."""
+        if epoch != self._epoch:
+            order = epoch_order(self._raw, self._seed, epoch, self._sampling)
+            self._epoch, self._order = epoch, torch.from_numpy(order).to(self._device)
+        rows = self._order[start:stop]
+        return [tensor.index_select(0, rows) for tensor in self._features], self._targets.index_select(0, rows)
+
+
+class Streamed:
+    """Rows that don't fit into memory, read as they are needed."""
+
+    def __init__(self, network: Network, stream: RowStream, seed: int, device: str = "cpu") -> None:
+        self.rows = len(stream)
+        self._network, self._stream, self._seed, self._device = network, stream, seed, device
+
+    def batch(self, epoch: int, start: int, stop: int) -> tuple[list[Tensor], Tensor]:
+        """Return the rows at [start, stop) of the epoch's order."""
+        features, targets = self._stream.batch(self._seed, epoch, start, stop)
+        tensors = [tensor.to(self._device) for tensor in to_tensors(self._network, features)]
+        return tensors, standardised(targets, self._network).to(self._device)

@@ -1,0 +1,116 @@
+"""One step: the batch, its augmentation, the losses in the chosen precision, the gradient, the optimiser.
+
+Nothing in a step waits for the device: losses are summed as tensors and read once an epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from bedplate.core.seeds import derive
+from bedplate.models import Network
+from bedplate.objectives import Objective
+from bedplate.recipe.schema import TrainingSpec
+from bedplate.training.augment import AppliedAugment
+from bedplate.training.batches import Batches
+from bedplate.training.execution import Execution, rows_a_step
+from bedplate.training.optimizers import optimizers
+from bedplate.training.parameter_groups import parameter_groups
+from bedplate.training.run import Run, seed_step
+from bedplate.training.schedules import Schedule
+
+
+def make_optimizers(network: Network, objective: Objective, spec: TrainingSpec) -> list[torch.optim.Optimizer]:
+    """Return one optimiser for each of the objective's steps, over the weights that are not frozen."""
+    made = []
+    for step in objective.steps:
+        wanted = step.parameters(network) if step.parameters else network.parameters()
+        groups = parameter_groups(network, wanted, spec.rates)
+        optimizer = optimizers.get(spec.optimizer.name)(groups, **spec.optimizer.arguments)
+        for group in optimizer.param_groups:
+            group["initial_lr"] = group["lr"] * group.get("rate", 1.0)
+        made.append(optimizer)
+    return made
+
+
+def steps_per_epoch(rows: int, rows_a_step: int) -> int:
+    """Return the steps of an epoch. A last batch of one row, which batch normalisation can't take, is left out."""
+    return rows // rows_a_step + (1 if rows % rows_a_step > 1 else 0)
+
+
+def epoch_rows(rows: int, rows_a_step: int) -> int:
+    """Return the rows that an epoch trains on."""
+    return rows - 1 if rows % rows_a_step == 1 else rows
+
+
+@dataclass
+class Machinery:
+    """What does not change during a run."""
+
+    objective: Objective
+    spec: TrainingSpec
+    execution: Execution
+    seed: int
+    schedule: Schedule
+    augments: Sequence[AppliedAugment]
+    batches: Batches
+    network: nn.Module
+    """What the objective calls: the run's network, or its compiled or distributed form."""
+    penalised: Sequence[nn.Parameter] = ()
+
+    def batch(self, epoch: int, step_in_epoch: int, step: int) -> tuple[list[Tensor], Tensor]:
+        """Return the features and targets of one step, augmented."""
+        rows = rows_a_step(self.spec)
+        start = step_in_epoch * rows
+        features, targets = self.batches.batch(epoch, start, min(start + rows, self.batches.rows))
+        for k, augment in enumerate(self.augments):
+            source = torch.Generator(targets.device).manual_seed(derive(self.seed, "augment", k, step))
+            features, targets = augment(features, targets, source)
+        return features, targets
+
+    def step(self, run: Run) -> None:
+        """Take one step of the objective on the run's next batch."""
+        features, targets = self.batch(run.epoch, run.step_in_epoch, run.step)
+        seed_step(self.seed, run.step)
+        factor = self.schedule(run.step / (run.epochs * run.steps_per_epoch), run.epoch, run.history)
+        for part, optimizer in zip(self.objective.steps, run.optimizers, strict=True):
+            for group in optimizer.param_groups:
+                group["lr"] = group["initial_lr"] * factor
+            optimizer.zero_grad(set_to_none=True)
+            run.loss_sum += self.gradient(part.loss, features, targets) * len(targets)
+            self._penalise()
+            if self.spec.gradient_clip:
+                parameters = [p for group in optimizer.param_groups for p in group["params"]]
+                torch.nn.utils.clip_grad_norm_(parameters, self.spec.gradient_clip)
+            optimizer.step()
+        run.step_in_epoch += 1
+        if run.average is not None:
+            run.average.update(run.network, run.step)
+
+    def gradient(self, loss: object, features: list[Tensor], targets: Tensor) -> Tensor:
+        """Add up the gradient over the step's batches; return the mean loss as a float64 scalar on the device."""
+        assert self.spec.batch_size != "auto"
+        assert callable(loss)
+        total = torch.zeros((), dtype=torch.float64, device=targets.device)
+        for start in range(0, len(targets), self.spec.batch_size):
+            stop = min(start + self.spec.batch_size, len(targets))
+            share = (stop - start) / len(targets)
+            with self.execution.autocast():
+                value = loss(self.network, [f[start:stop] for f in features], targets[start:stop])["loss"]
+            (value if share == 1 else value * share).backward()
+            total += value.detach().double() * share
+        return total
+
+    @torch.no_grad()
+    def _penalise(self) -> None:
+        """Add the gradient of l1 · Σ|w| + l2 / 2 · Σw²."""
+        for weight in self.penalised:
+            if weight.grad is not None:
+                if self.spec.l1:
+                    weight.grad.add_(weight.sign(), alpha=self.spec.l1)
+                if self.spec.l2:
+                    weight.grad.add_(weight, alpha=self.spec.l2)
