@@ -68,7 +68,10 @@ def test_nothing_names_a_machine_or_how_it_was_made() -> None:
 
 
 def test_no_pickle_in_the_source() -> None:
-    pattern = re.compile(r"\b(import (pickle|joblib|dill|marshal)|torch\.(load|save)\(|allow_pickle=True)")
+    # A foreign state dict may be read with weights_only=True, which takes tensors and nothing else.
+    pattern = re.compile(
+        r"\b(import (pickle|joblib|dill|marshal)|torch\.save\(|torch\.load\((?!.*weights_only=True)|allow_pickle=True)"
+    )
     found = [
         f"{path.name}:{n}"
         for path in FILES

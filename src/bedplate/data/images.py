@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from bedplate.core.errors import DataError, did_you_mean, listing
 from bedplate.core.hashing import fingerprint, row_digests, sha256_bytes
 from bedplate.data.dataset import Dataset, Rows
 from bedplate.data.download import Announce
+from bedplate.data.folds import fold_rows
 from bedplate.data.image_pool import ImagePool, one_channel_if_grey, read_pool
 from bedplate.data.profile import image_profile
 from bedplate.data.splits import carve_validation, duplicates, limit_rows, overlaps, split_fingerprint, split_rows
@@ -56,7 +58,7 @@ def load_images(spec: DataSpec, seed: int, *, base: Path, announce: Announce) ->
     parts["train"] = parts["train"][limit_rows(pool.labels[parts["train"]], spec.limit, seed)]
     codes = {label: k for k, label in enumerate(pool.order)}
     targets = np.asarray([codes[label] for label in pool.labels.tolist()], np.int64)
-    codec = ImageCodec.fit(pool.pixels[parts["train"]], spec.image.resize)
+    codec = _codec(pool.pixels[parts["train"]], spec)
     slices = _slices(pool, codec)
     every = Rows({IMAGE: pool.pixels}, targets, pool.ids, slices)
     rows = {name: every.take(index) for name, index in parts.items()}
@@ -125,9 +127,16 @@ def _check(pool: ImagePool) -> None:
 def _divide(pool: ImagePool, keys: np.ndarray, spec: DataSpec, seed: int) -> tuple[dict[str, np.ndarray], list[str]]:
     """Return the row indices of each split, and notes on how they came about."""
     if pool.splits is None or (pool.splits == "train").all():
-        split = split_rows(keys.tolist(), pool.labels, spec.split, seed)
+        divide = split_rows if spec.split.folds is None else fold_rows
+        split = divide(keys.tolist(), pool.labels, spec.split, seed)
         return {"train": split.train, "validation": split.validation, "test": split.test}, list(split.notes)
     parts = {name: np.flatnonzero(pool.splits == name) for name in ("train", "validation", "test")}
+    if spec.split.folds is not None:
+        own = parts["train"]
+        split = fold_rows(keys[own].tolist(), pool.labels[own], spec.split, seed)
+        untouched = "the folds are of the official training images; the other official splits stay untouched"
+        found = {"train": own[split.train], "validation": own[split.validation], "test": own[split.test]}
+        return found, [*split.notes, f"cross-validation: {untouched}"]
     notes = []
     for name, share in (("test", spec.split.test), ("validation", spec.split.validation)):
         if len(parts[name]):
@@ -212,3 +221,19 @@ def _fingerprint(pool: ImagePool, keys: np.ndarray) -> str:
             "labels": sha256_bytes("\n".join(pool.labels.tolist()).encode()),
         }
     )
+
+
+def _codec(pixels: np.ndarray, spec: DataSpec) -> ImageCodec:
+    """Return the codec fitted to the training pixels, with the recipe's own mean and std where it gives them."""
+    codec = ImageCodec.fit(pixels, spec.image.resize)
+    for key in ("mean", "std"):
+        given = getattr(spec.image, key)
+        if given is not None and len(given) != codec.channels:
+            raise DataError(
+                f"not one {key} a channel",
+                where=f"data.image.{key}",
+                expected=f"{codec.channels} figures",
+                received=str(len(given)),
+            )
+    mean, std = spec.image.mean or codec.mean, spec.image.std or codec.std
+    return replace(codec, mean=tuple(mean), std=tuple(std))

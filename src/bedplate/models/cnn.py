@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from bedplate.core.errors import InputError
-from bedplate.models.layers import Activation, activation_layer
+from bedplate.models.layers import RISING, Activation, activation_layer
 from bedplate.models.registry import ImageInput, Inputs, Outputs, models, only
 
 
@@ -67,11 +67,14 @@ def cnn(
         layers.append(nn.Conv2d(channels, units, 3, padding=pad, bias=not batch_norm))
         if batch_norm:
             layers.append(nn.BatchNorm2d(units))
-        layers.append(activation_layer(activation))
+        last = [activation_layer(activation)]
         channels = units
         if k < len(widths) - 1 and min(height, width) >= 4:
-            layers.append(nn.MaxPool2d(2))
+            # The maximum of a rising function is the function of the maximum, gradients included; this way round the
+            # activation meets a quarter of the pixels.
+            last = [nn.MaxPool2d(2), *last] if activation in RISING else [*last, nn.MaxPool2d(2)]
             height, width = height // 2, width // 2
+        layers += last
     size = channels * height * width
     head: list[nn.Module] = []
     for units in dense:

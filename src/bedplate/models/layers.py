@@ -16,6 +16,9 @@ UNKNOWN_SHARE = 0.01
 Activation = Literal["relu", "gelu", "tanh", "sigmoid"]
 _ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
 
+RISING = frozenset({"relu", "tanh", "sigmoid"})
+"""Activations that never fall, so that a maximum may be taken before or after them."""
+
 
 def activation_layer(name: str) -> nn.Module:
     """Return the activation called `name` (relu, gelu, tanh or sigmoid)."""

@@ -38,7 +38,11 @@ class Network(nn.Module):
     def forward(self, *features: Tensor) -> Tensor:
         """Return logits [rows, classes], or the standardised target [rows, 1]."""
         if isinstance(self.inputs, ImageInput):
-            image = (features[0].permute(0, 3, 1, 2).to(torch.float32) - self.mean) / self.std
+            planes = features[0].permute(0, 3, 1, 2)
+            if self.memory_format is torch.contiguous_format and self.inputs.channels == 1:
+                # One channel lies in memory alike both ways; only the strides tell a convolution which one is meant.
+                planes = features[0].reshape(len(planes), 1, self.inputs.height, self.inputs.width)
+            image = (planes.to(torch.float32) - self.mean) / self.std
             if self.memory_format is not None:
                 image = image.contiguous(memory_format=self.memory_format)
             return self.scores(self.body(image))

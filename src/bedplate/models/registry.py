@@ -56,11 +56,15 @@ Inputs = ImageInput | TableInput
 
 @dataclass(frozen=True)
 class Outputs:
-    """What the model answers: one score a class, or (classes=None) one number with the target's mean and std."""
+    """What the model answers: one score a class, or (classes=None) one number with the target's mean and std.
+
+    `counts` are the training rows of each class, where they are known.
+    """
 
     classes: int | None = None
     mean: float = 0.0
     std: float = 1.0
+    counts: tuple[int, ...] = ()
 
     @property
     def width(self) -> int:

@@ -29,10 +29,17 @@ class Step:
 
 @dataclass(frozen=True)
 class Objective:
-    """What is minimised: its steps are taken in order for every batch. `kind` is "classes", "number" or "any"."""
+    """What is minimised: its steps are taken in order for every batch.
+
+    Attributes:
+        steps: the updates.
+        kind: "classes", "number" or "any".
+        soft: whether class targets may also come as probabilities [rows, classes], as mixup gives them.
+    """
 
     steps: tuple[Step, ...]
     kind: str = "any"
+    soft: bool = False
 
 
 objectives: Registry[Callable[..., Objective]] = Registry("objective")

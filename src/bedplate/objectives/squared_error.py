@@ -18,7 +18,7 @@ def squared_error() -> Objective:
     def loss(network: nn.Module, features: list[Tensor], targets: Tensor) -> Losses:
         return {"loss": functional.mse_loss(network(*features)[:, 0], targets)}
 
-    return Objective((Step(loss),), "number")
+    return Objective((Step(loss),), "number", soft=True)
 
 
 @objectives.register("huber")
@@ -31,4 +31,4 @@ def huber(*, delta: Annotated[float, Field(gt=0)] = 1.0) -> Objective:
     def loss(network: nn.Module, features: list[Tensor], targets: Tensor) -> Losses:
         return {"loss": functional.huber_loss(network(*features)[:, 0], targets, delta=delta)}
 
-    return Objective((Step(loss),), "number")
+    return Objective((Step(loss),), "number", soft=True)

@@ -62,6 +62,12 @@ class ImageSpec(Section):
     width: Annotated[int, Field(ge=1, le=2048)] | None = None
     channels: Literal[1, 3] | None = None
     resize: Literal["stretch", "pad", "crop"] = "stretch"
+    mean: list[Annotated[float, Field(ge=0, le=255)]] | None = Field(
+        None, description="of each channel, 0 to 255, taken off every pixel; left out: the training pixels'"
+    )
+    std: list[Annotated[float, Field(gt=0, le=255)]] | None = Field(
+        None, description="of each channel, what pixels are divided by; left out: the training pixels'"
+    )
 
 
 class FilesSpec(Section):
@@ -125,7 +131,7 @@ class PseudoLabelSpec(Section):
 class TrainingSpec(Section):
     """How the weights are moved."""
 
-    epochs: Annotated[int, Field(ge=1, le=100_000)] = 10
+    epochs: Annotated[int, Field(ge=0, le=100_000)] = Field(10, description="0: the weights of `start` as they are")
     batch_size: Annotated[int, Field(ge=1, le=1_000_000)] | Literal["auto"] = 128
     accumulate: Annotated[int, Field(ge=1, le=10_000)] = Field(
         1, description="one step every so many batches, with their mean gradient"

@@ -21,7 +21,7 @@ from bedplate.recipe.load import Raw, load
 from bedplate.recipe.schema import Part, Recipe, TrainingSpec
 from bedplate.stages.plugins import load_plugins
 from bedplate.tasks import TASKS, Task, get_task
-from bedplate.training import augments, optimizers, schedules
+from bedplate.training import augments, optimizers, parts_of, schedules
 from bedplate.training.augment import kind_of
 
 
@@ -243,7 +243,19 @@ def resolve(text: str, overrides: Sequence[str] = ()) -> Resolved:
     model = _written_out(recipe.model or Part(name=task.model), models)
     objective_name = "perceptron" if model.name == "perceptron" and recipe.objective is None else task.objective
     objective = _written_out(recipe.objective or Part(name=objective_name), objectives)
-    kind = objectives.get(objective.name)(**objective.arguments).kind
+    made = objectives.get(objective.name)(**objective.arguments)
+    kind = made.kind
+    mixing = [part.name for part in parts_of(recipe.training.augment) if kind_of(augments.get(part.name)) == "mix"]
+    if mixing and not made.soft:
+        raise RecipeError(
+            [
+                InputError(
+                    f"'{mixing[0]}' gives mixed targets, which objective '{objective.name}' doesn't take",
+                    where=f"{path} training.augment",
+                    hint="use cross-entropy, squared-error or huber",
+                )
+            ]
+        )
     if kind not in ("any", task.answer):
         raise RecipeError(
             [
@@ -281,7 +293,12 @@ def portable(resolved: Resolved) -> Recipe:
     )
     data = data.model_copy(update={"source": absolute(data.source), "files": files_spec})
     plugins = [os.fspath((resolved.base / Path(text).expanduser()).resolve()) for text in resolved.recipe.plugins]
-    return resolved.recipe.model_copy(update={"data": data, "plugins": plugins})
+    training = resolved.recipe.training
+    start = training.start and training.start.model_copy(update={"weights": absolute(training.start.weights)})
+    pseudo = training.pseudo_labels
+    pseudo = pseudo and pseudo.model_copy(update={"source": absolute(pseudo.source)})
+    training = training.model_copy(update={"start": start, "pseudo_labels": pseudo})
+    return resolved.recipe.model_copy(update={"data": data, "plugins": plugins, "training": training})
 
 
 def comment_of(path: Path) -> str:

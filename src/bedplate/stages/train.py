@@ -26,12 +26,19 @@ from bedplate.training import (
     keep_freed_memory,
     rows_a_step,
     settle,
+    start_from,
     steps_per_epoch,
     train,
     weights_digest,
 )
 
-WEIGHTS, HISTORY, MODEL, CHOICES = "weights.safetensors", "history.json", "model.json", "choices.json"
+WEIGHTS, HISTORY, MODEL, CHOICES, START = (
+    "weights.safetensors",
+    "history.json",
+    "model.json",
+    "choices.json",
+    "start.json",
+)
 
 
 @contextlib.contextmanager
@@ -101,6 +108,18 @@ def _settled(work: Work, network: Network, objective: Objective, data: TrainingD
     return settle(spec, choices.to_json())
 
 
+def _start(work: Work, network: Network) -> None:
+    """Load the weights that the recipe starts from, and say what matched."""
+    spec = work.recipe.training.start
+    if spec is None:
+        return
+    started = start_from(network, spec, work.resolved.base)
+    write_json(work.folder.stage("train") / START, started.to_json())
+    work.console.stage("weights", started.source)
+    for line in started.lines():
+        work.console.detail(line)
+
+
 def settled_recipe(work: Work) -> Recipe:
     """Return the resolved recipe with the choices that the run's training measured: running it again is exact."""
     path = work.folder.stage("train") / CHOICES
@@ -138,6 +157,7 @@ def train_stage(work: Work, *, resume: bool, hooks: Sequence[Hook] = ()) -> Netw
     if resume and checkpoint.exists():
         work.console.stage("train", f"continuing from {checkpoint.name}")
     else:
+        _start(work, network)
         work.console.stage(
             "train",
             f"{work.recipe.model.name}, {parameters:,} parameters, {spec.optimizer.name}, "

@@ -6,6 +6,7 @@ import platform
 import time
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ from bedplate.models import Network, Outputs, build, inputs_from_spec
 from bedplate.recipe.load import recipe_fingerprint, to_dict
 from bedplate.stages.folder import RunFolder
 from bedplate.stages.resolve import Resolved
+from bedplate.training import weights_digest
+from bedplate.training.start import read_weights
 
 _LATER = ("evaluation", "compression", "gate", "serving")
 """The recipe's sections that don't touch the weights."""
@@ -54,8 +57,17 @@ class Work:
             del recipe[key]
         del recipe["name" if stage != "pack" else "seed"]
         del recipe["search"]
-        data = [self.dataset.fingerprint, self.dataset.split_fingerprint]
+        data = [self.dataset.fingerprint, self.dataset.split_fingerprint, *self._started_from]
         return fingerprint({"recipe": recipe, "seed": self.recipe.seed, "plugins": self.resolved.plugins, "data": data})
+
+    @cached_property
+    def _started_from(self) -> list[str]:
+        """The SHA-256 of the weights that training begins with, if the recipe names some."""
+        spec = self.recipe.training.start
+        if spec is None:
+            return []
+        tensors = read_weights(self.resolved.base / Path(spec.weights).expanduser())
+        return [weights_digest(tensors)]
 
     @property
     def recipe_fingerprint(self) -> str:
@@ -92,7 +104,8 @@ class Work:
     def outputs(self) -> Outputs:
         """What the model answers, with the training target's mean and standard deviation for a number."""
         if self.dataset.answers.labels is not None:
-            return Outputs(len(self.dataset.answers.labels))
+            counts = np.bincount(self.dataset.train.targets, minlength=len(self.dataset.answers.labels))
+            return Outputs(len(counts), counts=tuple(counts.tolist()))
         targets = np.asarray(self.dataset.train.targets, np.float64)
         return Outputs(None, float(targets.mean()), float(targets.std()) or 1.0)
 

@@ -1,6 +1,6 @@
 """Move the weights: the loop, optimisers, schedules, hooks and checkpoints."""
 
-from bedplate.training import augment_images
+from bedplate.training import augment_images, augment_mixing, augment_tables
 from bedplate.training.augment import Augment, augments, parts_of
 from bedplate.training.batches import standardised
 from bedplate.training.checkpoint import load_checkpoint, save_checkpoint, weights_digest
@@ -11,6 +11,7 @@ from bedplate.training.memory import keep_freed_memory
 from bedplate.training.optimizers import optimizers
 from bedplate.training.run import Hook, Run
 from bedplate.training.schedules import schedules
+from bedplate.training.start import start_from
 from bedplate.training.updates import steps_per_epoch
 
 __all__ = [
@@ -21,6 +22,8 @@ __all__ = [
     "Run",
     "TrainingData",
     "augment_images",
+    "augment_mixing",
+    "augment_tables",
     "augments",
     "choose",
     "keep_freed_memory",
@@ -33,6 +36,7 @@ __all__ = [
     "schedules",
     "settle",
     "standardised",
+    "start_from",
     "steps_per_epoch",
     "train",
     "validate",

@@ -210,6 +210,8 @@ def choose(
     if not asked:
         return Choices(spec, threads, dict.fromkeys(MEASURED, "the recipe says so"))
     reasons = {key: "the recipe says so" for key in MEASURED if key not in asked}
+    if spec.epochs == 0:
+        return Choices(plain(spec), threads, reasons | dict.fromkeys(asked, "nothing is trained"))
     state = torch.get_rng_state()
     try:
         settled, used, trials = _measure(network, objective, data, spec, seed, threads, asked, reasons)

@@ -141,6 +141,8 @@ def train(
         run.resume(checkpoint)
     network.train()
     hold_frozen_norms(network)
+    if spec.epochs == 0:  # weights that are taken as they are
+        run.best = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
     with _catch_interrupt() as wanted:
         while not run.finished:
             _epoch(run, machinery, checkpoint, wanted, hooks)

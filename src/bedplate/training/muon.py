@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 _A, _B, _C = 3.4445, -4.7750, 2.0315  # the quintic's coefficients in Jordan's text
-_EPS = 1e-7
+_EPS, _EPS_ADAM = 1e-7, 1e-8
 
 
 def orthogonalise(matrix: Tensor, steps: int = 5) -> Tensor:
@@ -58,7 +58,8 @@ class Muon(torch.optim.Optimizer):
         for group in [item if isinstance(item, dict) else {"params": [item]} for item in params]:
             parameters = list(group["params"])
             groups.append({**group, "params": parameters, "matrix": group.get("matrix", parameters[0].ndim >= 2)})
-        super().__init__(groups, {"lr": lr, "momentum": momentum, "betas": betas, "weight_decay": weight_decay})
+        defaults = {"lr": lr, "momentum": momentum, "betas": betas, "weight_decay": weight_decay, "taken": 0}
+        super().__init__(groups, defaults)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
@@ -85,27 +86,22 @@ class Muon(torch.optim.Optimizer):
         parameter.add_(update, alpha=-group["lr"] * 0.2 * math.sqrt(max(rows, columns)))
 
     def _adamw(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
+        """Take one step of AdamW (Loshchilov and Hutter 2019, algorithm 2)."""
+        lr, (beta1, beta2) = group["lr"], group["betas"]
+        gradients: list[Tensor] = []
         for parameter in parameters:
+            assert parameter.grad is not None
+            gradients.append(parameter.grad)
             if not self.state[parameter]:
-                self.state[parameter] = {
-                    "step": torch.zeros((), dtype=torch.float32),
-                    "exp_avg": torch.zeros_like(parameter),
-                    "exp_avg_sq": torch.zeros_like(parameter),
-                }
-        states = [self.state[p] for p in parameters]
-        torch.optim.adamw.adamw(
-            parameters,
-            [p.grad for p in parameters if p.grad is not None],
-            [state["exp_avg"] for state in states],
-            [state["exp_avg_sq"] for state in states],
-            [],
-            [state["step"] for state in states],
-            foreach=True,
-            amsgrad=False,
-            beta1=group["betas"][0],
-            beta2=group["betas"][1],
-            lr=group["lr"],
-            weight_decay=group["weight_decay"],
-            eps=1e-8,
-            maximize=False,
-        )
+                self.state[parameter] = {"mean": torch.zeros_like(parameter), "square": torch.zeros_like(parameter)}
+        group["taken"] += 1
+        means = [self.state[p]["mean"] for p in parameters]
+        squares = [self.state[p]["square"] for p in parameters]
+        torch._foreach_lerp_(means, gradients, 1 - beta1)
+        torch._foreach_mul_(squares, beta2)
+        torch._foreach_addcmul_(squares, gradients, gradients, value=1 - beta2)
+        denominators = torch._foreach_div(squares, 1 - beta2 ** group["taken"])
+        torch._foreach_sqrt_(denominators)
+        torch._foreach_add_(denominators, _EPS_ADAM)
+        torch._foreach_mul_(parameters, 1 - lr * group["weight_decay"])
+        torch._foreach_addcdiv_(parameters, means, denominators, value=-lr / (1 - beta1 ** group["taken"]))
