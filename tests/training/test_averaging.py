@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.training.samples import cnn, go, images, mlp, spec, stopped_and_continued, table
 from torch import nn
 
 from bedplate.recipe.schema import Part
 from bedplate.training import weights_digest
 from bedplate.training.averaging import MovingAverage, batch_norms, judged_weights, recalibrate
-from tests.training.samples import cnn, go, images, mlp, spec, stopped_and_continued, table
 
 FREE = {"optimizer": Part(name="schedule-free-adamw", lr=0.01), "schedule": Part(name="constant", warmup=0.1)}
 
@@ -74,7 +74,14 @@ def test_weights_come_back_after_judging_even_if_it_fails() -> None:
     for tensor in average.state.values():
         tensor.zero_()
     before = weights_digest(dict(network.state_dict()))
-    with pytest.raises(ZeroDivisionError), judged_weights(network, average, [], iter([])):
-        assert weights_digest(dict(network.state_dict())) != before
-        raise ZeroDivisionError
+    seen = []
+
+    def fail() -> None:
+        with judged_weights(network, average, [], iter([])):
+            seen.append(weights_digest(dict(network.state_dict())))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert seen != [before]
     assert weights_digest(dict(network.state_dict())) == before

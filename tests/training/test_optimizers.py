@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tests.training.samples import cnn, go, images, spec, stopped_and_continued, table
+from tests.training.samples import mlp as network
 from torch import nn
 
 from bedplate.core.errors import InputError
@@ -15,8 +17,6 @@ from bedplate.training import optimizers, weights_digest
 from bedplate.training.averaging import TwoSided
 from bedplate.training.muon import Muon, orthogonalise
 from bedplate.training.schedule_free import ScheduleFreeAdamW
-from tests.training.samples import cnn, go, images, spec, stopped_and_continued, table
-from tests.training.samples import mlp as network
 
 RATES = {"sgd": 0.1, "momentum": 0.02, "rmsprop": 0.003, "adagrad": 0.05, "muon": 0.005, "schedule-free-adamw": 0.02}
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tests.training.samples import cnn, go, images, mlp, spec, table
 
 from bedplate.core.errors import InputError
 from bedplate.training.parameter_groups import freeze, hidden_matrices, parameter_groups
-from tests.training.samples import cnn, go, images, mlp, spec, table
 
 
 def test_frozen_weights_and_their_statistics_stay_as_they_are() -> None:

@@ -9,12 +9,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.training.samples import cnn, go, images, mlp, spec, stopped_and_continued, table
 
 from bedplate.recipe.schema import Part
 from bedplate.training import weights_digest
 from bedplate.training.batches import epoch_order
 from bedplate.training.updates import epoch_rows, steps_per_epoch
-from tests.training.samples import cnn, go, images, mlp, spec, stopped_and_continued, table
 
 PLAIN = {"optimizer": Part(name="sgd", lr=0.1), "schedule": Part(name="constant"), "epochs": 2}
 
