@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from bedplate.bundle import Bundle
     from bedplate.core.errors import BedplateError, GateError, InputError
     from bedplate.evaluation import Report, evaluate
+    from bedplate.experiments.experiment import experiment
+    from bedplate.experiments.sweep import sweep
     from bedplate.models.registry import models as _models
     from bedplate.objectives.registry import Objective, Step
     from bedplate.operations.monitor import monitor
@@ -41,6 +43,7 @@ _NAMES = {
     "evaluate": ("bedplate.evaluation", "evaluate"),
     "check_plugin": ("bedplate.checks", "check_file"),
     "compare": ("bedplate.stages.compare", "compare_runs"),
+    "experiment": ("bedplate.experiments.experiment", "experiment"),
     "init": ("bedplate.stages.init", "init"),
     "load_recipe": ("bedplate.recipe.load", "load"),
     "monitor": ("bedplate.operations", "monitor"),
@@ -53,6 +56,7 @@ _NAMES = {
     "run": ("bedplate.pipeline", "run"),
     "run_stage": ("bedplate.pipeline", "run_stage"),
     "serve": ("bedplate.serving", "serve"),
+    "sweep": ("bedplate.experiments.sweep", "sweep"),
 }
 
 __all__ = ["__version__", *_NAMES]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -51,10 +52,16 @@ def compare(arguments: argparse.Namespace) -> int:
     """`bedplate compare`."""
     from bedplate.stages.compare import compare_runs
 
-    if len(arguments.runs) < 2:
-        raise InputError("nothing to compare with", expected="two runs' folders or more", received=arguments.runs[0])
     console = console_for(arguments)
-    found = compare_runs([Path(text) for text in arguments.runs])
+    sides: list[Path | list[Path]] = [Path(text) for text in arguments.runs]
+    if "vs" in arguments.runs:
+        words = itertools.groupby(arguments.runs, lambda text: text == "vs")
+        groups = [list(group) for divider, group in words if not divider]
+        sides = [[Path(text) for text in group] for group in groups]
+    alone = len(sides) < 2 and not (Path(arguments.runs[0]) / "experiment.json").is_file()
+    if alone:
+        raise InputError("nothing to compare with", expected="two runs' folders or more", received=arguments.runs[0])
+    found = compare_runs(sides)
     if arguments.json:
         _print(found.to_json())
     for line in found.lines():

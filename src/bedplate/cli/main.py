@@ -28,9 +28,11 @@ VERBS: dict[str, tuple[str, str]] = {
     "evaluate": ("run", "the evaluation stage alone"),
     "compress": ("run", "the compression stage alone"),
     "pack": ("run", "the packing stage alone"),
+    "sweep": ("sweep", "search a recipe's settings, judged on validation figures alone"),
     "predict": ("bundles", "answer files or standard input from a bundle"),
     "serve": ("bundles", "serve bundles over HTTP"),
     "monitor": ("bundles", "say whether what a bundle sees has drifted from what it was made on"),
+    "experiment": ("experiment", "run recipes × seeds (× folds) and say which differences are real"),
     "compare": ("inspect", "say whether one run is really better than another"),
     "recipes": ("inspect", "list the recipes that come with Bedplate"),
     "schema": ("inspect", "print the recipe's JSON Schema, for editors"),
@@ -38,7 +40,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "check-plugin": ("inspect", "check a researcher's own file against what every registered part must do"),
 }
 
-_WORKSHOP = {"torch", "onnx", "onnxscript", "sklearn", "pyarrow"}
+_WORKSHOP = {"torch", "onnx", "onnxscript", "optuna", "sklearn", "pyarrow"}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -75,13 +77,39 @@ def _set_flag(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _recipe_flags(parser: argparse.ArgumentParser) -> None:
+def _recipe_flags(
+    parser: argparse.ArgumentParser, folder: str = "the run's folder (default: runs/NAME)", work: str = "the run"
+) -> None:
     parser.add_argument("recipe", help="a YAML file, or the name of a shipped recipe (`bedplate recipes`)")
-    parser.add_argument("--out", metavar="DIR", help="the run's folder (default: runs/NAME)")
+    parser.add_argument("--out", metavar="DIR", help=folder)
     _set_flag(parser)
     again = parser.add_mutually_exclusive_group()
-    again.add_argument("--resume", action="store_true", help="continue the run in that folder")
-    again.add_argument("--fresh", action="store_true", help="start the run in that folder again")
+    again.add_argument("--resume", action="store_true", help=f"continue {work} in that folder")
+    again.add_argument("--fresh", action="store_true", help=f"start {work} in that folder again")
+
+
+def _sweep_flags(parser: argparse.ArgumentParser) -> None:
+    _recipe_flags(parser, folder="the sweep's folder (default: runs/NAME-sweep)", work="the sweep")
+    parser.add_argument(
+        "--space",
+        metavar="KEY=VALUES",
+        action="append",
+        default=[],
+        help="what a setting may be: training.optimizer.lr=1e-4..1e-1:log, model.dropout=0..0.5, "
+        "'model.hidden=[[64], [128, 64]]'; replaces or adds to the recipe's own (default: a space suggested from it)",
+    )
+    parser.add_argument("--trials", metavar="N", help="how many, the recipe as it is among them (default: 20)")
+    parser.add_argument(
+        "--objective", metavar="FIGURE", action="append",
+        help="validation_accuracy, validation_loss, validation_rmse, seconds or parameters; several: a Pareto front",
+    )  # fmt: skip
+    parser.add_argument("--sampler", help="tpe (default), random, grid or nsga2")
+    parser.add_argument("--pruner", help="median (default), hyperband or none: which trials are stopped early")
+    parser.add_argument(
+        "--storage", metavar="WHERE",
+        help="journal:PATH, sqlite:PATH or postgresql://USER@HOST/DATABASE, to share trials (default: in the folder)",
+    )  # fmt: skip
+    parser.add_argument("--run", action="store_true", help="then carry the best recipe through its whole life")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -110,6 +138,14 @@ def build_parser() -> argparse.ArgumentParser:
         made[name].add_argument(
             "--archive", metavar="FILE", help="also write the bundle as one file, such as model.bundle"
         )
+    experiment = made["experiment"]
+    experiment.add_argument("file", help="a YAML file that names the arms, the seeds and the metric")
+    experiment.add_argument("--out", metavar="DIR", help="the experiment's folder (default: runs/NAME)")
+    _set_flag(experiment)
+    again = experiment.add_mutually_exclusive_group()
+    again.add_argument("--resume", action="store_true", help="continue the experiment in that folder")
+    again.add_argument("--fresh", action="store_true", help="start the experiment in that folder again")
+    _sweep_flags(made["sweep"])
     made["plan"].add_argument("recipe", help="a YAML file, or the name of a shipped recipe")
     _set_flag(made["plan"])
     predict = made["predict"]
@@ -135,7 +171,11 @@ def build_parser() -> argparse.ArgumentParser:
         "--input", metavar="FILE", nargs="+", dest="inputs", help="files to compare instead of a server's state"
     )
     made["compare"].add_argument(
-        "runs", nargs="+", metavar="RUN", help="two or more runs' folders; the first is the reference"
+        "runs",
+        nargs="+",
+        metavar="RUN",
+        help="runs' folders, bundles, folders of runs, or an experiment's folder; the first is the reference; "
+        "`A… vs B…` compares several runs a side",
     )
     made["check-plugin"].add_argument("file", help="a Python file that registers models or objectives")
     return parser
@@ -154,9 +194,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
     if hasattr(arguments, "overrides"):
         arguments.overrides = [text for group in arguments.overrides for text in group]
-    # Before torch and scikit-learn load their thread pools: on a machine that others use too, threads that spin while
-    # they wait for each other take the processor from the very thread that they wait for.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    # Before torch and scikit-learn load their thread pools: threads that spin for long while they wait for each other
+    # take the processor, on a machine that others use too, from the very thread that they wait for; threads that
+    # sleep at once cost a third of the speed on a quiet one (docs/log.md).
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:
         code = _call(arguments)
     except BedplateError as error:

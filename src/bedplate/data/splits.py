@@ -70,8 +70,8 @@ def split_rows(
             raise DataError(
                 "a split by group needs a group column", where="data.split.column", expected="a column's name"
             )
-        units = _units(keys, groups if spec.by == "group" else None)
-        strata = _strata(labels, units, spec.stratify)
+        units = units_of(keys, groups if spec.by == "group" else None)
+        strata = strata_of(labels, units, spec.stratify)
         assigned = _divide(units, strata, fractions, generator(seed, "split"))
     parts = [np.flatnonzero(assigned == part) for part in (_TRAIN, _VALIDATION, _TEST, _DROPPED)]
     for name, part in zip(("train", "validation", "test"), parts, strict=False):
@@ -83,7 +83,7 @@ def split_rows(
                 received=f"{len(keys)} rows, {len(set(keys))} with distinct inputs",
                 hint="give more rows, or other fractions in data.split",
             )
-    notes = [] if labels is None else _class_notes(labels, *parts[:3])
+    notes = [] if labels is None else class_notes(labels, *parts[:3])
     if len(parts[3]):
         notes.append(
             f"left out: {len(parts[3])} later row{'s' if len(parts[3]) > 1 else ''} with the inputs of an earlier one, "
@@ -116,8 +116,8 @@ def carve_validation(
     if spec.by == "time" and times is not None:
         assigned = _divide_by_time(keys, np.asarray(times, np.float64), (share, 0.0))
     else:
-        units = _units(keys, groups if spec.by == "group" else None)
-        strata = _strata(labels, units, spec.stratify)
+        units = units_of(keys, groups if spec.by == "group" else None)
+        strata = strata_of(labels, units, spec.stratify)
         assigned = _divide(units, strata, (share, 0.0), generator(seed, "split", "validation"))
     return np.flatnonzero(assigned == _TRAIN), np.flatnonzero(assigned == _VALIDATION)
 
@@ -197,7 +197,7 @@ def _check_size(keys: Sequence[str], spec: SplitSpec) -> None:
     check_rows(len(keys))
 
 
-def _units(keys: Sequence[str], groups: Sequence[str] | None) -> np.ndarray:
+def units_of(keys: Sequence[str], groups: Sequence[str] | None) -> np.ndarray:
     """Return one unit number a row: rows joined, directly or through others, by an equal key or an equal group."""
     key_codes = np.unique(np.asarray(keys, dtype=str), return_inverse=True)[1]
     if groups is None:
@@ -214,7 +214,7 @@ def _units(keys: Sequence[str], groups: Sequence[str] | None) -> np.ndarray:
             return np.unique(unit, return_inverse=True)[1]
 
 
-def _strata(labels: np.ndarray | None, units: np.ndarray, stratify: bool) -> np.ndarray:
+def strata_of(labels: np.ndarray | None, units: np.ndarray, stratify: bool) -> np.ndarray:
     """Return one stratum a unit: its commonest class, or the bin of its mean target."""
     count = int(units.max()) + 1
     if labels is None or not stratify:
@@ -306,7 +306,8 @@ def _divide_by_time(keys: Sequence[str], times: np.ndarray, fractions: tuple[flo
     return assigned
 
 
-def _class_notes(labels: np.ndarray, train: np.ndarray, validation: np.ndarray, test: np.ndarray) -> list[str]:
+def class_notes(labels: np.ndarray, train: np.ndarray, validation: np.ndarray, test: np.ndarray) -> list[str]:
+    """Return a sentence for classes that some split lacks."""
     values = np.asarray(labels)
     if values.dtype.kind == "f":
         return []

@@ -25,6 +25,14 @@ REGRESSION = ("rmse", "mae", "r2")
 PER_CLASS = ("precision", "recall", "f1")
 LOWER_IS_BETTER = frozenset({"log_loss", "brier", "ece", "rmse", "mae"})
 CALIBRATION_BINS = 15
+_UNBOUNDED = frozenset({"log_loss", "brier", "rmse", "mae"})
+
+
+def within_range(metric: str, value: float) -> float:
+    """Return a bound of an interval, cut to the values that a metric can take."""
+    least = -np.inf if metric == "r2" else 0.0
+    return float(min(max(value, least), np.inf if metric in _UNBOUNDED else 1.0))
+
 
 Measure = Callable[[np.ndarray], dict[str, np.ndarray]]
 """Weights [R,N] to values: [R] for each metric."""

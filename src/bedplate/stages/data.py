@@ -27,6 +27,24 @@ def _check_classes(dataset: Dataset) -> None:
         )
 
 
+def _check_stream(resolved: Resolved) -> None:
+    """Refuse ways of training that need every training row at once, where the rows are streamed."""
+    training = resolved.recipe.training
+    if resolved.recipe.data.stream is None:
+        return
+    wants = {
+        "training.sampling": training.sampling == "balanced",
+        "training.pseudo_labels": training.pseudo_labels is not None,
+    }
+    problems = [
+        InputError("this needs all training rows in memory", where=f"{resolved.path} {key}",
+                   hint=f"leave out {key}, or data.stream")
+        for key, given in wants.items() if given
+    ]  # fmt: skip
+    if problems:
+        raise RecipeError(list(problems))
+
+
 def load_data(resolved: Resolved, console: Console) -> Dataset:
     """Return the recipe's data, ready to train on, and say what was found."""
     recipe = resolved.recipe
@@ -38,9 +56,10 @@ def load_data(resolved: Resolved, console: Console) -> Dataset:
         said.add(text)
         console.detail(text)
 
+    _check_stream(resolved)
     dataset = load_dataset(recipe.data, recipe.task, recipe.seed, base=resolved.base, announce=announce)
     _check_classes(dataset)
-    sizes = f"{len(dataset.train):,} training, {len(dataset.validation):,} validation, {len(dataset.test):,} test rows"
+    sizes = f"{dataset.training_rows:,} training, {len(dataset.validation):,} validation, {len(dataset.test):,} test rows"
     answers = (
         f"{len(dataset.answers.labels)} classes" if dataset.answers.labels else f"a number: {dataset.answers.target}"
     )

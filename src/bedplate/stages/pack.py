@@ -64,7 +64,7 @@ def _lineage(work: Work) -> dict[str, Any]:
             "name": dataset.name,
             "fingerprint": dataset.fingerprint,
             "split_fingerprint": dataset.split_fingerprint,
-            "rows": {"train": len(dataset.train), "validation": len(dataset.validation), "test": len(dataset.test)},
+            "rows": {"train": dataset.training_rows, "validation": len(dataset.validation), "test": len(dataset.test)},
         },
         "plugins": work.resolved.plugins,
         "versions": versions(),

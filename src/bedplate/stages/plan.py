@@ -85,7 +85,7 @@ def plan(recipe: str | Path, *, overrides: Sequence[str] = (), console: Console 
     with configured_torch(work.threads):
         seconds = _trial(work, copy.deepcopy(network), batch, targets)
     parameters = sum(p.numel() for p in network.parameters())
-    steps = spec.epochs * steps_per_epoch(len(dataset.train), rows)
+    steps = spec.epochs * steps_per_epoch(dataset.training_rows, rows)
     weights = sum(t.numel() * t.element_size() for t in network.state_dict().values())
     data = sum(
         a.nbytes
@@ -94,6 +94,7 @@ def plan(recipe: str | Path, *, overrides: Sequence[str] = (), console: Console 
         if a.dtype.kind != "O"
     )
     data += sum(a.nbytes for rows in (dataset.train, dataset.validation) for a in work.features(rows).values())
+    data += dataset.stream.memory_bytes if dataset.stream is not None else 0
     memory = int(data + 4 * weights + 64 * sum(t.numel() * 4 for t in batch) + 350e6)
     limit = memory_limit()
     if limit and memory > 0.9 * limit:
@@ -107,7 +108,7 @@ def plan(recipe: str | Path, *, overrides: Sequence[str] = (), console: Console 
     return Plan(
         str(recipe),
         to_yaml(resolved.recipe),
-        {"train": len(dataset.train), "validation": len(dataset.validation), "test": len(dataset.test)},
+        {"train": dataset.training_rows, "validation": len(dataset.validation), "test": len(dataset.test)},
         f"{len(labels)} classes of {dataset.answers.target}" if labels else f"a number: {dataset.answers.target}",
         {name: list(tensor.shape) for name, tensor in zip(network.inputs.names, batch, strict=True)},
         shape,

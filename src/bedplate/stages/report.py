@@ -91,7 +91,7 @@ def build_story(work: Work, compressed: Compressed, report: Report, packed: dict
             "parameters": train.get("parameters"),
             "objective": recipe.objective.name,
         },
-        "rows": {"train": len(dataset.train), "validation": len(dataset.validation), "test": len(dataset.test)},
+        "rows": {"train": dataset.training_rows, "validation": len(dataset.validation), "test": len(dataset.test)},
         "provenance": {
             "bundle id": packed.get("bundle_id") or "not sealed",
             "recipe": work.recipe_fingerprint,

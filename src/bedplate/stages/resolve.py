@@ -13,6 +13,7 @@ import yaml
 
 from bedplate.compression import methods
 from bedplate.core.errors import BedplateError, InputError, RecipeError, did_you_mean, listing
+from bedplate.data.shards import is_pattern
 from bedplate.core.registry import Registry
 from bedplate.evaluation.metrics import CLASSIFICATION, REGRESSION
 from bedplate.models import models
@@ -285,6 +286,8 @@ def portable(resolved: Resolved) -> Recipe:
         if text is None or text.startswith("$"):
             return text
         path = resolved.base / Path(text).expanduser()
+        if is_pattern(text) and not path.exists():
+            return str(path.parent.resolve() / path.name)
         return str(path.resolve()) if path.exists() else text
 
     data = resolved.recipe.data

@@ -24,7 +24,7 @@ def result_json(work: Work, compressed: Compressed | None, packed: Packed, secon
         "bundle_id": bundle.id if bundle else None,
         "report": str(report) if report.exists() else None,
         "seconds": round(seconds, 3),
-        "rows": {"train": len(dataset.train), "validation": len(dataset.validation), "test": len(dataset.test)},
+        "rows": {"train": dataset.training_rows, "validation": len(dataset.validation), "test": len(dataset.test)},
         "metrics": metrics_json(packed.report) if packed.report else {},
         "baselines": baselines_of(work) if folder.manifest("evaluate") else {},
         "variants": [_variant(entry) for entry in compressed.table] if compressed else [],

@@ -86,6 +86,7 @@ def training_data(work: Work) -> TrainingData:
         dataset.train.targets,
         work.features(dataset.validation),
         dataset.validation.targets,
+        dataset.stream,
     )
 
 
@@ -185,6 +186,8 @@ def train_stage(work: Work, *, resume: bool, hooks: Sequence[Hook] = ()) -> Netw
                 resume=resume,
                 hooks=[lambda event, run: _show(work, event, run, every, advance), *hooks],
             )
+    if data.stream is not None:
+        data.stream.release()
     _save(work, run, fingerprint, parameters, len(data), started)
     return network
 

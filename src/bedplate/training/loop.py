@@ -27,11 +27,15 @@ from bedplate.recipe.schema import TrainingSpec
 from bedplate.training.augment import bind, parts_of
 from bedplate.training.averaging import RECALIBRATION_BATCHES, MovingAverage, judged_weights
 from bedplate.training.batches import Batches, Resident, Streamed, standardised
+from bedplate.training.distributed import workers
 from bedplate.training.execution import Execution, execution_of, plain, rows_a_step
 from bedplate.training.parameter_groups import freeze, hold_frozen_norms, penalised
 from bedplate.training.run import Hook, Run
 from bedplate.training.schedules import schedules
 from bedplate.training.updates import Machinery, epoch_rows, make_optimizers, steps_per_epoch
+
+AGREE_EVERY = 20
+"""After how many steps several workers agree on whether to write a checkpoint or to stop."""
 
 
 @dataclass(frozen=True)
@@ -131,8 +135,12 @@ def train(
     run = Run(
         network,
         make_optimizers(network, objective, spec),
-        {**identity, "choices": str(machinery.execution.to_json() | {"batch_size": spec.batch_size})},
-        steps_per_epoch(machinery.batches.rows, rows_a_step(spec)),
+        {
+            **identity,
+            "choices": str(machinery.execution.to_json() | {"batch_size": spec.batch_size}),
+            "number of workers": machinery.workers.size,
+        },
+        steps_per_epoch(machinery.batches.rows, rows_a_step(spec), machinery.workers.size),
         spec.epochs,
         loss_sum=torch.zeros((), dtype=torch.float64, device=spec.device),
         average=MovingAverage(network, spec.ema) if spec.ema else None,
@@ -147,9 +155,10 @@ def train(
         while not run.finished:
             _epoch(run, machinery, checkpoint, wanted, hooks)
             _close_epoch(run, machinery, (validation, wanted_targets), select, hooks)
-            if checkpoint is not None:
+            if checkpoint is not None and machinery.workers.first:
                 run.save(checkpoint)
-    run.load_best()
+    if machinery.workers.first:
+        run.load_best()
     Execution().prepare(network)
     network.memory_format = None
     network.eval()
@@ -157,7 +166,7 @@ def train(
 
 
 def _machinery(network: Network, objective: Objective, data: TrainingData, spec: TrainingSpec, seed: int) -> Machinery:
-    execution = execution_of(spec)
+    execution, place = execution_of(spec), workers()
     freeze(network, spec.freeze)
     execution.prepare(network)
     return Machinery(
@@ -168,8 +177,9 @@ def _machinery(network: Network, objective: Objective, data: TrainingData, spec:
         schedules.get(spec.schedule.name)(**spec.schedule.arguments),
         bind(parts_of(spec.augment), network),
         data.batches(network, seed, spec.sampling, spec.device),
-        execution.callable(network),
+        place.wrap(execution.callable(network)),
         penalised(network, spec),
+        place,
     )
 
 
@@ -187,11 +197,23 @@ def _epoch(
             run.first_step_at = now
         for hook in hooks:
             hook("step", run)
-        if checkpoint is not None and (wanted.is_set() or now - saved >= machinery.spec.checkpoint_seconds):
-            run.save(checkpoint)
+        if machinery.workers.size > 1 and run.step % AGREE_EVERY:
+            continue
+        stop = machinery.workers.any(wanted.is_set())
+        if checkpoint is not None and machinery.workers.any(stop or now - saved >= machinery.spec.checkpoint_seconds):
+            _gather_loss(run, machinery)
+            if machinery.workers.first:
+                run.save(checkpoint)
             saved = now
-        if wanted.is_set():
+        if stop:
             raise Interrupted("stopped by the user", hint="continue with --resume" if checkpoint else None)
+
+
+def _gather_loss(run: Run, machinery: Machinery) -> None:
+    """Put the loss of all workers' rows on the first one, so that a checkpoint holds all of it."""
+    if machinery.workers.size > 1:
+        total = machinery.workers.total(run.loss_sum)
+        run.loss_sum = total if machinery.workers.first else torch.zeros_like(total)
 
 
 def _calibration(run: Run, machinery: Machinery) -> Iterator[list[Tensor]]:
@@ -205,10 +227,17 @@ def _close_epoch(
     run: Run, machinery: Machinery, validation: tuple[list[Tensor], Tensor], select: str, hooks: Sequence[Hook]
 ) -> None:
     """Judge the epoch, keep the best weights, decide on stopping, and move on to the next one."""
-    loss = run.loss_sum.item() / epoch_rows(machinery.batches.rows, rows_a_step(machinery.spec))
-    with judged_weights(run.network, run.average, run.optimizers, _calibration(run, machinery)):
-        figures = validate(run.network, *validation)
-        judged = {name: tensor.detach().clone() for name, tensor in run.network.state_dict().items()}
+    place = machinery.workers
+    rows = epoch_rows(machinery.batches.rows, rows_a_step(machinery.spec), place.size)
+    loss = place.total(run.loss_sum).item() / rows
+    judged: dict[str, Tensor] = {}
+    found: dict[str, float] | None = None
+    if place.first:
+        with judged_weights(run.network, run.average, run.optimizers, _calibration(run, machinery)):
+            found = validate(run.network, *validation)
+            judged = {name: tensor.detach().clone() for name, tensor in run.network.state_dict().items()}
+    second = "validation_accuracy" if run.network.outputs.classes else "validation_rmse"
+    figures = place.from_first(found, ("validation_loss", second))
     if not math.isfinite(loss) or not math.isfinite(figures["validation_loss"]):
         raise GateError(
             "training diverged: the loss is not finite",

@@ -126,11 +126,13 @@ def _follow_layout(optimizer: torch.optim.Optimizer) -> None:
                 state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
-def seed_step(seed: int, step: int) -> None:
+def seed_step(seed: int, step: int, rank: int = 0) -> None:
     """Seed every global generator for one step, so that its randomness depends on its position alone.
 
-    This is what makes a continued run bit-equal even where a plug-in draws from NumPy's or Python's generator.
+    This is what makes a continued run bit-equal even where a plug-in draws from NumPy's or Python's generator. Workers
+    other than the first draw differently, so that dropout isn't alike in all parts of a batch.
     """
-    torch.manual_seed(derive(seed, "step", step))
-    np.random.seed(derive(seed, "step", step) % 2**32)
-    random.seed(derive(seed, "step", step))
+    number = derive(seed, "step", step, rank) if rank else derive(seed, "step", step)
+    torch.manual_seed(number)
+    np.random.seed(number % 2**32)
+    random.seed(number)

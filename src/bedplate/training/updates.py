@@ -6,7 +6,7 @@ Nothing in a step waits for the device: losses are summed as tensors and read on
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -14,9 +14,11 @@ from torch import Tensor, nn
 from bedplate.core.seeds import derive
 from bedplate.models import Network
 from bedplate.objectives import Objective
+from bedplate.objectives.registry import Loss
 from bedplate.recipe.schema import TrainingSpec
 from bedplate.training.augment import AppliedAugment
 from bedplate.training.batches import Batches
+from bedplate.training.distributed import Workers, unsynchronised
 from bedplate.training.execution import Execution, rows_a_step
 from bedplate.training.optimizers import optimizers
 from bedplate.training.parameter_groups import parameter_groups
@@ -37,14 +39,17 @@ def make_optimizers(network: Network, objective: Objective, spec: TrainingSpec) 
     return made
 
 
-def steps_per_epoch(rows: int, rows_a_step: int) -> int:
-    """Return the steps of an epoch. A last batch of one row, which batch normalisation can't take, is left out."""
-    return rows // rows_a_step + (1 if rows % rows_a_step > 1 else 0)
+def steps_per_epoch(rows: int, rows_a_step: int, workers: int = 1) -> int:
+    """Return the steps of an epoch.
+
+    A last batch that has less than two rows for each worker, which batch normalisation couldn't take, is left out.
+    """
+    return rows // rows_a_step + (1 if rows % rows_a_step >= 2 * workers else 0)
 
 
-def epoch_rows(rows: int, rows_a_step: int) -> int:
+def epoch_rows(rows: int, rows_a_step: int, workers: int = 1) -> int:
     """Return the rows that an epoch trains on."""
-    return rows - 1 if rows % rows_a_step == 1 else rows
+    return min(rows, steps_per_epoch(rows, rows_a_step, workers) * rows_a_step)
 
 
 @dataclass
@@ -61,6 +66,7 @@ class Machinery:
     network: nn.Module
     """What the objective calls: the run's network, or its compiled or distributed form."""
     penalised: Sequence[nn.Parameter] = ()
+    workers: Workers = field(default_factory=Workers)
 
     def batch(self, epoch: int, step_in_epoch: int, step: int) -> tuple[list[Tensor], Tensor]:
         """Return the features and targets of one step, augmented."""
@@ -75,13 +81,17 @@ class Machinery:
     def step(self, run: Run) -> None:
         """Take one step of the objective on the run's next batch."""
         features, targets = self.batch(run.epoch, run.step_in_epoch, run.step)
-        seed_step(self.seed, run.step)
+        whole = len(targets)
+        if self.workers.size > 1:
+            own = self.workers.share(whole)
+            features, targets = [tensor[own] for tensor in features], targets[own]
+        seed_step(self.seed, run.step, self.workers.rank)
         factor = self.schedule(run.step / (run.epochs * run.steps_per_epoch), run.epoch, run.history)
         for part, optimizer in zip(self.objective.steps, run.optimizers, strict=True):
             for group in optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * factor
             optimizer.zero_grad(set_to_none=True)
-            run.loss_sum += self.gradient(part.loss, features, targets) * len(targets)
+            run.loss_sum += self.gradient(part.loss, features, targets, whole)
             self._penalise()
             if self.spec.gradient_clip:
                 parameters = [p for group in optimizer.param_groups for p in group["params"]]
@@ -91,18 +101,29 @@ class Machinery:
         if run.average is not None:
             run.average.update(run.network, run.step)
 
-    def gradient(self, loss: object, features: list[Tensor], targets: Tensor) -> Tensor:
-        """Add up the gradient over the step's batches; return the mean loss as a float64 scalar on the device."""
+    def gradient(self, loss: Loss, features: list[Tensor], targets: Tensor, whole: int) -> Tensor:
+        """Add up the gradient of the mean loss over the step's batches.
+
+        Args:
+            loss: of the objective's step.
+            features: of this worker's rows.
+            targets: likewise.
+            whole: the rows of all workers.
+
+        Returns:
+            The sum of this worker's rows' losses, a float64 scalar on the device.
+        """
         assert self.spec.batch_size != "auto"
-        assert callable(loss)
         total = torch.zeros((), dtype=torch.float64, device=targets.device)
-        for start in range(0, len(targets), self.spec.batch_size):
-            stop = min(start + self.spec.batch_size, len(targets))
-            share = (stop - start) / len(targets)
-            with self.execution.autocast():
-                value = loss(self.network, [f[start:stop] for f in features], targets[start:stop])["loss"]
-            (value if share == 1 else value * share).backward()
-            total += value.detach().double() * share
+        size = -(-self.spec.batch_size // self.workers.size)
+        for start in range(0, len(targets), size):
+            stop = min(start + size, len(targets))
+            share = (stop - start) * self.workers.size / whole  # averaged over the workers, the shares add up to 1
+            with unsynchronised(self.network, stop < len(targets)):
+                with self.execution.autocast():
+                    value = loss(self.network, [f[start:stop] for f in features], targets[start:stop])["loss"]
+                (value if share == 1 else value * share).backward()  # type: ignore[no-untyped-call]
+            total += value.detach().double() * (stop - start)
         return total
 
     @torch.no_grad()

@@ -1,0 +1,1 @@
+"""Whole runs in plural: sweeps, ablations, seeds, ensembles, remote execution."""
