@@ -62,7 +62,7 @@ def test_overrides_are_typed_like_the_file() -> None:
     assert recipe.training.optimizer.arguments == {"lr": 0.1}
     assert recipe.seed == 7
     assert "not a key=value" in problems(GOOD, "training.epochs")[0]
-    assert "--set training.epochs=0" in problems(GOOD, "training.epochs=0")[0]
+    assert "--set training.epochs=-1" in problems(GOOD, "training.epochs=-1")[0]
 
 
 def test_a_name_alone_stands_for_a_part() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,9 +11,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.training.samples import cnn, go, images, mlp, spec, stopped_and_continued, table
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from bedplate.recipe.schema import Part
-from bedplate.training import weights_digest
+from bedplate.training import Run, weights_digest
 from bedplate.training.batches import epoch_order
 from bedplate.training.updates import epoch_rows, steps_per_epoch
 
@@ -104,3 +106,37 @@ def test_shuffling_takes_every_row_once(rows: int, seed: int, epoch: int) -> Non
     order = epoch_order(np.zeros(rows), seed, epoch, "shuffled")
     assert sorted(order) == list(range(rows))
     assert np.array_equal(order, epoch_order(np.zeros(rows), seed, epoch, "shuffled"))
+
+
+class _Reads(TorchDispatchMode):
+    """Counts how often a number is read out of a tensor, which on an accelerator waits for all work before it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, given: Any = (), named: Any = None) -> Any:
+        self.count += function is torch.ops.aten._local_scalar_dense.default
+        return function(*given, **(named or {}))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"precision": "bf16", "memory_format": "channels_last", "gradient_clip": 1.0, "ema": 0.9, "l1": 0.01},
+        {"augment": [Part(name="shift-flip", flip=True), Part(name="rotate"), Part(name="mixup")]},
+        {"optimizer": Part(name="muon", lr=0.01)},
+        {"optimizer": Part(name="schedule-free-adamw", lr=0.01), "schedule": Part(name="constant")},
+    ],
+)
+def test_nothing_in_a_step_waits_for_a_number(settings: dict[str, object]) -> None:
+    counts: list[int] = []
+    with _Reads() as reads:
+
+        def look(event: str, run: Run) -> None:
+            if event == "step" and run.step_in_epoch < run.steps_per_epoch:
+                counts.append(reads.count)
+
+        go(cnn(), images(), spec(epochs=1, **settings), hooks=[look])
+    assert len(counts) >= 4
+    assert counts[-1] == counts[0]

@@ -1,0 +1,1 @@
+"""Training speed, side by side with other trainers."""
