@@ -11,6 +11,7 @@ import numpy as np
 from bedplate.codecs.answers import Answers
 from bedplate.codecs.codec import Codec
 from bedplate.core.arrays import Arrays, take
+from bedplate.data.stream import RowStream
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,10 @@ class Rows:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A dataset ready to train on. `profile` and `schema` are JSON for the report; `notes` are for people."""
+    """A dataset ready to train on. `profile` and `schema` are JSON for the report; `notes` are for people.
+
+    Where the training rows are a `stream`, `train` is a sample of them.
+    """
 
     name: str
     codec: Codec
@@ -50,3 +54,9 @@ class Dataset:
     fingerprint: str
     split_fingerprint: str
     notes: Sequence[str] = ()
+    stream: RowStream | None = None
+
+    @property
+    def training_rows(self) -> int:
+        """How many rows an epoch of training has."""
+        return len(self.train) if self.stream is None else len(self.stream)

@@ -28,7 +28,7 @@ TARGET = "class"
 _EXAMPLES = 24
 
 
-def load_images(spec: DataSpec, seed: int, *, base: Path, announce: Announce) -> Dataset:
+def load_images(spec: DataSpec, seed: int, *, base: Path, announce: Announce, pool: ImagePool | None = None) -> Dataset:
     """Return the images that `spec` names, decoded to uint8 at the model's size.
 
     Official splits stay as published (a missing validation or test split is carved from training rows); otherwise rows
@@ -39,6 +39,7 @@ def load_images(spec: DataSpec, seed: int, *, base: Path, announce: Announce) ->
         seed: the recipe's seed, for the division and for `limit`.
         base: the folder that relative paths start from.
         announce: told what is being read or downloaded.
+        pool: the images, where they have been read already.
 
     Raises:
         DataError: nothing to learn from, or bad files (all are listed) unless `on_bad_row` is "skip".
@@ -50,7 +51,7 @@ def load_images(spec: DataSpec, seed: int, *, base: Path, announce: Announce) ->
             expected="random",
             hint="or give folders named train, val and test",
         )
-    pool = read_pool(spec, base, announce)
+    pool = read_pool(spec, base, announce) if pool is None else pool
     pool = one_channel_if_grey(pool, spec.image)
     _check(pool)
     keys = np.asarray(row_digests({IMAGE: pool.pixels}), dtype=object)

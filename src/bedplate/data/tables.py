@@ -217,13 +217,17 @@ def _read_parquet(data: bytes, name: str) -> RawTable:
         raise DataError("not a readable Parquet file", where=name, received=str(error).splitlines()[0]) from error
     if len(set(table.column_names)) != len(table.column_names):
         raise DataError("two columns have the same name", where=name, received=listing(table.column_names))
-    columns = {column: _from_arrow(table.column(column)) for column in table.column_names}
-    # pandas stores its index as a column of this name; it is no data of the user's.
-    columns = {column: values for column, values in columns.items() if not re.fullmatch(r"__index_level_\d+__", column)}
+    columns = {column: raw_values(table.column(column)) for column in table.column_names}
+    columns = {column: values for column, values in columns.items() if not is_pandas_index(column)}
     return RawTable(name, columns, [f"{name}:{row}" for row in range(1, table.num_rows + 1)])
 
 
-def _from_arrow(column: Any) -> list[Raw]:
+def is_pandas_index(column: str) -> bool:
+    """Whether pandas stored its index under this name; it is no data of the user's."""
+    return re.fullmatch(r"__index_level_\d+__", column) is not None
+
+
+def raw_values(column: Any) -> list[Raw]:
     """Return an Arrow column as raw values: dates as ISO texts, decimals as floats, bytes as texts."""
     import pyarrow
 

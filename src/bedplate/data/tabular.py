@@ -16,6 +16,7 @@ from bedplate.codecs.table import TableCodec
 from bedplate.core.errors import DataError, listing
 from bedplate.core.hashing import fingerprint, sha256_bytes
 from bedplate.data.dataset import Dataset, Rows
+from bedplate.data.folds import fold_rows
 from bedplate.data.leakage import find_leaks
 from bedplate.data.profile import table_profile
 from bedplate.data.schema import infer_schema
@@ -35,9 +36,20 @@ from bedplate.data.targets import check_target, positive_index
 from bedplate.recipe.schema import DataSpec
 
 
-def load_table(spec: DataSpec, task: str, seed: int, *, base: Path, announce: Announce) -> Dataset:
-    """Return the dataset of a table; see `bedplate.data.load.load_dataset` for the arguments."""
-    tables, name, target = read_tables(spec, base, announce)
+def load_table(
+    spec: DataSpec,
+    task: str,
+    seed: int,
+    *,
+    base: Path,
+    announce: Announce,
+    given: tuple[dict[str, RawTable], str, str] | None = None,
+) -> Dataset:
+    """Return the dataset of a table; see `bedplate.data.load.load_dataset` for the arguments.
+
+    `given` are the tables, the dataset's name and the target's, where they have been read already.
+    """
+    tables, name, target = read_tables(spec, base, announce) if given is None else given
     classes = task == "tabular-classification"
     first = tables["train"]
     check_rows(len(first), first.name)
@@ -124,8 +136,13 @@ def _split(
     labels = whole.targets.astype(str) if classes else whole.targets
     keys = whole.keys()
     groups, times = _order(whole, spec, columns, target)
-    if spec.files is None:
-        split = split_rows(keys, labels, spec.split, seed, groups=groups, times=times)
+    if spec.files is None or spec.split.folds is not None:
+        divide = split_rows if spec.split.folds is None else fold_rows
+        split = divide(keys, labels, spec.split, seed, groups=groups, times=times)
+        if len(parts) > 1:
+            notes.append(
+                "cross-validation: the folds are of the training file; the other official files stay untouched"
+            )
         notes += split.notes
         splits = {name: whole.take(getattr(split, name)) for name in ("train", "validation", "test")}
     for name, fraction in (("test", spec.split.test), ("validation", spec.split.validation)):

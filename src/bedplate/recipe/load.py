@@ -227,6 +227,13 @@ def _part_shorthand(raw: Raw) -> None:
                     level[key] = {"name": level[key]}
 
 
+def _worker_shorthand(raw: Raw) -> None:
+    """Let `workers: 2` stand for `workers: {count: 2}`, so that the other keys can be overridden beside it."""
+    training = raw.get("training")
+    if isinstance(training, dict) and type(training.get("workers")) is int:
+        training["workers"] = {"count": training["workers"]}
+
+
 def parse(text: str, *, name: str = "recipe", overrides: Sequence[str] = (), check: Sequence[Checker] = ()) -> Recipe:
     """Return the recipe that `text` (YAML) and `overrides` describe.
 
@@ -240,6 +247,7 @@ def parse(text: str, *, name: str = "recipe", overrides: Sequence[str] = (), che
         RecipeError: with every problem found.
     """
     raw, lines = _read(text, name)
+    _worker_shorthand(raw)
     _override(raw, overrides, lines)
     _part_shorthand(raw)
     problems: list[BedplateError] = []

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from bedplate.recipe.search import SearchSpec
 
@@ -78,6 +78,20 @@ class FilesSpec(Section):
     test: str | None = None
 
 
+class StreamSpec(Section):
+    """Training rows that are larger than memory: shards, read as they are needed."""
+
+    window_mib: Annotated[int, Field(ge=1, le=65_536)] = Field(
+        64, description="MiB of decoded rows that are shuffled among one another; two such windows are held"
+    )
+    sample: Annotated[int, Field(ge=100, le=1_000_000)] = Field(
+        20_000, description="training rows, spread evenly, on which the schema, the codec and the baselines are fitted"
+    )
+    image: str | None = Field(
+        None, description="the Parquet column, or the ending of the tar's members, that holds the images"
+    )
+
+
 class DataSpec(Section):
     """Where the rows come from and how they are read."""
 
@@ -87,6 +101,9 @@ class DataSpec(Section):
         "or a path to a folder or archive of images by class, or to a CSV, Parquet or JSONL table",
     )
     files: FilesSpec | None = Field(None, description="instead of source: a file for each official split")
+    stream: StreamSpec | None = Field(
+        None, description="read the training rows from Parquet or WebDataset shards while training"
+    )
     target: str | None = Field(None, description="the column to predict")
     names: list[str] | None = Field(None, description="column names of a table without a header")
     columns: dict[str, ColumnSpec] = Field(default_factory=dict)
@@ -125,7 +142,32 @@ class PseudoLabelSpec(Section):
 
     source: str = Field(description="rows without labels: a table, or a folder or archive of images")
     threshold: Annotated[float, Field(gt=0.5, le=1)] = Field(0.95, description="least probability of a taken label")
-    rounds: Annotated[int, Field(ge=1, le=10)] = 1
+    balance: bool = Field(
+        False, description="take of each class at most its share among the labelled rows, the surest first"
+    )
+    rounds: Annotated[int, Field(ge=1, le=10)] = Field(
+        1, description="how often rows are labelled and the network is trained again; the best round is kept"
+    )
+
+
+class WorkersSpec(Section):
+    """Processes that train one model together, each on its share of every batch; `workers: 2` is `count: 2`."""
+
+    count: Annotated[int, Field(ge=1, le=1024)] = 1
+    engine: Literal["torchrun", "ray"] = Field(
+        "torchrun", description="who starts the workers: torchrun on this machine, or Ray Train on its cluster"
+    )
+    restarts: Annotated[int, Field(ge=0, le=1000)] = Field(
+        3, description="how often all workers start again from the last checkpoint after one was lost"
+    )
+    address: str | None = Field(
+        None, description="of the Ray cluster, ray://HOST:PORT or HOST:PORT; left out: one on this machine"
+    )
+
+
+def _count(given: Any) -> Any:
+    """Let a number stand for so many workers."""
+    return {"count": given} if isinstance(given, int) and not isinstance(given, bool) else given
 
 
 class TrainingSpec(Section):
@@ -156,6 +198,7 @@ class TrainingSpec(Section):
     early_stopping: EarlyStoppingSpec | None = None
     augment: Part | list[Part] | None = None
     checkpoint_seconds: Annotated[float, Field(gt=0)] = 10.0
+    workers: Annotated[WorkersSpec, BeforeValidator(_count, json_schema_input_type=WorkersSpec | int)] = WorkersSpec()
     threads: Annotated[int, Field(ge=1)] | None = Field(None, description="left out: as many as the machine grants")
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "fp32", "bf16"] = Field(
@@ -163,6 +206,7 @@ class TrainingSpec(Section):
     )
     memory_format: Literal["auto", "contiguous", "channels_last"] = "auto"
     compile: bool | Literal["auto"] = "auto"
+    tensorboard: bool = Field(False, description="write TensorBoard event files into the run's train/tensorboard")
 
 
 class EvaluationSpec(Section):
