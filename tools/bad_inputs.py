@@ -40,7 +40,8 @@ TABLE_OVERRIDES = (
     "training.epochs=5", "training.batch_size=16", "evaluation.baselines=false", "evaluation.resamples=100", "compression.methods=[]",
 )  # fmt: skip
 _LOADED = (
-    "bedplate.cli.run", "bedplate.cli.inspect", "bedplate.cli.bundles", "bedplate.stages.plan", "bedplate.stages.init",
+    "bedplate.cli.run", "bedplate.cli.inspect", "bedplate.cli.bundles", "bedplate.cli.tools",
+    "bedplate.cli.sweep", "bedplate.cli.experiment", "bedplate.stages.plan", "bedplate.stages.init",
     "bedplate.stages.compare", "bedplate.checks", "bedplate.operations", "bedplate.serving", "sklearn.datasets", "torch._dynamo",
 )  # fmt: skip
 _SECONDS = 60

@@ -34,8 +34,8 @@ DOCS = ROOT / "docs"
 Json = Mapping[str, Any]
 
 LIFE = (
-    "core", "recipe", "codecs", "profile", "bundle", "evaluation", "data", "models", "objectives", "tasks", "training",
-    "export", "compression", "packaging", "stages", "serving", "operations", "checks", "cli",
+    "core", "reference", "recipe", "codecs", "profile", "bundle", "evaluation", "data", "models", "objectives", "tasks",
+    "training", "export", "compression", "packaging", "stages", "experiments", "serving", "operations", "checks", "cli",
 )  # fmt: skip
 """The rooms in the order in which they are listed; a new one comes last until it is named here."""
 
@@ -87,6 +87,13 @@ MEANINGS = {
     "training.early_stopping.min_delta": "what counts as an improvement",
     "training.augment": "how images are changed while training",
     "training.checkpoint_seconds": "seconds between checkpoints; one more at each epoch's end",
+    "training.start": "left out: fresh weights",
+    "training.pseudo_labels": "rows without labels are labelled where the model is sure, and trained on",
+    "training.workers": "processes that train together; left out: this one alone",
+    "training.workers.count": "how many; each takes its share of every batch",
+    "training.device": "where steps are computed; auto: a GPU where there is one",
+    "training.memory_format": "how images lie in memory; channels_last is NHWC; auto: measured on this machine",
+    "training.compile": "torch.compile; auto: tried where training is long enough to pay for it",
     "evaluation.resamples": "of the bootstrap",
     "evaluation.confidence": "of every interval",
     "evaluation.baselines": "also fit the baselines and show them beside the model",
@@ -94,6 +101,7 @@ MEANINGS = {
     "compression.calibration_rows": "training rows on which ranges are measured",
     "gate.minimum": "metric name → least value",
     "gate.maximum": "metric name → greatest value",
+    "search.sampler": "how the next trial's settings are chosen",
     "serving.name": "left out: the recipe's name",
     "serving.golden_rows": "how many rows are replayed at each opening",
 }

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from tools.bad_input_cases import boxes, folders, http, images, recipes, tables
+from tools.bad_input_cases import boxes, folders, http, images, recipes, tables, trials
 from tools.bad_input_cases.case import Case, Place, Request
 
 CASES: tuple[Case, ...] = (
@@ -15,6 +15,7 @@ CASES: tuple[Case, ...] = (
     *images.CASES,
     *folders.CASES,
     *boxes.CASES,
+    *trials.CASES,
 )
 """What is sent to the command line."""
 

@@ -44,7 +44,7 @@ CASES = (
     _case("a key that stands twice", GOOD + "seed: 1\nseed: 2\n", "a.yaml:5 seed", "twice"),
     _case("a wrong type", GOOD + "training: {epochs: many}\n", "a.yaml:4 training.epochs", "a whole number", "'many'"),
     _case("a section that is a number", GOOD + "training: 7\n", "a.yaml:4 training", "received 7"),
-    _case("a number out of range", GOOD + "training: {epochs: 0}\n", "training.epochs", "greater than or equal to 1", "received 0"),
+    _case("a number out of range", GOOD + "training: {batch_size: 0}\n", "training.batch_size", "greater than or equal to 1", "received 0"),
     _case("NaN in a recipe", GOOD + "compression: {max_drop: .nan}\n", "compression.max_drop", "finite number"),
     _case("NaN for an argument of a part", GOOD + "training: {optimizer: {name: adamw, lr: .nan}}\n", "training.optimizer.lr", "received nan"),
     _case("infinity for an argument of a part", GOOD + "training: {optimizer: {name: adamw, lr: .inf}}\n", "training.optimizer", "finite"),

@@ -28,6 +28,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "evaluate": ("run", "the evaluation stage alone"),
     "compress": ("run", "the compression stage alone"),
     "pack": ("run", "the packing stage alone"),
+    "find-lr": ("tools", "find a learning rate: raise it step by step and watch the loss"),
+    "profile": ("tools", "say where the time of a recipe's training steps goes"),
     "sweep": ("sweep", "search a recipe's settings, judged on validation figures alone"),
     "predict": ("bundles", "answer files or standard input from a bundle"),
     "serve": ("bundles", "serve bundles over HTTP"),
@@ -88,6 +90,17 @@ def _recipe_flags(
     again.add_argument("--fresh", action="store_true", help=f"start {work} in that folder again")
 
 
+def _worker_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--workers", metavar="N", help="train with so many processes, each on its share of every batch (default: 1)"
+    )
+    parser.add_argument(
+        "--on", metavar="ENGINE",
+        help="who starts them: local (this process alone), torchrun (default), ray (a cluster on this machine) or "
+        "ray://HOST:PORT",
+    )  # fmt: skip
+
+
 def _sweep_flags(parser: argparse.ArgumentParser) -> None:
     _recipe_flags(parser, folder="the sweep's folder (default: runs/NAME-sweep)", work="the sweep")
     parser.add_argument(
@@ -112,6 +125,18 @@ def _sweep_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run", action="store_true", help="then carry the best recipe through its whole life")
 
 
+def _tool_flags(find_lr: argparse.ArgumentParser, profile: argparse.ArgumentParser) -> None:
+    for parser in (find_lr, profile):
+        parser.add_argument("recipe", help="a YAML file, or the name of a shipped recipe")
+        _set_flag(parser)
+    find_lr.add_argument("--out", metavar="FILE", help="also write the chart: a name ending in .svg or .html")
+    find_lr.add_argument("--low", metavar="RATE", default="1e-5", help="the first step's learning rate")
+    find_lr.add_argument("--high", metavar="RATE", default="10", help="the last step's learning rate")
+    find_lr.add_argument("--steps", metavar="N", default="200", help="how many steps")
+    profile.add_argument("--steps", metavar="N", default="20", help="how many steps are measured")
+    profile.add_argument("--trace", metavar="FILE", help="also write a Chrome trace, to a .json or .json.gz file")
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
     parser = _Parser(
@@ -134,6 +159,8 @@ def build_parser() -> argparse.ArgumentParser:
     init.add_argument("--force", action="store_true", help="replace the file if it is there")
     for name in ("run", "train", "evaluate", "compress", "pack"):
         _recipe_flags(made[name])
+    for name in ("run", "train"):
+        _worker_flags(made[name])
     for name in ("run", "pack"):
         made[name].add_argument(
             "--archive", metavar="FILE", help="also write the bundle as one file, such as model.bundle"
@@ -148,6 +175,7 @@ def build_parser() -> argparse.ArgumentParser:
     _sweep_flags(made["sweep"])
     made["plan"].add_argument("recipe", help="a YAML file, or the name of a shipped recipe")
     _set_flag(made["plan"])
+    _tool_flags(made["find-lr"], made["profile"])
     predict = made["predict"]
     predict.add_argument("bundle", help="a bundle's folder or archive")
     predict.add_argument(

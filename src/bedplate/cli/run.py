@@ -14,7 +14,7 @@ from typing import Any
 from bedplate.bundle import pack_archive
 from bedplate.cli.main import console_for
 from bedplate.core.console import Console, human_seconds
-from bedplate.core.errors import InputError
+from bedplate.core.errors import InputError, did_you_mean, listing
 from bedplate.core.machine import process_started
 from bedplate.pipeline import Outcome, Stage, run_stage
 from bedplate.pipeline import run as run_recipe
@@ -40,13 +40,45 @@ def _finish(outcome: Outcome, arguments: argparse.Namespace, console: Console) -
     return 0
 
 
+def overrides_of(arguments: argparse.Namespace) -> list[str]:
+    """Return the recipe's overrides: `--set`, and what `--on` and `--workers` stand for."""
+    found = list(arguments.overrides)
+    on, count = getattr(arguments, "on", None), getattr(arguments, "workers", None)
+    if count is not None:
+        if not count.isdecimal() or int(count) < 1:
+            raise InputError("not a number of workers", where=f"--workers {count}", expected="1 or more")
+        found.append(f"training.workers.count={int(count)}")
+    if on is None:
+        return found
+    engine, colon, _ = on.partition("://")
+    if engine not in ("local", "torchrun", "ray") or (colon and engine != "ray"):
+        known = ["local", "torchrun", "ray", "ray://HOST:PORT"]
+        raise InputError(
+            "no such engine", where=f"--on {on}", expected=f"one of {listing(known)}", hint=did_you_mean(engine, known)
+        )
+    if engine == "local" and count is not None and int(count) > 1:
+        raise InputError(
+            "`local` is this process alone",
+            where=f"--on local --workers {count}",
+            hint="`--on torchrun` starts several",
+        )
+    if engine == "local":
+        found.append("training.workers.count=1")
+    found.append(f"training.workers.engine={'ray' if engine == 'ray' else 'torchrun'}")
+    if engine != "ray":
+        found.append("training.workers.address=null")
+    elif colon:
+        found.append(f"training.workers.address={json.dumps(on)}")
+    return found
+
+
 def run(arguments: argparse.Namespace) -> int:
     """`bedplate run`."""
     console = console_for(arguments)
     outcome = run_recipe(
         arguments.recipe,
         arguments.out,
-        overrides=arguments.overrides,
+        overrides=overrides_of(arguments),
         mode=_mode(arguments, "new"),
         console=console,
         started=process_started(),
@@ -61,7 +93,7 @@ def _stage(stage: Stage, arguments: argparse.Namespace) -> int:
         stage,
         arguments.recipe,
         arguments.out,
-        overrides=arguments.overrides,
+        overrides=overrides_of(arguments),
         mode=mode,
         console=console,
         started=process_started(),

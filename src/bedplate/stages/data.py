@@ -59,7 +59,9 @@ def load_data(resolved: Resolved, console: Console) -> Dataset:
     _check_stream(resolved)
     dataset = load_dataset(recipe.data, recipe.task, recipe.seed, base=resolved.base, announce=announce)
     _check_classes(dataset)
-    sizes = f"{dataset.training_rows:,} training, {len(dataset.validation):,} validation, {len(dataset.test):,} test rows"
+    sizes = (
+        f"{dataset.training_rows:,} training, {len(dataset.validation):,} validation, {len(dataset.test):,} test rows"
+    )
     answers = (
         f"{len(dataset.answers.labels)} classes" if dataset.answers.labels else f"a number: {dataset.answers.target}"
     )

@@ -19,6 +19,7 @@ from bedplate.recipe.load import to_yaml
 from bedplate.stages.compress import Compressed
 from bedplate.stages.evaluate import baselines_of, metrics_json
 from bedplate.stages.folder import STAGES
+from bedplate.stages.pseudo_labels import sentence
 from bedplate.stages.train import history, settled_recipe
 from bedplate.stages.work import Work
 
@@ -63,7 +64,7 @@ def build_story(work: Work, compressed: Compressed, report: Report, packed: dict
     baselines = baselines_of(work)
     train = work.folder.manifest("train") or {}
     seconds = {stage: (work.folder.manifest(stage) or packed)["seconds"] for stage in STAGES}
-    failures = packed.get("failures", [])
+    failures, labelled = packed.get("failures", []), train.get("pseudo_labels")
     assert recipe.model is not None
     assert recipe.objective is not None
     story = {
@@ -105,7 +106,8 @@ def build_story(work: Work, compressed: Compressed, report: Report, packed: dict
             "versions": versions(),
         },
         "recipe_yaml": to_yaml(settled_recipe(work)),
-        "notes": list(dataset.notes),
+        "notes": [*dataset.notes, *([sentence(labelled)] if labelled else [])],
+        "pseudo_labels": labelled,
         "choices": train.get("choices", {}),
         "parity": compressed.parity,
         "drift": {"window": recipe.serving.window, "false_alarm_rate": recipe.serving.false_alarm_rate},

@@ -13,8 +13,8 @@ import yaml
 
 from bedplate.compression import methods
 from bedplate.core.errors import BedplateError, InputError, RecipeError, did_you_mean, listing
-from bedplate.data.shards import is_pattern
 from bedplate.core.registry import Registry
+from bedplate.data.shards import is_pattern
 from bedplate.evaluation.metrics import CLASSIFICATION, REGRESSION
 from bedplate.models import models
 from bedplate.objectives import objectives
@@ -189,6 +189,8 @@ def check_training(training: Any, task: Task | None) -> list[BedplateError]:
         )
     if averaging and training.get("ema"):
         found.append(InputError("a schedule-free optimiser averages by itself", where="training.ema", hint="remove it"))
+    if task and task.answer != "classes" and training.get("pseudo_labels") is not None:
+        found.append(InputError("pseudo-labels are for classes", where="training.pseudo_labels", hint="remove it"))
     if task and task.answer != "classes" and training.get("sampling") == "balanced":
         found.append(InputError("balanced sampling is for classes", where="training.sampling", hint="remove it"))
     return found

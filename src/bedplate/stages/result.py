@@ -35,7 +35,11 @@ def result_json(work: Work, compressed: Compressed | None, packed: Packed, secon
         found["training"] = {
             key: train[key] for key in ("epochs", "best_epoch", "parameters", "seconds", "weights_sha256")
         }
+        # A run that an older release trained doesn't say who did it.
+        found["training"] |= {key: train[key] for key in ("workers", "engine", "restarts") if key in train}
         found |= {key: train[key] for key in ("rows_per_second", "first_step_seconds", "choices")}
+        if "pseudo_labels" in train:
+            found["pseudo_labels"] = train["pseudo_labels"]
     return found
 
 

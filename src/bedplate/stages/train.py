@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -18,13 +18,17 @@ from bedplate.models import Network
 from bedplate.objectives import Objective, objectives
 from bedplate.recipe.schema import Recipe, TrainingSpec
 from bedplate.stages.folder import CHECKPOINT
+from bedplate.stages.history import HistoryFiles, write_history
+from bedplate.stages.launch import check_workers, notes, several, train_by_workers, workers_of
+from bedplate.stages.process import configured_torch as configured_torch  # others find it here, too
+from bedplate.stages.pseudo_labels import offered_rows, pseudo_label_rounds, round_folder
+from bedplate.stages.tensorboard import EventFiles, need_tensorboard
 from bedplate.stages.work import Work
 from bedplate.training import (
     Hook,
     Run,
     TrainingData,
     choose,
-    keep_freed_memory,
     rows_a_step,
     settle,
     start_from,
@@ -40,30 +44,6 @@ WEIGHTS, HISTORY, MODEL, CHOICES, START = (
     "choices.json",
     "start.json",
 )
-
-
-@contextlib.contextmanager
-def configured_torch(threads: int) -> Iterator[None]:
-    """Set what training relies on: the thread count, deterministic algorithms, and no slow denormal numbers.
-
-    All three hold for the whole process, so they are put back: a caller from Python goes on as before.
-    """
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS refuses to be deterministic
-    deterministic = torch.utils.deterministic
-    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    filled = deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True, warn_only=False)
-    deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a pass over each new tensor
-    keep_freed_memory()
-    torch.set_flush_denormal(True)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before[0])
-        torch.use_deterministic_algorithms(before[1])
-        deterministic.fill_uninitialized_memory = filled  # type: ignore[attr-defined]
-        torch.set_flush_denormal(False)
 
 
 def _epoch_line(run: Run) -> str:
@@ -98,6 +78,8 @@ def _settled(work: Work, network: Network, objective: Objective, data: TrainingD
     spec = work.recipe.training
     if resume and path.exists():
         return settle(spec, read_json(path))
+    if several(spec) and spec.compile == "auto":  # a trial here would say nothing of a compiled network in DDP
+        spec = spec.model_copy(update={"compile": False})
     choices = choose(
         network,
         objective,
@@ -107,6 +89,8 @@ def _settled(work: Work, network: Network, objective: Objective, data: TrainingD
         threads=work.threads,
         announce=lambda text: work.console.detail(f"choice: {text}"),
     )
+    if several(spec) and work.recipe.training.compile == "auto":
+        choices.reasons["compile"] = "not tried: there are several workers"
     write_json(path, choices.to_json())
     return settle(spec, choices.to_json())
 
@@ -152,11 +136,14 @@ def train_stage(work: Work, *, resume: bool, hooks: Sequence[Hook] = ()) -> Netw
             where=str(work.folder.path),
             hint="start again with --fresh, or put this run elsewhere with --out",
         )
-    work.folder.begin("train", keep=resume)
+    spec = work.recipe.training
+    if spec.tensorboard:
+        need_tensorboard()
+    offered = offered_rows(work)
+    folder = work.folder.begin("train", keep=resume)
     parameters = sum(p.numel() for p in network.parameters())
     assert work.recipe.model is not None
     assert work.recipe.objective is not None
-    spec = work.recipe.training
     if resume and checkpoint.exists():
         work.console.stage("train", f"continuing from {checkpoint.name}")
     else:
@@ -164,34 +151,61 @@ def train_stage(work: Work, *, resume: bool, hooks: Sequence[Hook] = ()) -> Netw
         work.console.stage(
             "train",
             f"{work.recipe.model.name}, {parameters:,} parameters, {spec.optimizer.name}, "
-            f"up to {spec.epochs} epochs, {work.threads} threads",
+            f"up to {spec.epochs} epochs, {work.threads} threads{workers_of(spec)}",
         )
     objective = objectives.get(work.recipe.objective.name)(**work.recipe.objective.arguments)
     data = training_data(work)
-    started = time.monotonic()
-    every = max(1, spec.epochs // 10)
+    if several(spec):
+        check_workers(work, data)
+        for note in notes(network, spec):
+            work.console.detail(f"note: {note}")
+    started, restarts = time.monotonic(), 0
     with configured_torch(work.threads):
         spec = _settled(work, network, objective, data, resume)
         assert spec.threads is not None
         torch.set_num_threads(spec.threads)
-        steps = spec.epochs * steps_per_epoch(len(data), rows_a_step(spec))
-        with work.console.progress("training", steps) as advance:
-            run = train(
-                network,
-                objective,
-                data,
-                spec,
-                seed=work.recipe.seed,
-                select=work.task.select,
-                identity=work.identity,
-                checkpoint=checkpoint,
-                resume=resume,
-                hooks=[lambda event, run: _show(work, event, run, every, advance), *hooks],
-            )
+
+        def trained(network: Network, rows: TrainingData, number: int, identity: dict[str, Any]) -> Run:
+            nonlocal restarts
+            steps = spec.epochs * steps_per_epoch(len(rows), rows_a_step(spec))
+            own = folder if offered is None else round_folder(folder, number)
+            with work.console.progress("training", steps) as advance:
+                told = [_shown(work, spec, advance), *_recorders(own, spec, len(rows)), *hooks]
+                if several(spec):
+                    run, restarts = train_by_workers(work, network, rows, spec, resume=resume, hooks=told)
+                    return run
+                return train(
+                    network,
+                    objective,
+                    rows,
+                    spec,
+                    seed=work.recipe.seed,
+                    select=work.task.select,
+                    identity=identity,
+                    checkpoint=(own if number else folder) / CHECKPOINT,
+                    resume=resume,
+                    hooks=told,
+                )
+
+        run, rows, labelled = trained(network, data, 0, work.identity), len(data), None
+        if offered is not None:
+            run, rows, labelled = pseudo_label_rounds(work, run, data, offered, trained)
     if data.stream is not None:
         data.stream.release()
-    _save(work, run, fingerprint, parameters, len(data), started)
-    return network
+    more = {"restarts": restarts, "pseudo_labels": labelled} if labelled else {"restarts": restarts}
+    _save(work, run, fingerprint, parameters, rows, started, more)
+    return run.network
+
+
+def _recorders(folder: Path, spec: TrainingSpec, rows: int) -> list[Hook]:
+    """Return the hooks that write each epoch's figures into a folder."""
+    return [HistoryFiles(folder), *([EventFiles(folder, rows)] if spec.tensorboard else [])]
+
+
+def _shown(work: Work, spec: TrainingSpec, advance: Advance) -> Hook:
+    """Return the hook by which people see how far training is."""
+    every = max(1, spec.epochs // 10)
+    return lambda event, run: _show(work, event, run, every, advance)
 
 
 def _show(work: Work, event: str, run: Run, every: int, advance: Advance) -> None:
@@ -201,15 +215,20 @@ def _show(work: Work, event: str, run: Run, every: int, advance: Advance) -> Non
         work.console.detail(_epoch_line(run))
 
 
-def _save(work: Work, run: Run, fingerprint: str, parameters: int, rows: int, started: float) -> None:
+def _save(
+    work: Work, run: Run, fingerprint: str, parameters: int, rows: int, started: float, more: dict[str, Any]
+) -> None:
     """Write the stage's results, its manifest last."""
     folder = work.folder.stage("train")
     state = {name: tensor.contiguous() for name, tensor in run.network.state_dict().items()}
     write_bytes(folder / WEIGHTS, save(state))
     write_json(folder / HISTORY, run.history)
+    write_history(folder, run.history)
     write_json(folder / MODEL, work.model_json)
     if run.stopped_early:
         work.console.detail(f"stopped early; best epoch {run.best_epoch + 1}")
+    if restarts := more["restarts"]:
+        work.console.detail(f"a worker was lost {restarts} time{'s' if restarts > 1 else ''}, and training went on")
     facts = {
         "epochs": run.epoch,
         "best_epoch": run.best_epoch + 1,
@@ -222,7 +241,10 @@ def _save(work: Work, run: Run, fingerprint: str, parameters: int, rows: int, st
         "choices": read_json(folder / CHOICES),
         "weights_sha256": weights_digest(state),
         "threads": work.threads,
+        "workers": work.recipe.training.workers.count,
+        "engine": work.recipe.training.workers.engine if several(work.recipe.training) else "local",
         "torch": torch.__version__,
+        **more,
     }
     work.folder.finish("train", fingerprint, facts)
 

@@ -18,6 +18,7 @@ from bedplate.core.hashing import fingerprint
 from bedplate.core.machine import threads_granted
 from bedplate.core.seeds import derive
 from bedplate.data.dataset import Dataset, Rows
+from bedplate.data.unlabelled import source_digest
 from bedplate.models import Network, Outputs, build, inputs_from_spec
 from bedplate.recipe.load import recipe_fingerprint, to_dict
 from bedplate.stages.folder import RunFolder
@@ -57,7 +58,9 @@ class Work:
             del recipe[key]
         del recipe["name" if stage != "pack" else "seed"]
         del recipe["search"]
-        data = [self.dataset.fingerprint, self.dataset.split_fingerprint, *self._started_from]
+        # Who does the work doesn't change what comes of it; that the count is equal is asked where a run is resumed.
+        del recipe["training"]["workers"]
+        data = [self.dataset.fingerprint, self.dataset.split_fingerprint, *self._started_from, *self._unlabelled]
         return fingerprint({"recipe": recipe, "seed": self.recipe.seed, "plugins": self.resolved.plugins, "data": data})
 
     @cached_property
@@ -68,6 +71,12 @@ class Work:
             return []
         tensors = read_weights(self.resolved.base / Path(spec.weights).expanduser())
         return [weights_digest(tensors)]
+
+    @cached_property
+    def _unlabelled(self) -> list[str]:
+        """The SHA-256 of the rows that pseudo-labels are for, if the recipe names some."""
+        spec = self.recipe.training.pseudo_labels
+        return [source_digest(spec.source, self.resolved.base)] if spec else []
 
     @property
     def recipe_fingerprint(self) -> str:

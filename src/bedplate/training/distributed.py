@@ -7,6 +7,7 @@ recipe's whole batch whatever the number of workers, so one worker and two train
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -15,6 +16,13 @@ from typing import Any
 import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
+
+from bedplate.core.errors import InputError
+
+AGREE_EVERY = 20
+"""After how many steps, at the most, several workers agree on whether to write a checkpoint or to stop."""
+AGREE_SECONDS = 0.25
+"""How long they go without agreeing where steps are slow."""
 
 
 @dataclass(frozen=True)
@@ -35,14 +43,27 @@ class Workers:
 
     def wrap(self, network: nn.Module) -> nn.Module:
         """Return what averages the gradients over the workers in its backward pass; alone, the network itself."""
-        return network if self.size == 1 else _Averaged(network)
+        return network if self.size == 1 else _averaged(network)
 
-    def total(self, value: Tensor) -> Tensor:
-        """Return the sum of `value` over the workers; alone, `value`."""
-        if self.size > 1:
-            value = value.clone()
-            distributed.all_reduce(value)
-        return value
+    def check_batch(self, rows: int) -> None:
+        """Raise an InputError where a batch of `rows` has less than two rows for each of several workers."""
+        if self.size > 1 and rows < 2 * self.size:
+            raise InputError(
+                "the batch is too small for so many workers",
+                where="training.batch_size",
+                expected=f"{2 * self.size} rows or more for {self.size} workers",
+                received=f"{rows} rows",
+                hint="take fewer workers, or a larger batch",
+            )
+
+    def gathered(self, value: Tensor) -> Tensor:
+        """Return every worker's scalar `value` [workers], on the CPU."""
+        value = value.detach().cpu().reshape(1)
+        if self.size == 1:
+            return value
+        found = [torch.empty_like(value) for _ in range(self.size)]
+        distributed.all_gather(found, value)
+        return torch.cat(found)
 
     def from_first(self, values: Mapping[str, float] | None, names: tuple[str, ...]) -> dict[str, float]:
         """Return the first worker's numbers under `names`; the others pass None."""
@@ -53,11 +74,39 @@ class Workers:
         distributed.broadcast(numbers, 0)
         return dict(zip(names, numbers.tolist(), strict=True))
 
-    def any(self, flag: bool) -> bool:
-        """Return whether the flag is set on any worker."""
+    def largest(self, *numbers: float) -> list[float]:
+        """Return the largest of all workers' numbers, place by place."""
         if self.size == 1:
-            return flag
-        return bool(self.total(torch.tensor(float(flag))).item())
+            return list(numbers)
+        found = torch.tensor(numbers, dtype=torch.float64)
+        distributed.all_reduce(found, distributed.ReduceOp.MAX)
+        return found.tolist()
+
+
+class Agreement:
+    """When the workers agree on checkpoints and stopping: all at the same step, of which the clock can't be trusted.
+
+    How many steps lie between is itself agreed: a quarter of a second's, and `AGREE_EVERY` at the most.
+    """
+
+    def __init__(self, workers: Workers) -> None:
+        self._workers = workers
+        self._every, self._since, self._began = 1, 0, time.monotonic()
+
+    def due(self) -> bool:
+        """Count a step, and return whether the workers agree after it."""
+        self._since += 1
+        return self._since >= self._every
+
+    def reach(self, stop: bool, save: bool) -> tuple[bool, bool]:
+        """Return whether any worker wants to stop, and whether any wants to write a checkpoint."""
+        if self._workers.size == 1:
+            return stop, save
+        each = (time.monotonic() - self._began) / self._since
+        wanted, write, slowest = self._workers.largest(float(stop), float(save), each)
+        self._every = max(1, min(AGREE_EVERY, int(AGREE_SECONDS / max(slowest, 1e-6))))
+        self._since, self._began = 0, time.monotonic()
+        return bool(wanted), bool(write)
 
 
 class _Averaged(DistributedDataParallel):
@@ -68,6 +117,16 @@ class _Averaged(DistributedDataParallel):
             return super().__getattr__(name)
         except AttributeError:
             return getattr(super().__getattr__("module"), name)
+
+
+def _averaged(network: nn.Module) -> nn.Module:
+    """Return the network in DDP, whose buckets stay as they are first laid out.
+
+    DDP lays its buckets out anew after the first step, unless unused parameters are looked for. How gradients lie in
+    them decides in which order three or more workers' are summed, so a continued run would differ in the last bits. It
+    also lets a network leave parameters out of a step.
+    """
+    return _Averaged(network, find_unused_parameters=True)
 
 
 def workers() -> Workers:

@@ -27,15 +27,12 @@ from bedplate.recipe.schema import TrainingSpec
 from bedplate.training.augment import bind, parts_of
 from bedplate.training.averaging import RECALIBRATION_BATCHES, MovingAverage, judged_weights
 from bedplate.training.batches import Batches, Resident, Streamed, standardised
-from bedplate.training.distributed import workers
+from bedplate.training.distributed import Agreement, workers
 from bedplate.training.execution import Execution, execution_of, plain, rows_a_step
 from bedplate.training.parameter_groups import freeze, hold_frozen_norms, penalised
 from bedplate.training.run import Hook, Run
 from bedplate.training.schedules import schedules
 from bedplate.training.updates import Machinery, epoch_rows, make_optimizers, steps_per_epoch
-
-AGREE_EVERY = 20
-"""After how many steps several workers agree on whether to write a checkpoint or to stop."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +60,9 @@ class TrainingData:
 
 
 @contextlib.contextmanager
-def _catch_interrupt() -> Iterator[threading.Event]:
+def catch_interrupt(wanted: threading.Event | None = None) -> Iterator[threading.Event]:
     """Turn Ctrl-C and SIGTERM into an event, so that training stops between two steps."""
-    wanted = threading.Event()
+    wanted = wanted or threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield wanted
         return
@@ -106,6 +103,7 @@ def train(
     checkpoint: Path | None = None,
     resume: bool = False,
     hooks: Sequence[Hook] = (),
+    stop: threading.Event | None = None,
 ) -> Run:
     """Train `network` and return the run with the best epoch's weights loaded.
 
@@ -120,6 +118,7 @@ def train(
         checkpoint: where checkpoints are written, each `checkpoint_seconds` and each epoch.
         resume: take up `checkpoint` if it is there.
         hooks: called after every step and epoch.
+        stop: set by others to stop training as Ctrl-C does; left out: only signals do.
 
     Raises:
         Interrupted: Ctrl-C or SIGTERM; the checkpoint holds the last step.
@@ -130,6 +129,7 @@ def train(
     if len(data) < 2:
         raise InputError("too few training rows", expected="2 or more", received=str(len(data)))
     machinery = _machinery(network, objective, data, spec, seed)
+    machinery.workers.check_batch(min(rows_a_step(spec), machinery.batches.rows))
     validation = [tensor.to(spec.device) for tensor in to_tensors(network, data.validation_features)]
     wanted_targets = standardised(data.validation_targets, network).to(spec.device)
     run = Run(
@@ -146,12 +146,12 @@ def train(
         average=MovingAverage(network, spec.ema) if spec.ema else None,
     )
     if resume and checkpoint is not None and checkpoint.exists():
-        run.resume(checkpoint)
+        run.resume(checkpoint, machinery.workers.rank)
     network.train()
     hold_frozen_norms(network)
     if spec.epochs == 0:  # weights that are taken as they are
         run.best = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
-    with _catch_interrupt() as wanted:
+    with catch_interrupt(stop) as wanted:
         while not run.finished:
             _epoch(run, machinery, checkpoint, wanted, hooks)
             _close_epoch(run, machinery, (validation, wanted_targets), select, hooks)
@@ -189,6 +189,7 @@ def _epoch(
     """Take the steps that are left of the run's epoch."""
     saved = started = time.monotonic()
     before = run.seconds
+    agreement = Agreement(machinery.workers)
     while run.step_in_epoch < run.steps_per_epoch:
         machinery.step(run)
         now = time.monotonic()
@@ -197,23 +198,16 @@ def _epoch(
             run.first_step_at = now
         for hook in hooks:
             hook("step", run)
-        if machinery.workers.size > 1 and run.step % AGREE_EVERY:
+        if not agreement.due():
             continue
-        stop = machinery.workers.any(wanted.is_set())
-        if checkpoint is not None and machinery.workers.any(stop or now - saved >= machinery.spec.checkpoint_seconds):
-            _gather_loss(run, machinery)
+        stop, save = agreement.reach(wanted.is_set(), now - saved >= machinery.spec.checkpoint_seconds)
+        if checkpoint is not None and (stop or save):
+            sums = machinery.workers.gathered(run.loss_sum)
             if machinery.workers.first:
-                run.save(checkpoint)
+                run.save(checkpoint, sums)
             saved = now
         if stop:
             raise Interrupted("stopped by the user", hint="continue with --resume" if checkpoint else None)
-
-
-def _gather_loss(run: Run, machinery: Machinery) -> None:
-    """Put the loss of all workers' rows on the first one, so that a checkpoint holds all of it."""
-    if machinery.workers.size > 1:
-        total = machinery.workers.total(run.loss_sum)
-        run.loss_sum = total if machinery.workers.first else torch.zeros_like(total)
 
 
 def _calibration(run: Run, machinery: Machinery) -> Iterator[list[Tensor]]:
@@ -229,7 +223,7 @@ def _close_epoch(
     """Judge the epoch, keep the best weights, decide on stopping, and move on to the next one."""
     place = machinery.workers
     rows = epoch_rows(machinery.batches.rows, rows_a_step(machinery.spec), place.size)
-    loss = place.total(run.loss_sum).item() / rows
+    loss = place.gathered(run.loss_sum).sum().item() / rows
     judged: dict[str, Tensor] = {}
     found: dict[str, float] | None = None
     if place.first:

@@ -60,8 +60,8 @@ class Run:
         """Whether nothing is left to train."""
         return self.stopped_early or self.epoch >= self.epochs
 
-    def save(self, path: Path) -> None:
-        """Write the checkpoint, atomically."""
+    def save(self, path: Path, loss_sums: Tensor | None = None) -> None:
+        """Write the checkpoint, atomically; `loss_sums` [workers] where there are several."""
         save_checkpoint(
             path,
             {
@@ -70,7 +70,7 @@ class Run:
                 "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
                 "rng": torch.get_rng_state(),
                 "position": [self.epoch, self.step_in_epoch],
-                "loss_sum": self.loss_sum,
+                "loss_sum": self.loss_sum if loss_sums is None else loss_sums,
                 "history": self.history,
                 "best": self.best,
                 "best_epoch": self.best_epoch,
@@ -81,8 +81,8 @@ class Run:
             },
         )
 
-    def resume(self, path: Path) -> None:
-        """Take up the state that `save` wrote.
+    def resume(self, path: Path, rank: int = 0) -> None:
+        """Take up the state that `save` wrote, as the worker of this rank.
 
         Raises:
             RunError: the checkpoint is damaged, or belongs to other data, recipe, library or thread count, so that the
@@ -107,7 +107,8 @@ class Run:
                 self.average.state[name].copy_(tensor)
         torch.set_rng_state(state["rng"])
         self.epoch, self.step_in_epoch = state["position"]
-        self.loss_sum = state["loss_sum"].to(self.loss_sum.device)
+        sums = state["loss_sum"].reshape(-1)  # one entry a worker, or at the end of an epoch none that counts
+        self.loss_sum = sums[rank if len(sums) > 1 else 0].to(self.loss_sum.device)
         self.history = state["history"]
         self.best, self.best_epoch = state["best"], state["best_epoch"]
         self.best_figure = state["best_figure"] if self.best_epoch >= 0 else float("-inf")

@@ -116,8 +116,9 @@ class Machinery:
         assert self.spec.batch_size != "auto"
         total = torch.zeros((), dtype=torch.float64, device=targets.device)
         size = -(-self.spec.batch_size // self.workers.size)
-        for start in range(0, len(targets), size):
-            stop = min(start + size, len(targets))
+        parts = -(-len(targets) // size)
+        for k in range(parts):  # of equal length, so that no part of a last batch is a single row
+            start, stop = len(targets) * k // parts, len(targets) * (k + 1) // parts
             share = (stop - start) * self.workers.size / whole  # averaged over the workers, the shares add up to 1
             with unsynchronised(self.network, stop < len(targets)):
                 with self.execution.autocast():
