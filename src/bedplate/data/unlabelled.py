@@ -147,5 +147,3 @@ def _rows(path: Path, codec: TableCodec, spec: DataSpec, skip: bool) -> Unlabell
     notes = [f"left out: {counted(len(bad))} of {path.name}; the first is {bad[0][0]}: {bad[0][1]}"] if bad else []
     inputs = concatenate(parts) if parts else {tensor.name: np.empty(0) for tensor in codec.tensors}
     return Unlabelled(inputs, kept, notes)
-
-
