@@ -285,7 +285,10 @@ def test_a_number_stands_for_so_many_workers_and_keeps_what_is_set_beside_it() -
         ([], {}),
         (["--workers", "3"], {"count": 3}),
         (["--on", "ray"], {"count": 2, "engine": "ray"}),
-        (["--on", "ray://10.0.0.1:6379", "--workers", "4"], {"count": 4, "engine": "ray", "address": "ray://10.0.0.1:6379"}),
+        (
+            ["--on", "ray://10.0.0.1:6379", "--workers", "4"],
+            {"count": 4, "engine": "ray", "address": "ray://10.0.0.1:6379"},
+        ),
         (["--on", "local"], {"count": 1}),
     ],
 )

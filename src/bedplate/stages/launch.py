@@ -264,11 +264,12 @@ def _lost(code: int, log: Path, workers: WorkersSpec, restarts: int, checkpoint:
     """Return the error that says that the engine gave up."""
     said = [match.group(1) for line in log.read_text(errors="replace").splitlines() if (match := _SAID.search(line))]
     said = [line for line in said if "ChildFailedError" not in line]
-    last = f"; the last that was heard: {said[-1][:200]}" if said else ""
+    heard = list(dict.fromkeys(line[:200] for line in said))[-2:]
+    last = f"; the last that was heard: {' | '.join(heard)}" if heard else ""
     how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
     return RunError(
         f"the workers were lost, and {workers.engine} {how}",
-        where=str(log),
+        where=str(log) if checkpoint else None,  # without a checkpoint nothing is left, the log neither
         received=f"{restarts} of at most {workers.restarts} restarts{last}",
         hint="continue from the checkpoint with --resume" if checkpoint else "there was no checkpoint yet",
     )

@@ -229,6 +229,7 @@ def _save(
         work.console.detail(f"stopped early; best epoch {run.best_epoch + 1}")
     if restarts := more["restarts"]:
         work.console.detail(f"a worker was lost {restarts} time{'s' if restarts > 1 else ''}, and training went on")
+    choices = read_json(folder / CHOICES)
     facts = {
         "epochs": run.epoch,
         "best_epoch": run.best_epoch + 1,
@@ -238,9 +239,9 @@ def _save(
         "seconds": round(run.seconds, 3),
         "rows_per_second": round(run.epoch * rows / max(run.seconds, 1e-9), 1),
         "first_step_seconds": round((run.first_step_at or started) - work.started, 3),
-        "choices": read_json(folder / CHOICES),
+        "choices": choices,
         "weights_sha256": weights_digest(state),
-        "threads": work.threads,
+        "threads": choices["settled"]["threads"],
         "workers": work.recipe.training.workers.count,
         "engine": work.recipe.training.workers.engine if several(work.recipe.training) else "local",
         "torch": torch.__version__,

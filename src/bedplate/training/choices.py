@@ -7,7 +7,6 @@ What would cost more to try than it can save is not tried, and the reason says s
 
 from __future__ import annotations
 
-import copy
 import math
 import statistics
 import time
@@ -22,13 +21,11 @@ from bedplate.core.machine import cpu_features
 from bedplate.models import Network
 from bedplate.objectives import Objective
 from bedplate.recipe.schema import TrainingSpec
-from bedplate.training.augment import bind, parts_of
-from bedplate.training.execution import DEFAULT_BATCH_SIZE, Execution, execution_of, plain, rows_a_step
+from bedplate.training.dry_run import dry_run, take_step
+from bedplate.training.execution import DEFAULT_BATCH_SIZE, Execution, plain, rows_a_step
 from bedplate.training.loop import TrainingData
-from bedplate.training.parameter_groups import freeze, hold_frozen_norms, penalised
 from bedplate.training.run import Run
-from bedplate.training.schedules import schedules
-from bedplate.training.updates import Machinery, make_optimizers, steps_per_epoch
+from bedplate.training.updates import Machinery
 
 MEASURED = ("device", "precision", "memory_format", "compile", "batch_size", "threads")
 WORTH_A_TRIAL = 15.0
@@ -89,7 +86,6 @@ def settle(spec: TrainingSpec, stored: dict[str, Any]) -> TrainingSpec:
 class _Candidate:
     """One alternative under trial, with a copy of the network that is thrown away."""
 
-    execution: Execution
     spec: TrainingSpec
     threads: int
     machinery: Machinery
@@ -103,15 +99,18 @@ class _Candidate:
         for _ in range(count):
             before = self.run.loss_sum.clone()
             started = time.perf_counter()
-            self.machinery.step(self.run)
+            take_step(self.machinery, self.run)
             if self.execution.device == "cuda":
                 torch.cuda.synchronize()
             if timed:
                 self.times.append(time.perf_counter() - started)
             rows = min(rows_a_step(self.spec), self.machinery.batches.rows)
             self.losses.append((self.run.loss_sum - before).item() / rows)
-            if self.run.step_in_epoch >= self.run.steps_per_epoch:
-                self.run.epoch, self.run.step_in_epoch = self.run.epoch + 1, 0
+
+    @property
+    def execution(self) -> Execution:
+        """How its steps are computed."""
+        return self.machinery.execution
 
     @property
     def seconds_a_step(self) -> float:
@@ -136,28 +135,9 @@ class _Trial:
 
     def candidate(self, threads: int | None = None, **changes: Any) -> _Candidate:
         """Return an alternative to the plain spec, ready to step."""
-        spec = plain(self.asked).model_copy(update={"checkpoint_seconds": math.inf, **changes})
-        network = copy.deepcopy(self.network)
-        execution = execution_of(spec)
-        freeze(network, spec.freeze)
-        execution.prepare(network)
-        machinery = Machinery(
-            self.objective,
-            spec,
-            execution,
-            self.seed,
-            schedules.get("constant")(),
-            bind(parts_of(spec.augment), network),
-            self.data.batches(network, self.seed, spec.sampling, spec.device),
-            execution.callable(network),
-            penalised(network, spec),
-        )
-        steps = steps_per_epoch(len(self.data), rows_a_step(spec))
-        zero = torch.zeros((), dtype=torch.float64, device=spec.device)
-        run = Run(network, make_optimizers(network, self.objective, spec), {}, steps, spec.epochs, loss_sum=zero)
-        network.train()
-        hold_frozen_norms(network)
-        return _Candidate(execution, spec, threads or self.threads, machinery, run)
+        spec = plain(self.asked).model_copy(update=changes)
+        machinery, run = dry_run(self.network, self.objective, self.data, spec, seed=self.seed)
+        return _Candidate(spec, threads or self.threads, machinery, run)
 
     def note(self, candidate: _Candidate, deviation: float | None) -> None:
         """Keep an alternative's figures."""

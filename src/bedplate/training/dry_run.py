@@ -8,13 +8,11 @@ import torch
 
 from bedplate.models import Network
 from bedplate.objectives import Objective
-from bedplate.recipe.schema import TrainingSpec
-from bedplate.training.augment import bind, parts_of
-from bedplate.training.execution import execution_of, rows_a_step
-from bedplate.training.loop import TrainingData
-from bedplate.training.parameter_groups import freeze, hold_frozen_norms, penalised
+from bedplate.recipe.schema import Part, TrainingSpec
+from bedplate.training.execution import rows_a_step
+from bedplate.training.loop import TrainingData, machinery_for
+from bedplate.training.parameter_groups import hold_frozen_norms
 from bedplate.training.run import Run
-from bedplate.training.schedules import schedules
 from bedplate.training.updates import Machinery, make_optimizers, steps_per_epoch
 
 
@@ -31,20 +29,8 @@ def dry_run(
         seed: the recipe's seed; the batches are those of a real run.
     """
     network = copy.deepcopy(network)
-    execution = execution_of(spec)
-    freeze(network, spec.freeze)
-    execution.prepare(network)
-    machinery = Machinery(
-        objective,
-        spec,
-        execution,
-        seed,
-        schedules.get("constant")(),
-        bind(parts_of(spec.augment), network),
-        data.batches(network, seed, spec.sampling, spec.device),
-        execution.callable(network),
-        penalised(network, spec),
-    )
+    steady = spec.model_copy(update={"schedule": Part(name="constant")})
+    machinery = machinery_for(network, objective, data, steady, seed)
     steps = steps_per_epoch(len(data), rows_a_step(spec))
     zero = torch.zeros((), dtype=torch.float64, device=spec.device)
     run = Run(network, make_optimizers(network, objective, spec), {}, steps, max(spec.epochs, 1), loss_sum=zero)

@@ -128,7 +128,7 @@ def train(
     spec = plain(spec)
     if len(data) < 2:
         raise InputError("too few training rows", expected="2 or more", received=str(len(data)))
-    machinery = _machinery(network, objective, data, spec, seed)
+    machinery = machinery_for(network, objective, data, spec, seed)
     machinery.workers.check_batch(min(rows_a_step(spec), machinery.batches.rows))
     validation = [tensor.to(spec.device) for tensor in to_tensors(network, data.validation_features)]
     wanted_targets = standardised(data.validation_targets, network).to(spec.device)
@@ -165,7 +165,10 @@ def train(
     return run
 
 
-def _machinery(network: Network, objective: Objective, data: TrainingData, spec: TrainingSpec, seed: int) -> Machinery:
+def machinery_for(
+    network: Network, objective: Objective, data: TrainingData, spec: TrainingSpec, seed: int
+) -> Machinery:
+    """Return what takes the steps of a settled spec; the network is frozen, moved and laid out for it, in place."""
     execution, place = execution_of(spec), workers()
     freeze(network, spec.freeze)
     execution.prepare(network)
