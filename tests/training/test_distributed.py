@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bedplate.core.errors import InputError, RunError
-from bedplate.training import load_checkpoint
+from bedplate.training import load_checkpoint, weights_digest
 from bedplate.training.distributed import AGREE_EVERY, Agreement, Workers, workers
 
 PROGRAM = Path(__file__).with_name("two_workers.py")
@@ -72,6 +72,15 @@ def test_two_workers_end_as_one_does(two: tuple[Path, list[dict[str, Any]]], nam
     assert moved > 0.1
     losses = [entry["train_loss"] for entry in alone.history]
     assert told[0]["losses"][name] == told[1]["losses"][name] == pytest.approx(losses, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["uneven last batch", "averaged"])
+def test_two_workers_are_one_that_accumulates_two_half_batches_bit_for_bit(
+    two: tuple[Path, list[dict[str, Any]]], name: str
+) -> None:
+    """What is left between one worker and two is the order of a sum, and nothing else."""
+    alone = CASES.go(name, spec={"batch_size": 16, "accumulate": 2})
+    assert weights_digest(dict(alone.network.state_dict())) == two[1][0]["digests"][name]
 
 
 def _equal_after_stopping(told: list[dict[str, Any]]) -> None:
