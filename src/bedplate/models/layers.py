@@ -112,7 +112,8 @@ class Flat(nn.Module):
                 column = categories[:, k]
                 if self.embed and self.training:
                     # Now and then "unknown", so that its embedding is learnt for categories that come up later.
-                    column = torch.where(torch.rand(len(column)) < UNKNOWN_SHARE, 0, column)
+                    hidden = torch.rand(len(column), device=column.device) < UNKNOWN_SHARE
+                    column = torch.where(hidden, 0, column)
                 if self.embed:
                     parts.append(self.tables[k](column))
                 else:
