@@ -71,5 +71,17 @@ def test_factors_are_crossed_and_named() -> None:
 
 
 def test_an_arm_may_be_another_recipe() -> None:
-    spec = parse_experiment("name: a\nbase: wine\narms: {one: {}, two: digits, three: {recipe: x, seed: 1}}")
-    assert arms_of(spec) == {"one": ("wine", {}), "two": ("digits", {}), "three": ("x", {"seed": 1})}
+    spec = parse_experiment("name: a\nbase: wine\narms: {one: {}, two: digits, three: {recipe: x, model.dropout: 0}}")
+    assert arms_of(spec) == {"one": ("wine", {}), "two": ("digits", {}), "three": ("x", {"model.dropout": 0})}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("arms: {a: {}, b: {seed: 4}}", r"arms\.b: the seed is no part of an arm.*seeds: "),
+        ("factors: {model.dropout: [0, 0]}", r"factors\.model\.dropout: a factor's levels are not all different"),
+    ],
+)
+def test_what_would_make_arms_alike_is_refused(text: str, message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        parse_experiment(f"name: a\nbase: wine\n{text}")

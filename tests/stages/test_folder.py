@@ -21,7 +21,20 @@ def test_a_new_run_takes_an_empty_place_and_refuses_a_taken_one(tmp_path: Path) 
         assert folder.manifest("train", "f") == {"stage": "train", "fingerprint": "f", "x": 1}
         assert folder.manifest("train", "other") is None
     with open_run(path, "fresh") as folder:
+        folder.begin("train")
         assert folder.manifest("train") is None
+
+
+def test_fresh_keeps_the_old_run_until_the_new_one_begins(tmp_path: Path) -> None:
+    """Settings that turn out not to work must not cost a finished run."""
+    path = tmp_path / "run"
+    with open_run(path, "new") as folder:
+        folder.begin("train")
+        folder.finish("train", "f", {"x": 1})
+    with pytest.raises(ZeroDivisionError), open_run(path, "fresh"):
+        raise ZeroDivisionError
+    with open_run(path, "resume") as folder:
+        assert folder.manifest("train", "f") is not None
 
 
 def test_something_else_is_never_touched(tmp_path: Path) -> None:

@@ -187,6 +187,17 @@ def _combinations(spec: ExperimentSpec) -> list[BedplateError]:
     for key, levels in spec.factors.items():
         if len(levels) < 2:
             found.append(InputError("a factor needs two levels or more", where=f"factors.{key}"))
+        elif len(_levels(levels)) < len(levels):
+            found.append(
+                InputError("a factor's levels are not all different", where=f"factors.{key}", received=str(levels))
+            )
+    for name, given in (*spec.arms.items(), ("factors", spec.factors), ("overrides", spec.overrides)):
+        if isinstance(given, Mapping) and "seed" in given:
+            place = name if name in ("factors", "overrides") else f"arms.{name}"
+            found.append(
+                InputError("the seed is no part of an arm", where=place,
+                           hint="`seeds: 5` or `seeds: [4, 7]` runs every arm with each of them")
+            )  # fmt: skip
     arms = arms_of(spec) if not found else {}
     for arm in {spec.reference, *_members(spec)} - {None} if arms else ():
         if arm not in arms:

@@ -141,7 +141,10 @@ def _override(raw: Raw, overrides: Sequence[str], lines: Lines) -> None:
             continue
         at: Any = raw
         for key in keys[:-1]:
-            at[key] = dict(at[key]) if isinstance(at.get(key), Mapping) else {}
+            value_there = at.get(key)
+            if key in _PARTS and isinstance(value_there, str):
+                value_there = {"name": value_there}
+            at[key] = dict(value_there) if isinstance(value_there, Mapping) else {}
             at = at[key]
         at[keys[-1]] = parsed
         lines.overridden[".".join(keys)] = text
@@ -171,10 +174,24 @@ def _known_keys(location: Sequence[str | int]) -> list[str]:
     return list(level.model_fields)
 
 
-def _explain(error: ValidationError, lines: Lines) -> list[BedplateError]:
+def _own_keys(location: Sequence[str | int], raw: Raw) -> list[str | int]:
+    """Return an error's place without the names that pydantic adds for the branches of a union."""
+    found: list[str | int] = []
+    at: Any = raw
+    for index, step in enumerate(location):
+        inside = (isinstance(at, Mapping) and step in at) or (isinstance(at, list) and isinstance(step, int))
+        if inside:
+            at = at[step] if isinstance(at, Mapping) or int(step) < len(at) else None
+            found.append(step)
+        elif isinstance(at, Mapping) and index == len(location) - 1:
+            found.append(step)  # a key that is missing
+    return found
+
+
+def _explain(error: ValidationError, lines: Lines, raw: Raw) -> list[BedplateError]:
     problems: list[BedplateError] = []
     for item in error.errors():
-        location = [step for step in item["loc"] if not (isinstance(step, str) and step.startswith("function-"))]
+        location = _own_keys(item["loc"], raw)
         path = ".".join(map(str, location))
         where = lines.locate(path)
         received = repr(item["input"])
@@ -206,25 +223,39 @@ def _explain(error: ValidationError, lines: Lines) -> list[BedplateError]:
                     )
                 )
             case _:
-                problems.append(
-                    InputError(
-                        "wrong value",
-                        where=where,
-                        expected=_PLAINER.get(item["type"]) or item["msg"].replace("Input should be ", ""),
-                        received=received,
-                    )
-                )
-    return problems
+                expected = _PLAINER.get(item["type"]) or item["msg"].replace("Input should be ", "")
+                problems.append(InputError("wrong value", where=where, expected=expected, received=received))
+    return _merged(problems)
+
+
+def _merged(problems: Sequence[BedplateError]) -> list[BedplateError]:
+    """Put the problems of one value, one for each branch of a union, into one: either branch would do."""
+    found: list[BedplateError] = []
+    for problem in problems:
+        same = next((p for p in found if p.where == problem.where and {p.what, problem.what} <= _OF_A_VALUE), None)
+        if same is None:
+            found.append(problem)
+        elif problem.expected != same.expected:
+            same.expected = f"{same.expected}, or {problem.expected}"
+    return found
+
+
+_OF_A_VALUE = {"wrong value", "not a known value"}
+
+
+_PARTS = ("model", "objective", "optimizer", "schedule", "augment")
 
 
 def _part_shorthand(raw: Raw) -> None:
     """Let `model: cnn` stand for `model: {name: cnn}` wherever a registered part is named."""
     training = raw.get("training")
-    for level, keys in ((raw, ("model", "objective")), (training, ("optimizer", "schedule", "augment"))):
+    for level, keys in ((raw, _PARTS[:2]), (training, _PARTS[2:])):
         if isinstance(level, dict):
             for key in keys:
                 if isinstance(level.get(key), str):
                     level[key] = {"name": level[key]}
+                elif isinstance(level.get(key), list):
+                    level[key] = [{"name": item} if isinstance(item, str) else item for item in level[key]]
 
 
 def _worker_shorthand(raw: Raw) -> None:
@@ -255,7 +286,7 @@ def parse(text: str, *, name: str = "recipe", overrides: Sequence[str] = (), che
     try:
         recipe = Recipe.model_validate(raw)
     except ValidationError as error:
-        problems += _explain(error, lines)
+        problems += _explain(error, lines, raw)
     for checker in check:
         for problem in checker(raw):
             problem.where = lines.locate(problem.where or "")

@@ -129,7 +129,9 @@ class EarlyStoppingSpec(Section):
 class StartSpec(Section):
     """Weights to begin with, from a bundle, a run, a safetensors file or a PyTorch state dict."""
 
-    weights: str = Field(description="a bundle, a run's folder, a safetensors file, or a PyTorch state dict")
+    weights: str = Field(
+        min_length=1, description="a bundle, a run's folder, a safetensors file, or a PyTorch state dict"
+    )
     keys: dict[str, str] = Field(
         default_factory=dict,
         description="how the file's names become the model's: regular expression → replacement, applied in order",
@@ -181,8 +183,8 @@ class TrainingSpec(Section):
     optimizer: Part = Part(name="adamw", lr=1e-3)
     schedule: Part = Part(name="one-cycle")
     gradient_clip: Annotated[float, Field(gt=0)] | None = None
-    l1: Annotated[float, Field(ge=0)] = Field(0.0, description="L1 penalty on the weight matrices, biases left out")
-    l2: Annotated[float, Field(ge=0)] = Field(0.0, description="L2 penalty (half its square), likewise")
+    l1: Annotated[float, Field(ge=0, le=1000)] = Field(0.0, description="L1 penalty on matrices and kernels")
+    l2: Annotated[float, Field(ge=0, le=1000)] = Field(0.0, description="L2 penalty (half its square), likewise")
     ema: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         None, description="decay of the moving average of the weights, which is then validated and kept"
     )

@@ -31,6 +31,8 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.replaced = False
+        """Whether a run lies here that goes when a stage begins, and not before: settings may yet be refused."""
 
     def stage(self, name: str) -> Path:
         """Return a stage's folder."""
@@ -80,6 +82,9 @@ class RunFolder:
     def begin(self, stage: str, *, keep: bool = False) -> Path:
         """Empty a stage's folder (unless `keep`), and those of the stages after it, and return it."""
         with explain_write_errors(self.path):
+            if self.replaced:
+                write_json(self.path / MARKER, {"format": 1, "state": "begun"})
+                self.replaced = False
             for later in STAGES[STAGES.index(stage) + (1 if keep else 0) :]:
                 shutil.rmtree(self.stage(later), ignore_errors=True)
             shutil.rmtree(self.bundle, ignore_errors=True)
@@ -146,11 +151,8 @@ def open_run(path: Path, mode: Mode) -> Iterator[RunFolder]:
             ) from error
         folder = RunFolder(path)
         try:
-            if _is_run(path) and mode == "fresh":
-                with explain_write_errors(path):
-                    for stage in (*STAGES, "bundle"):
-                        shutil.rmtree(path / stage, ignore_errors=True)
-            if not _is_run(path) or mode == "fresh":
+            folder.replaced = _is_run(path) and mode == "fresh"
+            if not _is_run(path):
                 write_json(path / MARKER, {"format": 1, "state": "begun"})
             yield folder
         except BaseException as error:

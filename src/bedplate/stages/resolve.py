@@ -9,6 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 
 from bedplate.compression import methods
@@ -163,6 +164,30 @@ def check_training(training: Any, task: Task | None) -> list[BedplateError]:
     if not isinstance(training, dict):
         return found
     payload = task.payload if task else None
+    if training.get("device") == "cuda" and not torch.cuda.is_available():
+        found.append(
+            InputError("torch finds no GPU here", where="training.device", expected="auto or cpu", received="cuda")
+        )
+    most = 4 * (os.cpu_count() or 1)
+    if isinstance(training.get("threads"), int) and training["threads"] > most:
+        found.append(
+            InputError(
+                "more threads than this machine can use",
+                where="training.threads",
+                expected=f"at most {most}, four for each processor",
+                received=str(training["threads"]),
+                hint="leave it out: as many as the machine grants",
+            )
+        )
+    if type(training.get("epochs")) is int and training["epochs"] == 0 and not training.get("start"):
+        found.append(
+            InputError(
+                "nothing is trained, and there are no weights to take",
+                where="training.epochs",
+                expected="1 or more, or training.start",
+                received="0",
+            )
+        )
     given = training.get("augment")
     for index, part in enumerate(given if isinstance(given, list) else [given]):
         if payload and isinstance(part, dict) and part.get("name") in augments.names():

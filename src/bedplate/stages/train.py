@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
+from bedplate.core.arrays import take
 from bedplate.core.console import Advance
 from bedplate.core.errors import RunError
 from bedplate.core.files import read_json, write_bytes, write_json
@@ -29,6 +31,7 @@ from bedplate.training import (
     Run,
     TrainingData,
     choose,
+    plain,
     rows_a_step,
     settle,
     start_from,
@@ -36,6 +39,7 @@ from bedplate.training import (
     train,
     weights_digest,
 )
+from bedplate.training.dry_run import dry_run, take_step
 
 WEIGHTS, HISTORY, MODEL, CHOICES, START = (
     "weights.safetensors",
@@ -95,16 +99,27 @@ def _settled(work: Work, network: Network, objective: Objective, data: TrainingD
     return settle(spec, choices.to_json())
 
 
-def _start(work: Work, network: Network) -> None:
-    """Load the weights that the recipe starts from, and say what matched."""
-    spec = work.recipe.training.start
-    if spec is None:
-        return
-    started = start_from(network, spec, work.resolved.base)
-    write_json(work.folder.stage("train") / START, started.to_json())
-    work.console.stage("weights", started.source)
-    for line in started.lines():
-        work.console.detail(line)
+def prepared(work: Work, network: Network, objective: Objective, data: TrainingData) -> dict[str, Any] | None:
+    """Load the weights that the recipe starts from, and take a step on a copy, so that what can't work is told now.
+
+    Returns:
+        What matched of the starting weights, as JSON; None where the recipe names none.
+
+    Raises:
+        InputError: weights, patterns or class weights that don't fit the model.
+    """
+    spec, started = work.recipe.training, None
+    if spec.start is not None:
+        started = start_from(network, spec.start, work.resolved.base)
+        work.console.stage("weights", started.source)
+        for line in started.lines():
+            work.console.detail(line)
+    if data.stream is None and spec.epochs:
+        few = min(len(data), 8)
+        small = replace(data, features=take(data.features, slice(0, few)), targets=data.targets[:few])
+        tried = plain(spec).model_copy(update={"batch_size": few, "accumulate": 1})
+        take_step(*dry_run(network, objective, small, tried, seed=work.recipe.seed))
+    return started.to_json() if started else None
 
 
 def settled_recipe(work: Work) -> Recipe:
@@ -140,23 +155,26 @@ def train_stage(work: Work, *, resume: bool, hooks: Sequence[Hook] = ()) -> Netw
     if spec.tensorboard:
         need_tensorboard()
     offered = offered_rows(work)
+    assert work.recipe.objective is not None
+    objective = objectives.get(work.recipe.objective.name)(**work.recipe.objective.arguments)
+    data, going_on = training_data(work), resume and checkpoint.exists()
+    if several(spec):
+        check_workers(work, data)
+    started_from = None if going_on else prepared(work, network, objective, data)
     folder = work.folder.begin("train", keep=resume)
+    if started_from:
+        write_json(folder / START, started_from)
     parameters = sum(p.numel() for p in network.parameters())
     assert work.recipe.model is not None
-    assert work.recipe.objective is not None
-    if resume and checkpoint.exists():
+    if going_on:
         work.console.stage("train", f"continuing from {checkpoint.name}")
     else:
-        _start(work, network)
         work.console.stage(
             "train",
             f"{work.recipe.model.name}, {parameters:,} parameters, {spec.optimizer.name}, "
             f"up to {spec.epochs} epochs, {work.threads} threads{workers_of(spec)}",
         )
-    objective = objectives.get(work.recipe.objective.name)(**work.recipe.objective.arguments)
-    data = training_data(work)
     if several(spec):
-        check_workers(work, data)
         for note in notes(network, spec):
             work.console.detail(f"note: {note}")
     started, restarts = time.monotonic(), 0

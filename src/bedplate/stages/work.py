@@ -6,7 +6,6 @@ import platform
 import time
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,7 @@ from bedplate.recipe.load import recipe_fingerprint, to_dict
 from bedplate.stages.folder import RunFolder
 from bedplate.stages.resolve import Resolved
 from bedplate.training import weights_digest
-from bedplate.training.start import read_weights
+from bedplate.training.start import read_weights, weights_path
 
 _LATER = ("evaluation", "compression", "gate", "serving")
 """The recipe's sections that don't touch the weights."""
@@ -69,7 +68,7 @@ class Work:
         spec = self.recipe.training.start
         if spec is None:
             return []
-        tensors = read_weights(self.resolved.base / Path(spec.weights).expanduser())
+        tensors = read_weights(weights_path(spec, self.resolved.base))
         return [weights_digest(tensors)]
 
     @cached_property

@@ -257,7 +257,7 @@ def _alternatives(
             reasons["memory_format"] = "there are no convolutions"
     found = [{"precision": p, "memory_format": m, "threads": threads} for p in precisions for m in layouts]
     if spec.threads is None and threads > 1:
-        found.append({"precision": precisions[-1], "memory_format": layouts[-1], "threads": threads - 1})
+        found += [{"precision": p, "memory_format": layouts[-1], "threads": threads - 1} for p in precisions]
     return found
 
 
@@ -297,7 +297,7 @@ def _fastest(
     if best.threads != first.threads:
         other = max(c.rows_per_second for c in candidates if c.threads == first.threads)
         reasons["threads"] = (
-            f"{best.rows_per_second:,.0f} rows/s against {other:,.0f} with {first.threads}: the machine has other work"
+            f"{best.rows_per_second:,.0f} rows/s against {other:,.0f} with {first.threads}, which wait for each other"
         )
     return best
 

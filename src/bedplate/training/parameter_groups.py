@@ -73,23 +73,27 @@ def hidden_matrices(network: Network) -> set[int]:
 
 
 def parameter_groups(
-    network: Network, parameters: Iterable[nn.Parameter], rates: Mapping[str, float]
+    network: Network, parameters: Iterable[nn.Parameter], rates: Mapping[str, float], *, by_kind: bool = False
 ) -> list[dict[str, Any]]:
     """Return the trainable ones among `parameters` in groups of one learning-rate factor and kind.
 
-    Each group has `params`, `rate` (the factor) and `matrix` (whether Muon is for it). Where several patterns match a
-    weight, the last one counts.
+    Each group has `params` and `rate` (the factor); `by_kind` divides them by `matrix`, whether Muon is for them.
+    Where several patterns match a weight, the last one counts.
     """
     wanted = {id(parameter) for parameter in parameters}
     names = _body_names(network)
     _check(rates, names, "training.rates")
-    matrices = hidden_matrices(network)
+    matrices = hidden_matrices(network) if by_kind else set()
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for name, parameter in zip(names, network.parameters(), strict=True):
         if id(parameter) in wanted and parameter.requires_grad:
             factor = next((rates[p] for p in reversed(list(rates)) if fnmatchcase(name, p)), 1.0)
             groups.setdefault((factor, id(parameter) in matrices), []).append(parameter)
-    return [{"params": params, "rate": rate, "matrix": matrix} for (rate, matrix), params in groups.items()]
+    kinds: list[dict[str, Any]] = [{"matrix": matrix} if by_kind else {} for _, matrix in groups]
+    return [
+        {"params": params, "rate": rate, **kind}
+        for ((rate, _), params), kind in zip(groups.items(), kinds, strict=True)
+    ]
 
 
 def penalised(network: Network, spec: TrainingSpec) -> list[nn.Parameter]:

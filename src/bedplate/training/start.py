@@ -7,9 +7,11 @@ state dict and read with `weights_only=True`, so that nothing in it is executed.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError  # the error alone; nothing is unpickled here
 from typing import Any
 
 import torch
@@ -68,6 +70,12 @@ class Started:
         return said
 
 
+def weights_path(spec: StartSpec, base: Path) -> Path:
+    """Return where the weights lie: seen from the recipe's folder or, if nothing lies there, from the present one."""
+    path = Path(spec.weights).expanduser()
+    return path if not (base / path).exists() and path.exists() else base / path
+
+
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a bundle, a run, a safetensors file or a PyTorch state dict, by name.
 
@@ -76,7 +84,12 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """
     if not path.exists():
         near = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise InputError("no such weights", where=f"training.start.weights: {path}", hint=did_you_mean(path.name, near))
+        raise InputError(
+            "no such weights",
+            where=f"training.start.weights: {path}",
+            expected="a path seen from the recipe's folder, or from the present one",
+            hint=did_you_mean(path.name, near),
+        )
     if path.is_dir():
         found: Mapping[str, Any] = _of_folder(path)
     elif path.suffix == ".safetensors":
@@ -114,9 +127,12 @@ def _of_safetensors(path: Path) -> Mapping[str, Any]:
 
 def _of_state_dict(path: Path) -> Mapping[str, Any]:
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the file's make; whether it can be read is told below
+            found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for files that are none of its own
-        first = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        foreign = isinstance(error, UnpicklingError) and "weights_only" in str(error)
+        first = "objects other than tensors" if foreign else (str(error) or type(error).__name__).splitlines()[0][:120]
         raise InputError(
             "the weights can't be read",
             where=f"training.start.weights: {path}",
@@ -170,7 +186,7 @@ def start_from(network: Network, spec: StartSpec, base: Path) -> Started:
     Raises:
         InputError: nothing matched, or (strict) not everything did.
     """
-    path = base / Path(spec.weights).expanduser()
+    path = weights_path(spec, base)
     found = renamed(read_weights(path), spec.keys)
     wanted = network.body.state_dict()
     reshaped = {

@@ -31,7 +31,7 @@ def make_optimizers(network: Network, objective: Objective, spec: TrainingSpec) 
     made = []
     for step in objective.steps:
         wanted = step.parameters(network) if step.parameters else network.parameters()
-        groups = parameter_groups(network, wanted, spec.rates)
+        groups = parameter_groups(network, wanted, spec.rates, by_kind=spec.optimizer.name == "muon")
         optimizer = optimizers.get(spec.optimizer.name)(groups, **spec.optimizer.arguments)
         for group in optimizer.param_groups:
             group["initial_lr"] = group["lr"] * group.get("rate", 1.0)
