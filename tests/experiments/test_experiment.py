@@ -163,9 +163,7 @@ def test_two_processes_cannot_work_in_one_folder(experiment_file: Path, wine: Ex
 
 def test_an_arm_equal_to_the_reference_does_not_differ_at_all(tmp_path: Path) -> None:
     """Same recipe, same seeds: the pairs are equal to the last bit, so nothing can be found."""
-    text = (
-        "name: e\nbase: wine\noverrides: {training.epochs: 2, evaluation.resamples: 100}\narms: {a: {}, b: {seed: 7}}\n"
-    )
+    text = "name: e\nbase: wine\noverrides: {training.epochs: 2, evaluation.resamples: 100}\narms: {a: {}, b: {training.accumulate: 1}}\n"
     (tmp_path / "e.yaml").write_text(text + "seeds: 3\n")
     found = experiment(tmp_path / "e.yaml", tmp_path / "out").raise_for_failures().figures
     one = found["arms"][1]["comparison"]

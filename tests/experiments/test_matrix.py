@@ -26,8 +26,10 @@ def test_seeds_change_the_weights_and_not_the_split() -> None:
     assert {cell.resolved.recipe.seed for cell in cells} == {4, 9}
 
 
-def test_arms_share_their_rows_whatever_seed_their_recipe_names() -> None:
-    cells = matrix("name: a\nbase: wine\narms: {a: {}, b: {seed: 7}, c: {data.split.seed: 5}}\nseeds: 2").cells
+def test_arms_share_their_rows_unless_one_names_its_own_split() -> None:
+    cells = matrix(
+        "name: a\nbase: wine\narms: {a: {}, b: {training.epochs: 3}, c: {data.split.seed: 5}}\nseeds: 2"
+    ).cells
     keys = {arm: {cell.data_key for cell in cells if cell.arm == arm} for arm in "abc"}
     assert keys["a"] == keys["b"] != keys["c"], "an arm that names its split's seed means it"
     assert all(len(one) == 1 for one in keys.values())

@@ -41,6 +41,6 @@ def test_what_an_arm_says_itself_stays(tmp_path: Path) -> None:
 
 
 def test_a_batch_size_that_would_be_measured_anew_is_refused() -> None:
-    text = "name: a\nbase: wine\noverrides: {training.batch_size: auto}\narms: {a: {}, b: {seed: 1}}"
+    text = "name: a\nbase: wine\noverrides: {training.batch_size: auto}\narms: {a: {}, b: {training.accumulate: 1}}"
     with pytest.raises(RecipeError, match="batch size that stays"):
         build_matrix(parse_experiment(text), Path())

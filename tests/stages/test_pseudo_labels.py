@@ -149,7 +149,7 @@ def test_rounds_end_where_there_is_nothing_to_take(place: Path) -> None:
 def test_a_number_several_workers_or_no_source_are_refused_before_training(place: Path) -> None:
     with pytest.raises(RecipeError, match="pseudo-labels are for one worker"):
         trained(place, training__workers=2)
-    with pytest.raises(RecipeError, match="pseudo-labels need a training"):
+    with pytest.raises(RecipeError, match="nothing is trained"):
         trained(place, training__epochs=0)
     with pytest.raises(DataError, match=r"did you mean 'more\.csv'"):
         trained(place, training__pseudo_labels__source="mre.csv")
