@@ -263,13 +263,16 @@ def main() -> None:
     print(table(results))
     if given.levers:
         RESULTS.with_name("levers.json").write_text(json.dumps(results, indent=1) + "\n")
-    if given.levers or given.only or len(models) < 2:
-        return
-    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
-    page = PAGE.read_text(encoding="utf-8")
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    PAGE.write_text(f"{before}{BEGIN}\n{table(results)}\n{END}{after}", encoding="utf-8")
+        write_page("<!-- levers -->", "<!-- end of levers -->", table(results))
+    elif not given.only and len(models) == 2:
+        RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+        write_page(BEGIN, END, table(results))
+
+
+def write_page(begin: str, end: str, text: str) -> None:
+    """Put text between two marks of the page."""
+    before, _, rest = PAGE.read_text(encoding="utf-8").partition(begin)
+    PAGE.write_text(f"{before}{begin}\n{text}\n{end}{rest.partition(end)[2]}", encoding="utf-8")
 
 
 if __name__ == "__main__":

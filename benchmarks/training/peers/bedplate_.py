@@ -9,7 +9,7 @@ from bedplate.core.machine import threads_granted
 from bedplate.models import ImageInput, Outputs, TableInput, build
 from bedplate.objectives import objectives
 from bedplate.recipe.schema import Part, TrainingSpec
-from bedplate.stages import train as stage
+from bedplate.stages import process as stage
 from bedplate.training import TrainingData, choose, train
 
 LONG = 400
