@@ -79,6 +79,7 @@ def test_resuming_another_recipe_fails_loudly(digits: dict[str, Any], bedplate: 
     done = bedplate("run", "digits", "--out", digits["run"], "--resume", "--set", "training.epochs=3", "gate={}")
     assert done.returncode == 2
     assert "another recipe" in done.stderr
+    assert "training.epochs: 12, now 3" in done.stderr
 
 
 def test_the_stages_alone_equal_the_run(tmp_path: Path, digits: dict[str, Any], bedplate: Any) -> None:

@@ -119,7 +119,7 @@ def test_the_sources_content_decides_what_is_done(place: Path) -> None:
     first = trained(place, training__epochs=2, training__pseudo_labels__threshold=0.51)
     more = place / "more.csv"
     more.write_text(more.read_text().replace("x,y,z\n", "x,y,z\n9.5,9.5,9.5\n"))
-    with pytest.raises(RunError, match="from another recipe or other data"):
+    with pytest.raises(RunError, match="changed: the rows without labels"):
         trained(place, mode="resume", training__epochs=2, training__pseudo_labels__threshold=0.51)
     second = trained(place, mode="fresh", training__epochs=2, training__pseudo_labels__threshold=0.51)
     assert second["fingerprint"] != first["fingerprint"]

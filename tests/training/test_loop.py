@@ -14,43 +14,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tests.training.samples import go, spec, table
+from tests.training.samples import mlp as network
 
 from bedplate.core.errors import GateError, Interrupted, RunError
-from bedplate.models import ImageInput, Network, Outputs, TableInput, build
+from bedplate.models import ImageInput, Outputs, TableInput, build
 from bedplate.objectives import objectives
-from bedplate.recipe.schema import EarlyStoppingSpec, Part, TrainingSpec
+from bedplate.recipe.schema import EarlyStoppingSpec, Part
 from bedplate.training import Run, TrainingData, train, weights_digest
-
-INPUTS = TableInput(4, (5,), ((-1.0, 0.0, 1.0),) * 4)
-
-
-def table(rows: int = 300, seed: int = 0) -> TrainingData:
-    """Rows whose class depends on the first two numbers."""
-    draw = np.random.default_rng(seed)
-    numeric = draw.normal(size=(rows, 4)).astype(np.float32)
-    categories = draw.integers(0, 5, (rows, 1))
-    targets = (numeric[:, 0] + numeric[:, 1] > 0).astype(np.int64) + (numeric[:, 2] > 1)
-    cut = rows * 4 // 5
-    first, last = slice(0, cut), slice(cut, rows)
-    return TrainingData(
-        {"numeric": numeric[first], "categories": categories[first]},
-        targets[first],
-        {"numeric": numeric[last], "categories": categories[last]},
-        targets[last],
-    )
-
-
-def network() -> Network:
-    return build("mlp", {"hidden": [16], "dropout": 0.2, "batch_norm": True}, INPUTS, Outputs(3), 3)
-
-
-def spec(**changes: object) -> TrainingSpec:
-    return TrainingSpec(**{"epochs": 4, "batch_size": 32, "optimizer": Part(name="adamw", lr=0.01), **changes})  # type: ignore[arg-type, call-arg]
-
-
-def go(net: Network, data: TrainingData, settings: TrainingSpec, **more: object) -> Run:
-    arguments = {"seed": 5, "select": "loss", "identity": {"recipe": "r"}, **more}
-    return train(net, objectives.get("cross-entropy")(), data, settings, **arguments)  # type: ignore[arg-type]
 
 
 def test_it_learns_and_keeps_the_best_epoch() -> None:

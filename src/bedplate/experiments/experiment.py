@@ -13,8 +13,6 @@ A killed experiment continues where it stopped: cells write their manifest last,
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 import shutil
 import time
 import traceback
@@ -38,13 +36,13 @@ from bedplate.models import predictor
 from bedplate.stages.compress import compress_stage
 from bedplate.stages.data import load_data
 from bedplate.stages.evaluate import evaluate_stage, judge, metrics_json
-from bedplate.stages.folder import Mode, open_run
+from bedplate.stages.folder import LOCK, Mode, hold, open_run, remove_begun
 from bedplate.stages.pack import Packed, pack_stage
 from bedplate.stages.result import result_json
 from bedplate.stages.train import history, train_stage
 from bedplate.stages.work import Work
 
-MARKER, LOCK, CELL, VALIDATION = "experiment.json", ".lock", "cell.json", "validation.json"
+MARKER, CELL, VALIDATION = "experiment.json", "cell.json", "validation.json"
 _WRITTEN = ("experiment.html", "table.csv", "table.md", CHOICES)
 
 
@@ -159,17 +157,7 @@ def _open(path: Path, mode: Mode, matrix: Matrix) -> Iterator[Path]:
                 "the folder holds an experiment already", where=str(path),
                 hint="--resume continues it, --fresh starts it again, --out DIR puts this one elsewhere",
             )  # fmt: skip
-        made = [folder for folder in (path, *path.parents) if not folder.exists()]
-        path.mkdir(parents=True, exist_ok=True)
-        lock = os.open(path / LOCK, os.O_CREAT | os.O_RDWR, 0o644)
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise RunError(
-                "another process is working on this experiment", where=str(path),
-                hint="wait for it, or choose another folder with --out",
-            ) from error  # fmt: skip
+    with hold(path, "experiment") as made:
         if mode == "fresh":
             with explain_write_errors(path):
                 for name in ("cells", "ensemble"):
@@ -190,21 +178,10 @@ def _open(path: Path, mode: Mode, matrix: Matrix) -> Iterator[Path]:
         except BaseException as error:
             left = (path / "cells").is_dir()
             if not left and not ours:
-                _remove(path, made)
+                remove_begun(path, MARKER, made)
             if isinstance(error, KeyboardInterrupt):
                 raise Interrupted("stopped by the user", hint="continue with --resume" if left else None) from error
             raise
-    finally:
-        os.close(lock)
-
-
-def _remove(path: Path, made: list[Path]) -> None:
-    """Remove an experiment's folder in which nothing was done, and the folders above it that were made for it."""
-    for name in (MARKER, LOCK):
-        (path / name).unlink(missing_ok=True)
-    with contextlib.suppress(OSError):  # someone else's file lies there: then the folder stays
-        for folder in made:
-            folder.rmdir()
 
 
 def _manifest(path: Path, cell: Cell) -> dict[str, Any] | None:

@@ -136,19 +136,7 @@ def open_run(path: Path, mode: Mode) -> Iterator[RunFolder]:
     """
     path = check_free(path, mode)
     began = not _is_run(path)
-    with explain_write_errors(path):
-        made = [folder for folder in (path, *path.parents) if not folder.exists()]
-        path.mkdir(parents=True, exist_ok=True)
-        lock = os.open(path / LOCK, os.O_CREAT | os.O_RDWR, 0o644)
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise RunError(
-                "another process is working on this run",
-                where=str(path),
-                hint="wait for it, or choose another folder with --out",
-            ) from error
+    with hold(path, "run") as made:
         folder = RunFolder(path)
         try:
             folder.replaced = _is_run(path) and mode == "fresh"
@@ -158,17 +146,41 @@ def open_run(path: Path, mode: Mode) -> Iterator[RunFolder]:
         except BaseException as error:
             left = folder.tidy()
             if began and not left:
-                _remove(path, made)
+                remove_begun(path, MARKER, made)
             if isinstance(error, KeyboardInterrupt):
                 raise Interrupted("stopped by the user", hint="continue with --resume" if left else None) from error
             raise
+
+
+@contextlib.contextmanager
+def hold(path: Path, what: str) -> Iterator[list[Path]]:
+    """Make a folder if need be, hold its lock, and yield the folders that were made for it, the innermost first.
+
+    Raises:
+        RunError: another process holds it; `what` says what it works on ("run", "experiment").
+        InputError: it can't be written.
+    """
+    with explain_write_errors(path):
+        made = [folder for folder in (path, *path.parents) if not folder.exists()]
+        path.mkdir(parents=True, exist_ok=True)
+        lock = os.open(path / LOCK, os.O_CREAT | os.O_RDWR, 0o644)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise RunError(
+                f"another process is working on this {what}",
+                where=str(path),
+                hint="wait for it, or choose another folder with --out",
+            ) from error
+        yield made
     finally:
         os.close(lock)
 
 
-def _remove(path: Path, made: list[Path]) -> None:
-    """Remove a run's folder in which nothing was finished, and the folders above it that were made for it."""
-    for name in (MARKER, LOCK):
+def remove_begun(path: Path, marker: str, made: list[Path]) -> None:
+    """Remove a folder in which nothing was finished, and the folders above it that were made for it."""
+    for name in (marker, LOCK):
         (path / name).unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # someone else's file lies there: then the folder stays
         for folder in made:

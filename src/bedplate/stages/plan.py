@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from bedplate.core.arrays import take
 from bedplate.core.console import Console, human_bytes, human_seconds
 from bedplate.core.errors import InputError
 from bedplate.core.machine import memory_limit
-from bedplate.models import to_tensors
-from bedplate.objectives import objectives
+from bedplate.models import Network, to_tensors
+from bedplate.objectives import Objective, objectives
 from bedplate.recipe.load import to_yaml
+from bedplate.recipe.schema import TrainingSpec
 from bedplate.stages.data import load_data
 from bedplate.stages.folder import RunFolder
 from bedplate.stages.resolve import resolve
-from bedplate.stages.train import configured_torch
+from bedplate.stages.train import configured_torch, prepared, training_data
 from bedplate.stages.work import Work
-from bedplate.training import optimizers, plain, rows_a_step, standardised, steps_per_epoch
+from bedplate.training import TrainingData, plain, rows_a_step, steps_per_epoch
+from bedplate.training.dry_run import dry_run, take_step
 
 TRIAL_SECONDS = 2.0
 TRIAL_STEPS = 20
@@ -76,14 +75,17 @@ def plan(recipe: str | Path, *, overrides: Sequence[str] = (), console: Console 
     dataset = load_data(resolved, console)
     work = Work(resolved, dataset, RunFolder(Path("runs") / resolved.recipe.name), console)
     network = work.build()
+    assert work.recipe.objective is not None
+    objective = objectives.get(work.recipe.objective.name)(**work.recipe.objective.arguments)
+    rows_to_train = training_data(work)
+    prepared(work, network, objective, rows_to_train)
     spec = plain(work.recipe.training)
     rows = rows_a_step(spec)
     features = work.features(dataset.train)
     batch = to_tensors(network, take(features, slice(0, rows)))
-    targets = standardised(dataset.train.targets[:rows], network)
     shape = list(network(*batch).shape)
     with configured_torch(work.threads):
-        seconds = _trial(work, copy.deepcopy(network), batch, targets)
+        seconds = _trial(network, objective, rows_to_train, spec, work.recipe.seed)
     parameters = sum(p.numel() for p in network.parameters())
     steps = spec.epochs * steps_per_epoch(dataset.training_rows, rows)
     weights = sum(t.numel() * t.element_size() for t in network.state_dict().values())
@@ -121,22 +123,13 @@ def plan(recipe: str | Path, *, overrides: Sequence[str] = (), console: Console 
     )
 
 
-def _trial(work: Work, network: Any, batch: list[torch.Tensor], targets: torch.Tensor) -> float:
+def _trial(network: Network, objective: Objective, data: TrainingData, spec: TrainingSpec, seed: int) -> float:
     """Return the seconds of one step, by a few steps on a copy that is thrown away."""
-    recipe = work.recipe
-    assert recipe.objective is not None
-    objective = objectives.get(recipe.objective.name)(**recipe.objective.arguments)
-    optimizer = optimizers.get(recipe.training.optimizer.name)(
-        network.parameters(), **recipe.training.optimizer.arguments
-    )
-    network.train()
+    machinery, run = dry_run(network, objective, replace(data, stream=None), spec, seed=seed)
     times: list[float] = []
     started = time.perf_counter()
     while len(times) < TRIAL_STEPS and (len(times) < 3 or time.perf_counter() - started < TRIAL_SECONDS):
         begin = time.perf_counter()
-        for step in objective.steps:
-            optimizer.zero_grad(set_to_none=True)
-            step.loss(network, batch, targets)["loss"].backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
+        take_step(machinery, run)
         times.append(time.perf_counter() - begin)
     return sorted(times)[len(times) // 4]  # other work on the machine only ever adds time

@@ -41,13 +41,8 @@ from bedplate.training import (
 )
 from bedplate.training.dry_run import dry_run, take_step
 
-WEIGHTS, HISTORY, MODEL, CHOICES, START = (
-    "weights.safetensors",
-    "history.json",
-    "model.json",
-    "choices.json",
-    "start.json",
-)
+WEIGHTS, HISTORY, MODEL = "weights.safetensors", "history.json", "model.json"
+CHOICES, START, DECIDES = "choices.json", "start.json", "decides.json"
 
 
 def _epoch_line(run: Run) -> str:
@@ -145,6 +140,8 @@ def train_stage(work: Work, *, resume: bool, hooks: Sequence[Hook] = ()) -> Netw
         work.console.stage("train", f"done before: {done['epochs']} epochs")
         return load_network(work)
     checkpoint = work.folder.stage("train") / CHECKPOINT
+    if resume:
+        work.check_same(work.folder.stage("train") / DECIDES)
     if resume and done is not None:
         raise RunError(
             "this run was trained from another recipe or other data",
@@ -162,6 +159,7 @@ def train_stage(work: Work, *, resume: bool, hooks: Sequence[Hook] = ()) -> Netw
         check_workers(work, data)
     started_from = None if going_on else prepared(work, network, objective, data)
     folder = work.folder.begin("train", keep=resume)
+    write_json(folder / DECIDES, work.decides("train"))
     if started_from:
         write_json(folder / START, started_from)
     parameters = sum(p.numel() for p in network.parameters())

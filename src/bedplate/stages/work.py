@@ -6,6 +6,7 @@ import platform
 import time
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ import torch
 
 from bedplate.core.arrays import Arrays
 from bedplate.core.console import Console
+from bedplate.core.errors import RunError, listing
+from bedplate.core.files import read_json
 from bedplate.core.hashing import fingerprint
 from bedplate.core.machine import threads_granted
 from bedplate.core.seeds import derive
@@ -27,6 +30,16 @@ from bedplate.training.start import read_weights, weights_path
 
 _LATER = ("evaluation", "compression", "gate", "serving")
 """The recipe's sections that don't touch the weights."""
+
+
+def _flat(tree: Any, path: str = "") -> dict[str, Any]:
+    """Return a JSON tree's leaves by dotted path; lists are leaves."""
+    if not isinstance(tree, dict):
+        return {path: tree}
+    found: dict[str, Any] = {}
+    for name, item in tree.items():
+        found |= _flat(item, f"{path}.{name}" if path else name)
+    return found
 
 
 @dataclass
@@ -50,7 +63,11 @@ class Work:
         return self.recipe.training.threads or threads_granted()
 
     def fingerprint(self, stage: str) -> str:
-        """Return the SHA-256 of all that decides a stage's result: the recipe's part up to it, plug-ins, data."""
+        """Return the SHA-256 of all that decides a stage's result."""
+        return fingerprint(self.decides(stage))
+
+    def decides(self, stage: str) -> dict[str, Any]:
+        """Return all that decides a stage's result, as JSON: the recipe's part up to it, plug-ins, digests of data."""
         recipe = to_dict(self.recipe)
         needed = {"train": 0, "evaluate": 1, "compress": 2, "pack": 4}[stage]
         for key in _LATER[needed:]:
@@ -59,8 +76,38 @@ class Work:
         del recipe["search"]
         # Who does the work doesn't change what comes of it; that the count is equal is asked where a run is resumed.
         del recipe["training"]["workers"]
-        data = [self.dataset.fingerprint, self.dataset.split_fingerprint, *self._started_from, *self._unlabelled]
-        return fingerprint({"recipe": recipe, "seed": self.recipe.seed, "plugins": self.resolved.plugins, "data": data})
+        data = {
+            "the data": self.dataset.fingerprint,
+            "the split": self.dataset.split_fingerprint,
+            "the starting weights": self._started_from,
+            "the rows without labels": self._unlabelled,
+        }
+        return {**recipe, "seed": self.recipe.seed, "plug-ins": self.resolved.plugins, "digests": data}
+
+    def check_same(self, path: Path) -> None:
+        """Check that a training under way, whose `decides` lies at `path`, is this one; say what differs.
+
+        Raises:
+            RunError: recipe, plug-ins or data are others; it names each key with both values.
+        """
+        if not path.exists():
+            return
+        before, now = _flat(read_json(path)), _flat(self.decides("train"))
+        changed = [
+            key.removeprefix("digests.")
+            if key.startswith(("digests.", "plug-ins."))
+            else f"{key}: {before.get(key, 'nothing')}, now {now.get(key, 'nothing')}"
+            for key in sorted({*before, *now})
+            if before.get(key) != now.get(key)
+        ]
+        if changed:
+            raise RunError(
+                "this run was begun with another recipe or other data",
+                where=str(self.folder.path),
+                expected="what it was begun with",
+                received=f"changed: {listing(changed, 6)}",
+                hint="start again with --fresh, or put this run elsewhere with --out",
+            )
 
     @cached_property
     def _started_from(self) -> list[str]:

@@ -230,7 +230,8 @@ def _measure(
         why = f"not tried: training is predicted at {total:.1f} s"
         reasons.update({key: why for key in asked if key != "device"})
         return plain(spec), threads, []
-    best = _fastest(trial, _alternatives(network, spec, asked, threads, reasons), total, asked, reasons)
+    alternatives = _alternatives(network, spec, asked, threads, reasons)
+    best = _fastest(trial, alternatives, total, base.seconds_a_step, asked, reasons)
     spec = spec.model_copy(update={k: getattr(best.spec, k) for k in ("precision", "memory_format")})
     total *= base.rows_per_second / best.rows_per_second
     if "batch_size" in asked:
@@ -265,21 +266,25 @@ def _fastest(
     trial: _Trial,
     alternatives: Sequence[dict[str, Any]],
     total: float,
+    seconds_a_step: float,
     asked: Sequence[str],
     reasons: dict[str, str],
 ) -> _Candidate:
-    """Time the alternatives in turns and return the fastest whose losses agree with the first one's."""
+    """Time the alternatives in turns and return the fastest whose losses agree with the first one's.
+
+    Args:
+        trial: what they share.
+        alternatives: the settings of each, the plain one first.
+        total: seconds that training takes as the plain one does it.
+        seconds_a_step: its seconds of one step.
+        asked: what the recipe leaves open.
+        reasons: filled in for precision, layout and threads.
+    """
     candidates = [trial.candidate(**settings) for settings in alternatives]
     for candidate in candidates:
         candidate.steps(2, timed=False)
-    candidates[0].steps(2)
-    budget = TRIAL_SHARE * total / (len(candidates) * _ROUNDS * max(candidates[0].seconds_a_step, 1e-4))
+    budget = TRIAL_SHARE * total / (len(candidates) * _ROUNDS * max(seconds_a_step, 1e-4))
     count = int(min(max(budget, _STEPS[0]), _STEPS[1]))
-    candidates[0].times.clear()
-    candidates[0].losses[2:] = []
-    fresh = trial.candidate(**alternatives[0])
-    fresh.steps(2, timed=False)
-    candidates[0] = fresh
     for _ in range(_ROUNDS):
         for candidate in candidates:
             candidate.steps(count)
