@@ -15,7 +15,8 @@ HEAVY = {
     "pyarrow",
     "pydantic",
     "PIL",
-    "starlette",
+    "uvicorn",
+    "grpc",
     "rich",
     "jinja2",
 }

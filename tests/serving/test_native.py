@@ -165,9 +165,9 @@ def test_health_and_metrics_tell_what_was_done(client: httpx.Client, png: bytes)
     client.post("/predict/small", content=b"junk")
     client.post("/predict/absent", content=b"junk")
     text = client.get("/metrics").text
-    assert 'bedplate_requests_total{model="small",protocol="native",status="200"}' in text
-    assert 'bedplate_requests_total{model="small",protocol="native",status="400"}' in text
-    assert 'bedplate_requests_total{model="",protocol="native",status="404"}' in text
-    assert 'bedplate_request_seconds_bucket{le="0.01",model="small",protocol="native"}' in text
+    assert 'bedplate_requests_total{model="small",protocol="native",status="200",version="1"}' in text
+    assert 'bedplate_requests_total{model="small",protocol="native",status="400",version="1"}' in text
+    assert 'bedplate_requests_total{model="",protocol="native",status="404",version=""}' in text
+    assert 'bedplate_request_seconds_bucket{le="0.01",model="small",protocol="native",version="1"}' in text
     assert 'bedplate_model_info{bundle="' in text
     assert "absent" not in text

@@ -2,39 +2,80 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import zlib
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from starlette.requests import ClientDisconnect, Request
 
+from bedplate.serving.exchange import Headers
 from bedplate.serving.problems import Problem, bad_request
 
 MOST_BYTES = 64 << 20
-"""The largest body, as sent and as unpacked."""
+"""The largest body by default, as sent and as unpacked."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one request may cost: bytes of its body (as sent and unpacked) and of its head, seconds to send either."""
+
+    body_bytes: int = MOST_BYTES
+    head_bytes: int = 64 << 10
+    head_seconds: float = 20.0
+    body_seconds: float = 60.0
 
 
 def _too_large(most: int) -> Problem:
     return Problem(413, f"the body is too large: at most {most:,} bytes, as sent and unpacked")
 
 
-async def read_body(request: Request, most: int = MOST_BYTES) -> bytes:
-    """Return the whole body, unpacked where it is gzip or deflate. Raises Problem 400, 413 or 415."""
-    said = request.headers.get("content-length", "")
+async def read_body(
+    headers: Headers, receive: Callable[[], Awaitable[MutableMapping[str, Any]]], limits: Limits
+) -> bytes:
+    """Return the whole body, unpacked where it is gzip or deflate. Raises Problem 400, 408, 413 or 415."""
+    most = limits.body_bytes
+    said = headers.get("content-length")
     if said.isdigit() and int(said) > most:
         raise _too_large(most)
-    parts: list[bytes] = []
-    size = 0
+    message = await receive() if said == "0" else await _in_time(receive, limits)
+    body = message.get("body", b"")
+    if message.get("more_body"):
+        body = await _rest(body, receive, limits)
+    elif message["type"] == "http.disconnect":
+        raise bad_request("the request ended early")
+    if len(body) > most:
+        raise _too_large(most)
+    encoding = headers.get("content-encoding")
+    return _unpacked(body, encoding.strip().lower(), most) if encoding else bytes(body)
+
+
+async def _in_time(receive: Callable[[], Awaitable[MutableMapping[str, Any]]], limits: Limits) -> Any:
     try:
-        async for part in request.stream():
-            size += len(part)
-            if size > most:
-                raise _too_large(most)
-            parts.append(part)
-    except ClientDisconnect as error:
-        raise bad_request("the request ended early") from error
-    return _unpacked(b"".join(parts), request.headers.get("content-encoding", "identity").strip().lower(), most)
+        async with asyncio.timeout(limits.body_seconds):
+            return await receive()
+    except TimeoutError as error:
+        raise Problem(408, f"the body didn't come within {limits.body_seconds:g} seconds") from error
+
+
+async def _rest(first: bytes, receive: Callable[[], Awaitable[MutableMapping[str, Any]]], limits: Limits) -> bytes:
+    """Return a body that comes in parts; a part costs its bytes, not a list entry, however small it is."""
+    body = bytearray(first)
+    try:
+        async with asyncio.timeout(limits.body_seconds):
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise bad_request("the request ended early")
+                body += message.get("body", b"")
+                if len(body) > limits.body_bytes:
+                    raise _too_large(limits.body_bytes)
+                if not message.get("more_body"):
+                    return bytes(body)
+    except TimeoutError as error:
+        raise Problem(408, f"the body didn't come within {limits.body_seconds:g} seconds") from error
 
 
 def _unpacked(data: bytes, encoding: str, most: int) -> bytes:

@@ -1,127 +1,138 @@
-"""The one path of all protocols: read the body, decode, predict, encode, reply; counted, timed and watched."""
+"""The one path of all protocols: read, queue, batch, run, write; counted, timed and watched."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import numpy as np
 import orjson
-from starlette.requests import Request
-from starlette.responses import Response
 
 from bedplate.bundle import Bundle
-from bedplate.core.arrays import Arrays, count, predict_in_batches
-from bedplate.core.errors import InputError
 from bedplate.core.machine import threads_granted
-from bedplate.serving.body import read_body
+from bedplate.serving.engines import choose_engine
+from bedplate.serving.exchange import Call, Protocol, Question, Reply, soonest
 from bedplate.serving.metrics import Metrics
-from bedplate.serving.models import VERSION, Model
-from bedplate.serving.problems import Problem, unknown_model
+from bedplate.serving.models import Model
+from bedplate.serving.problems import Problem
+from bedplate.serving.repository import Repository, check_name
 from bedplate.serving.watch import Watcher
 
 log = logging.getLogger("bedplate.serving")
 
-MOST_BATCH = 512
-
-
-@dataclass(frozen=True)
-class Call:
-    """One request to a model, as a protocol sees it."""
-
-    model: Model
-    body: bytes
-    headers: Mapping[str, str]
-
-
-Work = Callable[["DataPlane", Call], Any]
-"""A protocol's work on one request: returns the reply's JSON value, or raises a Problem. Runs in a thread."""
-
-Missing = Callable[[str, str | None], Problem]
-"""A protocol's way to say that a model (and version) isn't there."""
+T = TypeVar("T")
 
 
 class DataPlane:
-    """The served models, and what all protocols do with them."""
+    """The served models, and what all protocols do with them.
+
+    Args:
+        threads: what all models may use together; None means all that this machine grants.
+        engine: "auto", or the name of the one to use.
+        batching: whether requests are run together.
+        timeout: seconds after which a request that hasn't been run is dropped.
+        state: the folder where sketches are kept; None keeps them in memory only.
+        say: is told what a person wants to know.
+    """
 
     def __init__(
-        self, bundles: Sequence[tuple[str, Bundle]], *, state: Path | None, say: Callable[[str], None]
+        self,
+        *,
+        threads: int | None = None,
+        engine: str = "auto",
+        batching: bool = True,
+        timeout: float = 30.0,
+        state: Path | None = None,
+        say: Callable[[str], None] | None = None,
     ) -> None:
-        threads = threads_granted()
+        self.threads = threads or threads_granted()
+        self.engine, self.batching, self.timeout = engine, batching, timeout
+        self.say = say or log.info
         self.metrics = Metrics()
-        self.models: dict[str, Model] = {}
+        self.watcher = Watcher(self.metrics, state, self.say)
+        self.started = time.time()
+        self.ready = False
+        # Models run and payloads are decoded by these; two at least, so that one doesn't wait for the other.
+        self._pool = ThreadPoolExecutor(max(2, self.threads), thread_name_prefix="bedplate-serve")
+        self._loader = ThreadPoolExecutor(1, thread_name_prefix="bedplate-load")
+        self.repository = Repository(self.open_model, self._loader)
+        self.repository.arrived += [self.watcher.add, self.metrics.add_model]
+        self.repository.left += [self.metrics.remove_model]
+
+    def open_model(self, name: str, version: int, source: Path) -> Model:
+        """Open a bundle, choose its engine, and replay its golden rows with it.
+
+        Raises:
+            BundleError: it is damaged, or gets other answers on this machine.
+        """
+        # Opened without a replay: the golden rows are replayed with the very engine that will serve.
+        return self.prepare(check_name(name), Bundle.open(source, replay=False), version)
+
+    def prepare(self, name: str, bundle: Bundle, version: int = 1) -> Model:
+        """Return a warm model of an opened bundle."""
+        chosen = choose_engine(bundle, threads=self.threads, batching=self.batching)
+        variant = bundle.manifest.variants[chosen.variant]
+        bundle.golden.replay(chosen.run, chosen.variant, variant.tolerance, name)
+        return Model(name, bundle, chosen, self._pool, str(version))
+
+    def serve(self, bundles: Sequence[tuple[str, Bundle]]) -> None:
+        """Serve opened bundles from the start; an empty name takes the bundle's own."""
         for given, bundle in bundles:
-            name = given or bundle.name
-            if name in self.models:
-                raise InputError(
-                    f"two bundles would be served as '{name}'", hint="give one another name with --name NAME=BUNDLE"
-                )
-            if not name.isprintable() or any(c in name for c in "/:?#%\\ ") or name.startswith("."):
-                raise InputError("not a name to serve under", received=repr(name), hint="use letters, digits, - and _")
-            self.models[name] = Model(name, bundle, threads)
-        for model in self.models.values():
-            model.warm_up()
-            self.metrics.add_model(model)
-        self.watcher = Watcher(list(self.models.values()), self.metrics, state, say)
-        # Two threads at least, so that one request's decoding overlaps another's predicting.
-        self._pool = ThreadPoolExecutor(max(2, threads), thread_name_prefix="bedplate-serve")
-        self.ready = True
+            name = check_name(given or bundle.name)
+            self.repository.add(self.prepare(name, bundle), bundle.source)
 
     def close(self) -> None:
         """Finish the work in hand and save what was watched."""
         self.ready = False
+        self._loader.shutdown(wait=True)
         self._pool.shutdown(wait=True)
         self.watcher.close()
 
-    def model(self, name: str, version: str | None = None, missing: Missing | None = None) -> Model:
-        """Return a model by name and version, or raise a Problem 404."""
-        found = self.models.get(name)
-        if found is not None and version in (None, VERSION):
-            return found
-        raise missing(name, version) if missing else unknown_model(name, sorted(self.models))
+    async def answer(self, protocol: Protocol, call: Call) -> Any:
+        """Return the reply to one request, as its protocol writes it. Raises Problem."""
+        model, counts = call.model, call.model.counts
+        begun = time.perf_counter()
+        status = "500"
+        with model.lease():
+            try:
+                question = await self._do(call.size <= protocol.light, protocol.read, call)
+                counts.read.add(time.perf_counter() - begun)
+                outputs = await self.predict(model, question, call.deadline)
+                writing = time.perf_counter()
+                reply = await self._do(question.rows <= 256, protocol.write, call, question, outputs)
+                counts.write.add(time.perf_counter() - writing)
+                status = "200"
+                return reply
+            except Problem as problem:
+                status = str(problem.status)
+                raise
+            except asyncio.CancelledError:
+                status = "499"
+                raise
+            finally:
+                seconds = time.perf_counter() - begun
+                (counts.success if status == "200" else counts.fail).add(seconds)
+                self.metrics.answered(model, protocol.name, status, seconds)
 
-    def predict(self, model: Model, inputs: Arrays) -> dict[str, np.ndarray]:
-        """Return the outputs for checked tensors; the rows are counted and handed to the watcher."""
-        outputs = predict_in_batches(model.predict, inputs, MOST_BATCH)
-        self.metrics.rows.labels(model.name).inc(count(inputs))
-        self.watcher.put(model.name, inputs, outputs)
+    async def predict(self, model: Model, question: Question, deadline: float | None = None) -> Any:
+        """Return the outputs for a question's tensors; the rows are counted and handed to the watcher."""
+        ticket = await model.batcher.submit(question.inputs, question.rows, soonest(question.deadline, deadline))
+        model.counts.queue.add(ticket.begun - ticket.queued)
+        model.counts.run.add(ticket.ended - ticket.begun)
+        outputs = ticket.future.result()
+        self.metrics.predicted(model, question.rows, ticket.begun - ticket.queued, ticket.ended - ticket.begun)
+        self.watcher.put(model, question.inputs, outputs, question.rows)
         return outputs
 
-    def endpoint(
-        self, protocol: str, work: Work, missing: Missing | None = None
-    ) -> Callable[[Request], Awaitable[Response]]:
-        """Return the handler of a route with `name` (and maybe `version`) in its path that does `work` in a thread."""
-
-        async def handle(request: Request) -> Response:
-            begin = time.perf_counter()
-            name = request.path_params["name"]
-            status, label = 500, name if name in self.models else ""
-            try:
-                model = self.model(name, request.path_params.get("version"), missing)
-                call = Call(model, await read_body(request), request.headers)
-                body = await asyncio.get_running_loop().run_in_executor(self._pool, self._reply, work, call)
-                status = 200
-                return Response(body, media_type="application/json")
-            except Problem as problem:
-                status = problem.status
-                return problem_reply(problem)
-            except Exception:  # the last resort: say that it failed, keep the reason in the log
-                log.exception("%s request to '%s' failed", protocol, name)
-                return problem_reply(Problem(500, "the server failed on this request; its log says why"))
-            finally:
-                self.metrics.requests.labels(label, protocol, str(status)).inc()
-                self.metrics.seconds.labels(label, protocol).observe(time.perf_counter() - begin)
-
-        return handle
-
-    def _reply(self, work: Work, call: Call) -> bytes:
-        return to_json(work(self, call))
+    async def _do(self, here: bool, work: Callable[..., T], *arguments: Any) -> T:
+        """Do some work on the event loop where it is light, in a thread where it isn't."""
+        if here:
+            return work(*arguments)
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
 
 
 def to_json(value: Any) -> bytes:
@@ -129,11 +140,16 @@ def to_json(value: Any) -> bytes:
     return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS)
 
 
-def json_reply(value: Any, status: int = 200) -> Response:
-    """Return a JSON response."""
-    return Response(to_json(value), status, media_type="application/json")
+def json_reply(value: Any, status: int = 200) -> Reply:
+    """Return a JSON reply."""
+    return Reply(to_json(value), status)
 
 
-def problem_reply(problem: Problem) -> Response:
-    """Return a Problem as a JSON response."""
-    return json_reply(problem.to_json(), problem.status)
+def problem_reply(problem: Problem) -> Reply:
+    """Return a Problem as a JSON reply."""
+    reply = json_reply(problem.to_json(), problem.status)
+    if problem.retry_after is not None:
+        reply.headers.append((b"retry-after", str(max(1, round(problem.retry_after))).encode()))
+    if problem.allow:
+        reply.headers.append((b"allow", problem.allow.encode()))
+    return reply

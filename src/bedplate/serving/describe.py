@@ -14,7 +14,7 @@ from PIL import Image
 from bedplate.codecs.columns import ColumnSchema, tensor_names
 from bedplate.codecs.table import TableCodec
 from bedplate.core.arrays import Arrays
-from bedplate.serving.models import VERSION, Model
+from bedplate.serving.models import Model
 
 MOST_EXAMPLES = 12
 MOST_CHOICES = 40
@@ -27,10 +27,10 @@ def describe(model: Model) -> dict[str, Any]:
     kind = bundle.codec.kind
     found: dict[str, Any] = {
         "name": model.name,
-        "version": VERSION,
+        "version": model.version,
         "bundle": bundle.id,
         "task": bundle.task,
-        "variant": model.predict.variant,
+        "variant": model.chosen.variant,
         "kind": kind,
         "target": answers.target,
         "labels": None if answers.labels is None else list(answers.labels),

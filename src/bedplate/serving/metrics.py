@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from bedplate.profile import DriftReport
-from bedplate.serving.models import VERSION, Model
+from bedplate.serving.models import Model
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -20,13 +22,22 @@ class Metrics:
         self._registry = CollectorRegistry()
         registry = self._registry
         self.requests = Counter(
-            "bedplate_requests_total", "Requests answered.", ["model", "protocol", "status"], registry=registry
-        )
-        self.seconds = Histogram(
-            "bedplate_request_seconds", "From the request's head to the reply.", ["model", "protocol"], buckets=SECONDS,
+            "bedplate_requests_total", "Requests answered.", ["model", "version", "protocol", "status"],
             registry=registry,
         )  # fmt: skip
-        self.rows = Counter("bedplate_rows_total", "Rows predicted.", ["model"], registry=registry)
+        self.seconds = Histogram(
+            "bedplate_request_seconds", "From the request's body to the reply.", ["model", "version", "protocol"],
+            buckets=SECONDS, registry=registry,
+        )  # fmt: skip
+        self.queue = Histogram(
+            "bedplate_queue_seconds", "From a request's tensors to their batch.", ["model", "version"], buckets=SECONDS,
+            registry=registry,
+        )  # fmt: skip
+        self.run = Histogram(
+            "bedplate_run_seconds", "The batch in which a request was run.", ["model", "version"], buckets=SECONDS,
+            registry=registry,
+        )  # fmt: skip
+        self.rows = Counter("bedplate_rows_total", "Rows predicted.", ["model", "version"], registry=registry)
         self.unwatched = Counter(
             "bedplate_unwatched_rows_total", "Rows that were predicted but not sketched, for want of time.", ["model"],
             registry=registry,
@@ -46,12 +57,46 @@ class Metrics:
             "bedplate_model_info", "The bundles served.", ["model", "bundle", "variant", "version"], registry=registry
         )
 
+        # Looking a label up costs more than counting, so the counters of each model are kept at hand.
+        self._answered: dict[tuple[str, str, str, str], tuple[Counter, Histogram]] = {}
+        self._predicted: dict[tuple[str, str], tuple[Counter, Histogram, Histogram]] = {}
+
     def add_model(self, model: Model) -> None:
         """Begin to speak of a model, before its first request."""
-        self._info.labels(model.name, model.bundle.id, model.predict.variant, VERSION).set(1)
-        self.rows.labels(model.name)
+        self._info.labels(model.name, model.bundle.id, model.chosen.variant, model.version).set(1)
+        self.rows.labels(model.name, model.version)
         self.unwatched.labels(model.name)
         self.drift.labels(model.name).set(float("nan"))
+
+    def remove_model(self, model: Model) -> None:
+        """Cease to say that a model is served; what it has done stays counted."""
+        with contextlib.suppress(KeyError):
+            self._info.remove(model.name, model.bundle.id, model.chosen.variant, model.version)
+
+    def answered(self, model: Model, protocol: str, status: str, seconds: float) -> None:
+        """Count one request to a model."""
+        key = (model.name, model.version, protocol, status)
+        found = self._answered.get(key)
+        if found is None:
+            found = self.requests.labels(*key), self.seconds.labels(*key[:3])
+            self._answered[key] = found
+        found[0].inc()
+        found[1].observe(seconds)
+
+    def refused(self, protocol: str, status: str) -> None:
+        """Count one request that reached no model."""
+        self.requests.labels("", "", protocol, status).inc()
+
+    def predicted(self, model: Model, rows: int, queue: float, run: float) -> None:
+        """Count the rows of one request, and the times of its batch."""
+        key = (model.name, model.version)
+        found = self._predicted.get(key)
+        if found is None:
+            found = self.rows.labels(*key), self.queue.labels(*key), self.run.labels(*key)
+            self._predicted[key] = found
+        found[0].inc(rows)
+        found[1].observe(queue)
+        found[2].observe(run)
 
     def note_drift(self, name: str, report: DriftReport, *, new: bool = True) -> None:
         """Show a window's verdict; `new` is False where it was restored."""

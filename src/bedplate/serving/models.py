@@ -2,47 +2,73 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from typing import Any
 
 import numpy as np
 
 from bedplate.bundle import Bundle
-from bedplate.bundle.session import OnnxPredict
 from bedplate.codecs.codec import TensorSpec
 from bedplate.codecs.columns import ColumnSchema, read_categories, tensor_names
 from bedplate.codecs.table import TableCodec
 from bedplate.core.arrays import Arrays, count
 from bedplate.core.errors import PayloadError
+from bedplate.serving.batcher import Batcher
 from bedplate.serving.body import json_kind
+from bedplate.serving.counts import Counts
+from bedplate.serving.engines import Chosen
 from bedplate.serving.problems import bad_request, from_error
 from bedplate.serving.tensors import check_rows, tensor_from_nested
 
-VERSION = "1"
-"""The one version that each name has, for protocols that speak of versions."""
 
-
-@dataclass(frozen=True)
 class Model:
-    """One served bundle. `threads` are those that one prediction may use."""
+    """One version of a name, warm and ready.
 
-    name: str
-    bundle: Bundle
-    threads: int | None = None
-    predict: OnnxPredict = field(init=False)
-    columns: dict[str, ColumnSchema] = field(init=False, repr=False)
+    Args:
+        name: what it is served under.
+        bundle: the opened bundle.
+        chosen: its engine and how its requests are batched.
+        executor: whose threads run it where it isn't run on the event loop.
+        version: the version's number, as text.
+    """
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "predict", self.bundle.predictor(threads=self.threads))
-        codec = self.bundle.codec
+    def __init__(
+        self, name: str, bundle: Bundle, chosen: Chosen, executor: Executor | None = None, version: str = "1"
+    ) -> None:
+        self.name, self.bundle, self.chosen, self.version = name, bundle, chosen, version
+        self.counts = Counts()
+        self.batcher = Batcher(chosen.run, chosen.plan, executor, chosen.costs, self.counts.note_batch)
+        self.in_hand = 0
+        self._empty = asyncio.Event()
+        codec = bundle.codec
         # Category tensors by name: their texts are cleaned as training cleaned them, whatever way they come in.
         names = tensor_names(codec.columns) if isinstance(codec, TableCodec) else {}
         schemas = {column.name: column for column in codec.columns} if isinstance(codec, TableCodec) else {}
-        columns = {tensor: schemas[name] for (name, _), tensor in names.items() if schemas[name].type == "category"}
-        object.__setattr__(self, "columns", columns)
+        self.columns: dict[str, ColumnSchema] = {
+            tensor: schemas[name] for (name, _), tensor in names.items() if schemas[name].type == "category"
+        }
+
+    @contextlib.contextmanager
+    def lease(self) -> Iterator[None]:
+        """Hold the model for as long as one request needs it."""
+        self.in_hand += 1
+        try:
+            yield
+        finally:
+            self.in_hand -= 1
+            if not self.in_hand:
+                self._empty.set()
+
+    async def drained(self) -> None:
+        """Wait until no request needs the model."""
+        while self.in_hand:
+            self._empty.clear()
+            await self._empty.wait()
 
     @property
     def inputs(self) -> list[TensorSpec]:
@@ -51,20 +77,19 @@ class Model:
 
     @property
     def output(self) -> TensorSpec:
-        """The tensor that the graph gives."""
+        """The tensor that answers are read from."""
         labels = self.bundle.answers.labels
         return TensorSpec(self.bundle.output, "float32", () if labels is None else (len(labels),))
+
+    @property
+    def outputs(self) -> list[TensorSpec]:
+        """The tensors that the graph gives to callers."""
+        return [self.output]
 
     @property
     def is_table(self) -> bool:
         """Whether payloads are rows of a table (else images)."""
         return self.bundle.codec.kind == "table"
-
-    def warm_up(self) -> None:
-        """Replay the golden rows, so that the first request finds everything loaded and this machine proven."""
-        self.bundle.golden.replay(
-            self.predict, self.predict.variant, self.bundle.manifest.variants[self.predict.variant].tolerance, self.name
-        )
 
     def decode(self, payloads: Sequence[Any]) -> Arrays:
         """Return the tensors of payloads (image bytes, or rows by column). Raises Problem 400 or 413."""

@@ -4,66 +4,73 @@ from __future__ import annotations
 
 from typing import Any
 
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
-
 from bedplate.codecs.rows import read_rows
 from bedplate.codecs.table import TableCodec
+from bedplate.core.arrays import Arrays, count
 from bedplate.core.errors import PayloadError
 from bedplate.serving.body import json_kind, parse_json
-from bedplate.serving.dataplane import Call, DataPlane, json_reply
+from bedplate.serving.dataplane import DataPlane, json_reply, to_json
 from bedplate.serving.describe import describe
+from bedplate.serving.exchange import Ask, Call, Protocol, Question, Reply
 from bedplate.serving.problems import Problem, bad_request, from_error
+from bedplate.serving.routes import Route
 from bedplate.serving.tensors import MOST_ROWS
+from bedplate.serving.web import model_handler
 
 _PACKED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00")
 
 
 def routes(plane: DataPlane) -> list[Route]:
     """Return the interface's routes."""
-    descriptions = [describe(model) for model in plane.models.values()]
 
-    async def models(_: Request) -> Response:
-        return json_reply({"models": descriptions})
+    async def models(_: Ask) -> Reply:
+        return json_reply({"models": [describe(model) for model in plane.repository.models.values()]})
 
-    async def health(_: Request) -> Response:
-        return json_reply(
-            {"status": "ok" if plane.ready else "stopping", "models": sorted(plane.models)}, 200 if plane.ready else 503
-        )
+    async def health(_: Ask) -> Reply:
+        status = {"status": "ok" if plane.ready else "stopping", "models": sorted(plane.repository.models)}
+        return json_reply(status, 200 if plane.ready else 503)
 
-    async def metrics(_: Request) -> Response:
-        return Response(plane.metrics.text(), media_type=plane.metrics.content_type)
+    async def metrics(_: Ask) -> Reply:
+        return Reply(plane.metrics.text(), media_type=plane.metrics.content_type.encode())
 
     return [
-        Route("/predict/{name}", plane.endpoint("native", predict), methods=["POST"]),
-        Route("/models", models),
-        Route("/healthz", health),
-        Route("/metrics", metrics),
+        Route("POST", "/predict/{name}", model_handler(plane, NATIVE)),
+        Route("GET", "/models", models),
+        Route("GET", "/healthz", health, role=""),
+        Route("GET", "/metrics", metrics, role="metrics"),
     ]
 
 
-def predict(plane: DataPlane, call: Call) -> dict[str, Any]:
-    """Answer one request: an image's bytes, or JSON; for tables a row, a list of rows, or CSV."""
-    if not call.body.strip():
+def read(call: Call) -> Question:
+    """Read an image's bytes, or JSON; for tables a row, a list of rows, or CSV."""
+    ask: Ask = call.payload
+    if not ask.body.strip():
         raise bad_request("the body is empty")
-    kind = call.headers.get("content-type", "").split(";")[0].strip().lower()
+    kind = ask.headers.get("content-type").split(";")[0].strip().lower()
     if kind == "multipart/form-data":
         raise Problem(415, "forms aren't read; send the file itself as the body")
-    arrays = _table(call, kind) if call.model.is_table else _images(call, kind)
-    outputs = plane.predict(call.model, arrays)
+    arrays = _table(call, ask.body, kind) if call.model.is_table else _images(call, ask.body, kind)
+    return Question(arrays, count(arrays))
+
+
+def write(call: Call, question: Question, outputs: Arrays) -> Reply:
+    """Answer with labels and probabilities, or with a number."""
     answers = call.model.bundle.answers.encode(outputs)
-    return {"model": call.model.name, "bundle": call.model.bundle.id, "answers": answers}
+    return Reply(to_json({"model": call.model.name, "bundle": call.model.bundle.id, "answers": answers}))
+
+
+# Images are decoded in threads, whatever their size.
+NATIVE = Protocol("native", read, write, light=512)
 
 
 def _is_json(kind: str, body: bytes) -> bool:
     return kind == "application/json" or kind.endswith("+json") or body.lstrip()[:1] in (b"{", b"[")
 
 
-def _images(call: Call, kind: str) -> Any:
-    if not _is_json(kind, call.body):
-        return call.model.decode([call.body])
-    value = parse_json(call.body)
+def _images(call: Call, body: bytes, kind: str) -> Arrays:
+    if not _is_json(kind, body):
+        return call.model.decode([body])
+    value = parse_json(body)
     spec = call.model.inputs[0]
     if isinstance(value, dict):
         value = [value]
@@ -72,18 +79,18 @@ def _images(call: Call, kind: str) -> Any:
     return call.model.decode_json(_rows(value), "images")
 
 
-def _table(call: Call, kind: str) -> Any:
-    if _is_json(kind, call.body) and kind not in ("text/csv", "application/x-ndjson", "application/jsonl"):
-        value = parse_json(call.body)
+def _table(call: Call, body: bytes, kind: str) -> Arrays:
+    if _is_json(kind, body) and kind not in ("text/csv", "application/x-ndjson", "application/jsonl"):
+        value = parse_json(body)
         return call.model.decode(_rows([value] if isinstance(value, dict) else value))
-    if call.body.startswith(_PACKED):
+    if body.startswith(_PACKED):
         # A packed file is unpacked without a limit by the reader of files; the header has one.
         raise Problem(415, "packed files aren't read; send the plain rows, or gzip with Content-Encoding: gzip")
     codec = call.model.bundle.codec
     assert isinstance(codec, TableCodec)
     rows: list[Any] = []
     try:
-        for _, row in read_rows(call.body, name="the body", codec=codec):
+        for _, row in read_rows(body, name="the body", codec=codec):
             rows.append(row)
             if len(rows) > MOST_ROWS:
                 raise Problem(413, f"more than {MOST_ROWS:,} rows in one request; send several")

@@ -11,17 +11,18 @@ import math
 from typing import Any
 
 import numpy as np
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
 
 from bedplate import __version__
 from bedplate.codecs.codec import TensorSpec
+from bedplate.core.arrays import Arrays, count
 from bedplate.serving.body import json_kind, json_object
-from bedplate.serving.dataplane import Call, DataPlane, json_reply, problem_reply
-from bedplate.serving.models import VERSION, Model
+from bedplate.serving.dataplane import DataPlane, json_reply, to_json
+from bedplate.serving.exchange import Ask, Call, Protocol, Question, Reply
+from bedplate.serving.models import Model
 from bedplate.serving.problems import Problem, bad_request
+from bedplate.serving.routes import Route
 from bedplate.serving.tensors import tensor_from_flat
+from bedplate.serving.web import model_handler
 
 DATATYPES = {
     "bool": "BOOL", "uint8": "UINT8", "uint16": "UINT16", "uint32": "UINT32", "uint64": "UINT64",
@@ -35,51 +36,44 @@ _MOST_DIMENSIONS = 8
 def routes(plane: DataPlane) -> list[Route]:
     """Return the protocol's routes."""
 
-    async def live(_: Request) -> Response:
+    def model(ask: Ask) -> Model:
+        return plane.repository.find(ask.parameters["name"], ask.parameters.get("version", ""))
+
+    async def live(_: Ask) -> Reply:
         return json_reply({"live": True})
 
-    async def ready(_: Request) -> Response:
+    async def ready(_: Ask) -> Reply:
         return json_reply({"ready": plane.ready}, 200 if plane.ready else 503)
 
-    async def server(_: Request) -> Response:
+    async def server(_: Ask) -> Reply:
         return json_reply({"name": "bedplate", "version": __version__, "extensions": []})
 
-    async def metadata(request: Request) -> Response:
-        try:
-            return json_reply(model_metadata(_model(plane, request)))
-        except Problem as problem:
-            return problem_reply(problem)
+    async def metadata(ask: Ask) -> Reply:
+        return json_reply(model_metadata(model(ask)))
 
-    async def model_ready(request: Request) -> Response:
-        try:
-            return json_reply({"name": _model(plane, request).name, "ready": True})
-        except Problem as problem:
-            return problem_reply(problem)
+    async def model_ready(ask: Ask) -> Reply:
+        return json_reply({"name": model(ask).name, "ready": True})
 
-    infer_handler = plane.endpoint("oip", infer)
+    infer = model_handler(plane, OIP)
     found = [
-        Route("/v2", server),
-        Route("/v2/health/live", live),
-        Route("/v2/health/ready", ready),
+        Route("GET", "/v2", server, role=""),
+        Route("GET", "/v2/health/live", live, role=""),
+        Route("GET", "/v2/health/ready", ready, role=""),
     ]
     for base in ("/v2/models/{name}", "/v2/models/{name}/versions/{version}"):
         found += [
-            Route(base, metadata),
-            Route(f"{base}/ready", model_ready),
-            Route(f"{base}/infer", infer_handler, methods=["POST"]),
+            Route("GET", base, metadata),
+            Route("GET", f"{base}/ready", model_ready),
+            Route("POST", f"{base}/infer", infer),
         ]
     return found
-
-
-def _model(plane: DataPlane, request: Request) -> Model:
-    return plane.model(request.path_params["name"], request.path_params.get("version"))
 
 
 def model_metadata(model: Model) -> dict[str, Any]:
     """Return the model's metadata; -1 stands for any number of rows."""
     return {
         "name": model.name,
-        "versions": [VERSION],
+        "versions": [model.version],
         "platform": "onnxruntime_onnx",
         "inputs": [_tensor_metadata(spec) for spec in model.inputs],
         "outputs": [_tensor_metadata(model.output)],
@@ -90,22 +84,32 @@ def _tensor_metadata(spec: TensorSpec) -> dict[str, Any]:
     return {"name": spec.name, "datatype": DATATYPES[spec.dtype], "shape": [-1, *spec.shape]}
 
 
-def infer(plane: DataPlane, call: Call) -> dict[str, Any]:
-    """Answer one inference request."""
-    if "inference-header-content-length" in call.headers:
+def read(call: Call) -> Question:
+    """Read one inference request."""
+    ask: Ask = call.payload
+    if "inference-header-content-length" in ask.headers:
         raise Problem(501, "binary tensors aren't supported; send the data as JSON")
-    request = json_object(call.body)
+    request = json_object(ask.body)
     identity = request.get("id")
     if identity is not None and not isinstance(identity, str):
         raise bad_request(f"id: expected a string, received {json_kind(identity)}")
     wanted = _wanted(request.get("outputs"), call.model)
     arrays = {name: _tensor(entry, call.model) for name, entry in _named(request.get("inputs"), call.model).items()}
-    outputs = plane.predict(call.model, call.model.cleaned(arrays, "inputs"))
-    reply: dict[str, Any] = {"model_name": call.model.name, "model_version": VERSION}
+    inputs = call.model.cleaned(arrays, "inputs")
+    return Question(inputs, count(inputs), (identity, wanted))
+
+
+def write(call: Call, question: Question, outputs: Arrays) -> Reply:
+    """Write the outputs as JSON tensors."""
+    identity, wanted = question.notes
+    reply: dict[str, Any] = {"model_name": call.model.name, "model_version": call.model.version}
     if identity is not None:
         reply["id"] = identity
     reply["outputs"] = [_output(name, outputs[name]) for name in wanted]
-    return reply
+    return Reply(to_json(reply))
+
+
+OIP = Protocol("oip", read, write)
 
 
 def _named(inputs: Any, model: Model) -> dict[str, dict[str, Any]]:

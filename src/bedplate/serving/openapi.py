@@ -24,9 +24,9 @@ def openapi(plane: DataPlane) -> dict[str, Any]:
     """Return the OpenAPI document of a server."""
     paths: dict[str, Any] = {}
     schemas: dict[str, Any] = dict(_COMMON)
-    for model in plane.models.values():
+    for model in plane.repository.models.values():
         paths |= _model_paths(model, schemas)
-    paths |= _shared_paths(sorted(plane.models))
+    paths |= _shared_paths(sorted(plane.repository.models))
     return {
         "openapi": "3.1.0",
         "info": {

@@ -8,10 +8,22 @@ from bedplate.core.errors import BedplateError, listing
 
 
 class Problem(Exception):
-    """An HTTP error with a message for the caller; `facts` go beside `error` into the reply's JSON."""
+    """An HTTP error with a message for the caller.
 
-    def __init__(self, status: int, message: str, *, facts: dict[str, Any] | None = None) -> None:
+    `facts` go beside `error` into the reply's JSON; `retry_after` is in seconds; `allow` names the methods of a 405.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        facts: dict[str, Any] | None = None,
+        retry_after: float | None = None,
+        allow: str = "",
+    ) -> None:
         self.status, self.message, self.facts = status, message, facts or {}
+        self.retry_after, self.allow = retry_after, allow
         super().__init__(message)
 
     def to_json(self) -> dict[str, Any]:

@@ -15,7 +15,10 @@ import uvicorn
 
 from bedplate.bundle import Bundle
 from bedplate.core.errors import InputError
-from bedplate.serving.app import create_app
+from bedplate.serving.app import application
+from bedplate.serving.connection import connection_class
+from bedplate.serving.dataplane import DataPlane
+from bedplate.serving.spec import ServerSpec
 
 _DRAIN_SECONDS = 30
 _MOST_CONNECTIONS = 1000
@@ -67,8 +70,9 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def serve(
-    bundles: Sequence[tuple[str, str | Path]],
+    bundles: Sequence[tuple[str, str | Path]] = (),
     *,
+    spec: ServerSpec | None = None,
     host: str = "127.0.0.1",
     port: int = 8000,
     state: Path | None = None,
@@ -79,6 +83,7 @@ def serve(
 
     Args:
         bundles: (name to serve under, folder or archive); an empty name takes the bundle's own.
+        spec: all that can be told, in place of the other arguments.
         host: the address to listen on.
         port: 0 takes a free one; `ready` is told which.
         state: the folder where the sketches for `bedplate monitor` are kept; None keeps them in memory only.
@@ -90,31 +95,36 @@ def serve(
         InputError: nothing to serve, a name or port is taken, or the state folder can't be used.
     """
     say = announce or (lambda line: print(line, file=sys.stderr, flush=True))  # noqa: T201
-    if not bundles:
+    if spec is None:
+        named = tuple((name, Path(path)) for name, path in bundles)
+        spec = ServerSpec(named, host=host, port=port, state=state)
+    if not spec.bundles and spec.repository is None:
         raise InputError("nothing to serve", expected="at least one bundle")
-    listener = bind(host, port)
+    listener = bind(spec.host, spec.port)
     try:
-        # Opened without a replay: the warm-up replays the golden rows with the very session that will serve.
-        opened = [(name, Bundle.open(path, replay=False)) for name, path in bundles]
-        app = create_app(opened, state=state, say=say)
+        plane = DataPlane(
+            threads=spec.threads, engine=spec.engine, batching=spec.batching, timeout=spec.timeout, state=spec.state,
+            say=say,
+        )  # fmt: skip
+        # Opened without a replay: the golden rows are replayed with the very engine that will serve.
+        plane.serve([(name, Bundle.open(path, replay=False)) for name, path in spec.bundles])
+        app = application(plane, limits=spec.limits)
     except BaseException:
         listener.close()
         raise
-    plane = app.state.plane
-    url = _url(host, listener.getsockname()[1])
+    url = _url(spec.host, listener.getsockname()[1])
 
     def when_ready() -> None:
-        for model in plane.models.values():
-            variant = model.predict.variant
-            say(f"serving '{model.name}' ({model.bundle.task}, variant {variant}, bundle {model.bundle.id[:12]})")
-        threads = next(iter(plane.models.values())).predict.threads
-        say(f"{url}  (page: /, interface: /docs, metrics: /metrics; {threads} threads; Ctrl-C stops)")
+        for model in plane.repository.models.values():
+            say(f"serving '{model.name}' ({model.bundle.task}, {model.chosen.words}, bundle {model.bundle.id[:12]})")
+        say(f"{url}  (page: /, interface: /docs, metrics: /metrics; {plane.threads} threads; Ctrl-C stops)")
         if ready is not None:
             ready(url)
 
     config = uvicorn.Config(
-        app, log_level="warning", access_log=False, lifespan="on", ws="none", server_header=False,
-        timeout_graceful_shutdown=_DRAIN_SECONDS, limit_concurrency=_MOST_CONNECTIONS,
+        app, log_level="warning", access_log=False, lifespan="on", ws="none", server_header=False, loop="uvloop",
+        http=connection_class(spec.limits), timeout_graceful_shutdown=_DRAIN_SECONDS, timeout_keep_alive=75,
+        limit_concurrency=_MOST_CONNECTIONS, date_header=False,
     )  # fmt: skip
     server = _Server(config, when_ready)
     server.run(sockets=[listener])

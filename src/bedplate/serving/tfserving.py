@@ -10,15 +10,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
-
 from bedplate.codecs.codec import TensorSpec
+from bedplate.core.arrays import Arrays, count
 from bedplate.serving.body import json_kind, json_object
-from bedplate.serving.dataplane import Call, DataPlane, json_reply, problem_reply
-from bedplate.serving.models import VERSION, Model
+from bedplate.serving.dataplane import DataPlane, json_reply, to_json
+from bedplate.serving.exchange import Ask, Call, Protocol, Question, Reply
+from bedplate.serving.models import Model
 from bedplate.serving.problems import Problem, bad_request
+from bedplate.serving.routes import Route
+from bedplate.serving.web import model_handler
 
 SIGNATURE = "serving_default"
 
@@ -32,63 +32,55 @@ _TYPES = {
 def routes(plane: DataPlane) -> list[Route]:
     """Return the protocol's routes."""
 
-    async def models(_: Request) -> Response:
-        return json_reply({"models": sorted(plane.models)})
+    def model(ask: Ask) -> Model:
+        return plane.repository.find(ask.parameters["name"], ask.parameters.get("version", ""), missing=not_found)
 
-    async def status(request: Request) -> Response:
-        try:
-            _model(plane, request)
-        except Problem as problem:
-            return problem_reply(problem)
-        state = {"version": VERSION, "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
+    async def models(_: Ask) -> Reply:
+        return json_reply({"models": sorted(plane.repository.models)})
+
+    async def status(ask: Ask) -> Reply:
+        state = {
+            "version": model(ask).version, "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""},
+        }  # fmt: skip
         return json_reply({"model_version_status": [state]})
 
-    async def metadata(request: Request) -> Response:
-        try:
-            return json_reply(model_metadata(_model(plane, request)))
-        except Problem as problem:
-            return problem_reply(problem)
+    async def metadata(ask: Ask) -> Reply:
+        return json_reply(model_metadata(model(ask)))
 
-    async def malformed(request: Request) -> Response:
-        verb = request.path_params["verb"]
-        if verb in ("classify", "regress"):
-            return problem_reply(Problem(501, f"'{verb}' needs tf.Example signatures, which these models don't have"))
-        return problem_reply(bad_request(f"Malformed request: {request.method} {request.url.path[:200]}"))
+    async def malformed(ask: Ask) -> Reply:
+        if ask.parameters["verb"] in ("classify", "regress"):
+            raise Problem(501, f"'{ask.parameters['verb']}' needs tf.Example signatures, which these models don't have")
+        raise bad_request(f"Malformed request: {ask.method} {ask.path[:200]}")
 
-    async def wrong_method(_: Request) -> Response:
-        reply = problem_reply(Problem(405, "Malformed request: predict is asked by POST"))
-        reply.headers["Allow"] = "POST"
-        return reply
+    async def wrong_method(_: Ask) -> Reply:
+        raise Problem(405, "Malformed request: predict is asked by POST", allow="POST")
 
-    handler = plane.endpoint("tfserving", predict, not_found)
-    found = [Route("/v1/models", models)]
+    handler = model_handler(plane, TFSERVING, not_found)
+    found = [Route("GET", "/v1/models", models)]
     for base in ("/v1/models/{name}", "/v1/models/{name}/versions/{version}"):
         found += [
-            Route(f"{base}:predict", handler, methods=["POST"]),
-            Route(f"{base}:{{verb}}", malformed, methods=["POST"]),
-            Route(f"{base}:{{verb}}", wrong_method, methods=["GET", "PUT", "DELETE"]),
-            Route(f"{base}/metadata", metadata),
+            Route("POST", f"{base}:predict", handler),
+            Route("POST", f"{base}:{{verb}}", malformed),
+            Route("GET PUT DELETE", f"{base}:{{verb}}", wrong_method),
+            Route("GET", f"{base}/metadata", metadata),
         ]
     return [
         *found,
-        Route("/v1/models/{name}/versions/{version}", status),
-        Route("/v1/models/{name}", status),
+        Route("GET", "/v1/models/{name}/versions/{version}", status),
+        Route("GET", "/v1/models/{name}", status),
     ]
 
 
-def not_found(name: str, version: str | None) -> Problem:
+def not_found(name: str, version: str) -> Problem:
     """Return TensorFlow Serving's 404."""
-    which = f"Latest({name[:100]})" if version is None else f"Specific({name[:100]}, {version[:20]})"
+    which = f"Specific({name[:100]}, {version[:20]})" if version else f"Latest({name[:100]})"
     return Problem(404, f"Servable not found for request: {which}")
 
 
-def _model(plane: DataPlane, request: Request) -> Model:
-    return plane.model(request.path_params["name"], request.path_params.get("version"), not_found)
-
-
-def predict(plane: DataPlane, call: Call) -> dict[str, Any]:
-    """Answer one predict request."""
-    request = json_object(call.body)
+def read(call: Call) -> Question:
+    """Read one predict request; its notes say under which key the answer goes."""
+    ask: Ask = call.payload
+    request = json_object(ask.body)
     signature = request.get("signature_name", SIGNATURE)
     if signature not in ("", SIGNATURE):
         raise bad_request(f'Serving signature name: "{str(signature)[:100]}" not found in signature def')
@@ -99,7 +91,8 @@ def predict(plane: DataPlane, call: Call) -> dict[str, Any]:
         rows = request["instances"]
         if not isinstance(rows, list) or not rows:
             raise bad_request(f"instances: expected a list with at least one row, received {json_kind(rows)}")
-        return {"predictions": _answer(plane, call.model, call.model.decode_json(rows, "instances"))}
+        arrays = call.model.decode_json(rows, "instances")
+        return Question(arrays, len(rows), "predictions")
     inputs = request["inputs"]
     if isinstance(inputs, dict):
         arrays = call.model.decode_columns(inputs, "inputs")
@@ -107,11 +100,15 @@ def predict(plane: DataPlane, call: Call) -> dict[str, Any]:
         arrays = call.model.decode_columns({call.model.inputs[0].name: inputs}, "inputs")
     else:
         raise bad_request(f"inputs: expected an object with a list a column, received {json_kind(inputs)}")
-    return {"outputs": _answer(plane, call.model, arrays)}
+    return Question(arrays, count(arrays), "outputs")
 
 
-def _answer(plane: DataPlane, model: Model, arrays: Any) -> Any:
-    return plane.predict(model, arrays)[model.output.name]
+def write(call: Call, question: Question, outputs: Arrays) -> Reply:
+    """Write the output under the key that the form of the request asks for."""
+    return Reply(to_json({question.notes: outputs[call.model.output.name]}))
+
+
+TFSERVING = Protocol("tfserving", read, write)
 
 
 def model_metadata(model: Model) -> dict[str, Any]:
@@ -122,7 +119,7 @@ def model_metadata(model: Model) -> dict[str, Any]:
         "method_name": "tensorflow/serving/predict",
     }
     return {
-        "model_spec": {"name": model.name, "signature_name": "", "version": VERSION},
+        "model_spec": {"name": model.name, "signature_name": "", "version": model.version},
         "metadata": {"signature_def": {"signature_def": {SIGNATURE: signature}}},
     }
 

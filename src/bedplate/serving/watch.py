@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from bedplate.core.arrays import Arrays, concatenate, count
@@ -31,43 +31,56 @@ class Watcher:
     A fault in watching is logged and never reaches a reply.
     """
 
-    def __init__(
-        self, models: Sequence[Model], metrics: Metrics, folder: Path | None, say: Callable[[str], None]
-    ) -> None:
+    def __init__(self, metrics: Metrics, folder: Path | None, say: Callable[[str], None]) -> None:
         self._metrics = metrics
+        self._say = say
         self._waiting: deque[tuple[str, Arrays, Arrays]] = deque()
         self._rows_waiting = 0
         self._lock = threading.Lock()
+        self._sketching = threading.Lock()
         self._wake = threading.Event()
         self._stop = False
         self._folder = StateFolder(folder) if folder is not None else None
         self.states: dict[str, WindowState] = {}
         self._changed: set[str] = set()
         self._drifting: set[str] = set()
-        for model in models:
-            if not model.bundle.reference.get("features"):
-                say(f"{model.name}: the bundle holds no drift reference; it is not watched")
-                continue
-            reference = Reference.from_json(model.bundle.reference, model.name)
-            self.states[model.name] = self._restored(model, reference, say)
         self._thread = threading.Thread(target=self._run, name="bedplate-watch", daemon=True)
         self._thread.start()
 
-    def _restored(self, model: Model, reference: Reference, say: Callable[[str], None]) -> WindowState:
+    def add(self, model: Model) -> None:
+        """Watch a model from now on, in place of another of its name; one without a drift reference isn't watched."""
+        if model.bundle.reference.get("features"):
+            reference = Reference.from_json(model.bundle.reference, model.name)
+            state = self._restored(model, reference)
+        else:
+            self._say(f"{model.name}: the bundle holds no drift reference; it is not watched")
+            state = None
+        with self._sketching:
+            before = self.states.get(model.name)
+            if before is not None and self._folder is not None and before.bundle_id != model.bundle.id:
+                self._folder.save(model.name, before)
+                state = state and self._restored(model, state.reference)
+            if state is None:
+                self.states.pop(model.name, None)
+            else:
+                self.states[model.name] = state
+
+    def _restored(self, model: Model, reference: Reference) -> WindowState:
         if self._folder is None:
             return WindowState(model.bundle.id, reference)
         state, note = self._folder.restore(model.name, model.bundle.id, reference)
         if note:
-            say(note)
+            self._say(note)
         if state.last:
             self._metrics.note_drift(model.name, compare(reference, state.last), new=False)
         return state
 
-    def put(self, name: str, inputs: Arrays, outputs: Arrays) -> None:
+    def put(self, model: Model, inputs: Arrays, outputs: Arrays, rows: int) -> None:
         """Hand over rows that were predicted; returns at once."""
-        if name not in self.states:
+        name = model.name
+        state = self.states.get(name)
+        if state is None or state.bundle_id != model.bundle.id:
             return
-        rows = count(inputs)
         with self._lock:
             if self._rows_waiting + rows > MOST_WAITING:
                 self._metrics.unwatched.labels(name).inc(rows)
@@ -108,7 +121,9 @@ class Watcher:
             try:
                 inputs = concatenate([inputs for inputs, _ in mine])
                 outputs = concatenate([outputs for _, outputs in mine])
-                for report in self.states[name].add(inputs, outputs):
+                with self._sketching:
+                    reports = self.states[name].add(inputs, outputs) if name in self.states else []
+                for report in reports:
                     self._metrics.note_drift(name, report)
                     self._tell(name, report)
             except Exception:  # an observer must never take the server down
@@ -133,7 +148,9 @@ class Watcher:
             return
         for name in sorted(self._changed):
             try:
-                self._folder.save(name, self.states[name])
+                with self._sketching:
+                    if name in self.states:
+                        self._folder.save(name, self.states[name])
                 self._changed.discard(name)
             except (BedplateError, OSError, ValueError) as error:
                 log.warning("%s: the state couldn't be saved: %s", name, error)

@@ -1,0 +1,84 @@
+"""One HTTP/1.1 connection: uvicorn's on httptools, with limits on what a request's head may cost."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from bedplate.serving.body import Limits
+
+
+class Connection(HttpToolsProtocol):
+    """Uvicorn's connection, closed where a head is too large or too slow: it has no limit for either of its own."""
+
+    limits = Limits()
+    _head_bytes = 0
+    _in_head = True
+    _alarm: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait for the first head."""
+        super().connection_made(transport)
+        self._alarm = self.loop.call_later(self.limits.head_seconds, self._too_slow)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait no longer."""
+        self._disarm()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Read, and look whether a head is still open behind it."""
+        self._head_bytes += len(data)
+        super().data_received(data)
+        if not self._in_head:
+            if self._alarm is not None:
+                self._disarm()
+        elif self._head_bytes > self.limits.head_bytes:
+            self._refuse(431, f"the request's head is too large: at most {self.limits.head_bytes:,} bytes")
+        elif self._alarm is None:
+            self._alarm = self.loop.call_later(self.limits.head_seconds, self._too_slow)
+
+    def on_message_begin(self) -> None:
+        """Note that a head begins."""
+        self._in_head, self._head_bytes = True, 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """Note that the head has ended, and refuse it where it is too large."""
+        self._in_head = False
+        if len(self.headers) > 64 and sum(len(n) + len(v) + 4 for n, v in self.headers) > self.limits.head_bytes:
+            self._refuse(431, f"the request's head is too large: at most {self.limits.head_bytes:,} bytes")
+            return
+        super().on_headers_complete()
+
+    def _disarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+
+    def _too_slow(self) -> None:
+        self._alarm = None
+        if self._head_bytes:
+            self._refuse(408, f"the request's head didn't come within {self.limits.head_seconds:g} seconds")
+        else:
+            self.transport.close()
+
+    def _refuse(self, status: int, message: str) -> None:
+        if self.transport.is_closing():
+            return
+        phrase = {408: "Request Timeout", 431: "Request Header Fields Too Large"}[status]
+        body = json.dumps({"error": message}).encode()
+        self.transport.write(
+            f"HTTP/1.1 {status} {phrase}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
+            "connection: close\r\n\r\n".encode()
+            + body
+        )
+        self.transport.close()
+
+
+def connection_class(limits: Limits) -> type[Any]:
+    """Return the connection's class for some limits."""
+    return type("LimitedConnection", (Connection,), {"limits": limits})
