@@ -70,7 +70,7 @@ def test_requests_in_hand_are_answered_when_told_to_stop(image_box: Bundle) -> N
         for thread in threads:
             thread.start()
         deadline = time.monotonic() + 20
-        while 'bedplate_rows_total{model="small"} 0' in httpx.get(f"{server.url}/metrics", timeout=30).text:
+        while 'bedplate_rows_total{model="small",version="1"} 0' in httpx.get(f"{server.url}/metrics", timeout=30).text:
             assert time.monotonic() < deadline
         code, _ = server.stop(signal.SIGINT)
         for thread in threads:

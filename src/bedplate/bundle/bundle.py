@@ -115,8 +115,17 @@ class Bundle:
 
     @property
     def output(self) -> str:
-        """The name of the graph's output."""
+        """The name of the graph's output; the first one where there are several."""
         return self.manifest.contract.output
+
+    @property
+    def outputs(self) -> list[TensorSpec]:
+        """The tensors that the graph gives to callers."""
+        written = self.manifest.contract.outputs
+        if written is not None:
+            return [TensorSpec(spec.name, spec.dtype, tuple(spec.shape)) for spec in written]
+        labels = self.answers.labels
+        return [TensorSpec(self.output, "float32", () if labels is None else (len(labels),))]
 
     def read(self, name: str) -> bytes:
         """Return a sealed file's bytes, checked against its digest as they are read."""
@@ -207,11 +216,15 @@ class Bundle:
         chosen = self.runnable(variant)
         key = (chosen, threads)
         if key not in self._predictors:
-            where = f"{self.source}/{self._entry(chosen).graph}"
-            predict = OnnxPredict(self.graph(chosen), variant=chosen, threads=threads, where=where)
-            check_boundary(predict, self.inputs, self.output, where)
-            self._predictors[key] = predict
+            self._predictors[key] = self.session(chosen, self.graph(chosen), threads)
         return self._predictors[key]
+
+    def session(self, variant: str, graph: bytes, threads: int | None = None) -> OnnxPredict:
+        """Return a `Predict` of a variant's graph (`self.graph(variant)`) that isn't kept by the bundle."""
+        where = f"{self.source}/{self._entry(variant).graph}"
+        predict = OnnxPredict(graph, variant=variant, threads=threads, where=where)
+        check_boundary(predict, self.inputs, self.outputs, where)
+        return predict
 
     def replay(self, variant: str | None = None) -> None:
         """Predict the golden rows again with a variant (the runnable default) and raise where the answers differ."""
@@ -219,9 +232,10 @@ class Bundle:
         self.golden.replay(predict, predict.variant, self._entry(predict.variant).tolerance, str(self.source))
 
     def predict(self, payloads: Sequence[Payload], batch_size: int = 256) -> list[dict[str, Any]]:
-        """Return one answer a payload: `{answer, probabilities}` or `{answer, value}`.
+        """Return one answer a payload: `{answer, probabilities}`, `{answer, value}`, or `{outputs}` by tensor name.
 
-        A payload is image bytes or a mapping of column to value, as the codec says. Raises PayloadError.
+        A payload is image bytes, a mapping of column to value, or of tensor name to one row's array, as the codec says.
+        Raises PayloadError.
         """
         predict = self.predictor()
         answers: list[dict[str, Any]] = []
@@ -291,7 +305,8 @@ def _check_requirements(manifest: Manifest, where: str) -> None:
 def _check_contract(bundle: Bundle) -> None:
     promised = {(spec.name, spec.dtype, spec.shape) for spec in bundle.codec.tensors}
     written = {(spec.name, spec.dtype, spec.shape) for spec in bundle.inputs}
-    if promised != written or bundle.answers.output != bundle.output:
+    named = bundle.outputs[0].name == bundle.output == bundle.answers.output
+    if promised != written or not named:
         raise BundleError(
             "the contract contradicts itself", where=str(bundle.source), expected=str(sorted(promised)),
             received=str(sorted(written)),

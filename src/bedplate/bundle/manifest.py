@@ -57,7 +57,7 @@ class Variant(BaseModel):
 
 
 class Boundary(_Closed):
-    """One tensor at the graph's boundary; `shape` leaves the row axis out."""
+    """One tensor at the graph's boundary; `shape` leaves the row axis out, -1 stands for any size."""
 
     name: str
     dtype: str
@@ -65,12 +65,17 @@ class Boundary(_Closed):
 
 
 class Contract(_Closed):
-    """Where the graph begins and ends, and how payloads and answers are translated."""
+    """Where the graph begins and ends, and how payloads and answers are translated.
+
+    `outputs` stands only where there are several, or where the one isn't a classifier's or regressor's; `output` is
+    then the first of them.
+    """
 
     codec: dict[str, Any]
     answers: dict[str, Any]
     inputs: Annotated[list[Boundary], Field(min_length=1)]
     output: str
+    outputs: Annotated[list[Boundary], Field(min_length=1)] | None = None
 
 
 class Manifest(_Closed):

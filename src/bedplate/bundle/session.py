@@ -8,7 +8,7 @@ import numpy as np
 import onnxruntime as ort
 
 from bedplate.codecs.codec import TensorSpec
-from bedplate.core.arrays import Arrays
+from bedplate.core.arrays import Arrays, concatenate, count, take
 from bedplate.core.errors import BundleError
 from bedplate.core.machine import threads_granted
 
@@ -24,7 +24,8 @@ class OnnxPredict:
     """A `Predict` over one ONNX Runtime session; threads may share it.
 
     `threads` is the size of the pool that one call may use; None means all that this machine grants. Threads never
-    spin while they wait, since a server shares its processors with others.
+    spin while they wait, since a server shares its processors with others. A graph made for exactly one row is run
+    once a row. Outputs that are no tensors (sequences, maps) are left out.
     """
 
     def __init__(self, graph: bytes, *, variant: str, threads: int | None = None, where: str = "graph") -> None:
@@ -34,6 +35,8 @@ class OnnxPredict:
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # The arena keeps what the largest batch needed, for ever; without it nothing got slower (decision 18).
+        options.enable_cpu_mem_arena = False
         try:
             # From bytes: there is no folder in which a tensor outside the file could be looked for.
             self._session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
@@ -41,13 +44,20 @@ class OnnxPredict:
             first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise BundleError("onnxruntime can't load this graph", where=where, received=first[:300]) from error
         self.variant = variant
-        self.inputs = [_spec(node) for node in self._session.get_inputs()]
-        self.outputs = [_spec(node) for node in self._session.get_outputs()]
+        taken = self._session.get_inputs()
+        self.inputs = [_spec(node) for node in taken]
+        self.outputs = [_spec(node) for node in self._session.get_outputs() if node.type.startswith("tensor(")]
+        # With the row axis; -1 where a size is free.
+        self.shapes = {node.name: tuple(n if isinstance(n, int) else -1 for n in node.shape) for node in taken}
+        self.row_by_row = bool(taken) and all(node.shape[:1] == [1] for node in taken)
         self._names = [spec.name for spec in self.outputs]
 
     def __call__(self, inputs: Arrays) -> dict[str, np.ndarray]:
         """Return the graph's outputs by name."""
         feed = {spec.name: _fitted(inputs[spec.name], spec) for spec in self.inputs}
+        rows = count(feed) if self.row_by_row else 1
+        if rows != 1:
+            return concatenate([self(take(feed, slice(row, row + 1))) for row in range(rows)])
         return dict(zip(self._names, self._session.run(self._names, feed), strict=True))
 
 
@@ -62,8 +72,10 @@ def _fitted(array: np.ndarray, spec: TensorSpec) -> np.ndarray:
     return np.ascontiguousarray(array)
 
 
-def check_boundary(predict: OnnxPredict, inputs: Sequence[TensorSpec], output: str, where: str) -> None:
-    """Raise a BundleError unless the graph takes exactly the contract's tensors and gives its output."""
+def check_boundary(
+    predict: OnnxPredict, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], where: str
+) -> None:
+    """Raise a BundleError unless the graph takes exactly the contract's tensors and gives its outputs."""
     taken = {spec.name: spec for spec in predict.inputs}
     known = {spec.name: spec for spec in inputs}
     if set(taken) - set(known):
@@ -81,8 +93,10 @@ def check_boundary(predict: OnnxPredict, inputs: Sequence[TensorSpec], output: s
                 f"the graph's input '{name}' isn't what the contract says", where=where,
                 expected=f"{promised.dtype}{list(promised.shape)}", received=f"{spec.dtype}{list(spec.shape)}",
             )  # fmt: skip
-    if output not in {spec.name for spec in predict.outputs}:
-        raise BundleError(
-            "the graph lacks the output that the contract promises", where=where, expected=output,
-            received=str([spec.name for spec in predict.outputs]),
-        )  # fmt: skip
+    given = [spec.name for spec in predict.outputs]
+    for output in outputs:
+        if output.name not in given:
+            raise BundleError(
+                "the graph lacks an output that the contract promises", where=where, expected=output.name,
+                received=str(given),
+            )  # fmt: skip

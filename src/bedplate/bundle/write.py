@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from bedplate.bundle.golden import Golden
 from bedplate.bundle.manifest import Manifest, parse_manifest
 from bedplate.bundle.onnxscan import GraphFacts, scan_graph
 from bedplate.codecs.answers import Answers
-from bedplate.codecs.codec import Codec
+from bedplate.codecs.codec import Codec, TensorSpec
 from bedplate.core.errors import BundleError
 from bedplate.core.files import atomic_folder
 from bedplate.core.hashing import sha256_bytes
@@ -67,6 +67,7 @@ def write_bundle(
     lineage: Mapping[str, Any],
     card: str,
     created: str | None = None,
+    outputs: Sequence[TensorSpec] | None = None,
 ) -> Bundle:
     """Write a bundle to the new folder `path`, verify it (golden rows included), and return it opened.
 
@@ -87,6 +88,7 @@ def write_bundle(
             one, `made_on`), `tolerance` (`atol`, `rtol` of the golden replay) and any further JSON of its own.
         weights: by parameter name, or None where they must not leave.
         golden: at most 256 rows with the outputs of every variant.
+        outputs: the tensors that the graph gives, where they aren't a classifier's or a regressor's.
         created: a time as text, if it should be part of the id; without it, equal content gives an equal id.
 
     Raises:
@@ -123,6 +125,7 @@ def write_bundle(
             "answers": answers.contract(),
             "inputs": [spec.to_json() for spec in codec.tensors],
             "output": answers.output,
+            **({"outputs": [spec.to_json() for spec in outputs]} if outputs is not None else {}),
         },
         requires={"onnxruntime": _least_runtime(facts)},
         files={key: {"sha256": sha256_bytes(data), "size": len(data)} for key, data in files.items()},

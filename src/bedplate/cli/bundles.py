@@ -1,4 +1,4 @@
-"""The verbs that need no workshop: predict, serve and monitor."""
+"""The verbs that need no workshop: predict and monitor."""
 
 from __future__ import annotations
 
@@ -87,36 +87,6 @@ def predict(arguments: argparse.Namespace) -> int:
     if count == 0:
         raise InputError("nothing to predict", received=" ".join(arguments.inputs) or "standard input")
     return 2 if bad else 0
-
-
-def serve(arguments: argparse.Namespace) -> int:
-    """`bedplate serve`."""
-    from bedplate.serving import serve as serve_bundles
-
-    named: list[tuple[str | None, Path]] = [(None, Path(text)) for text in arguments.bundles]
-    for text in arguments.name:
-        name, equals, path = text.partition("=")
-        if not equals or not name or not path:
-            raise InputError("not a NAME=BUNDLE", where="--name", received=repr(text))
-        named.append((name, Path(path)))
-    if not 0 <= arguments.port <= 65535:
-        raise InputError("not a port", where="--port", expected="0 to 65535", received=str(arguments.port))
-    if not named:
-        raise InputError("nothing to serve", expected="one bundle or more", hint="bedplate serve runs/NAME/bundle")
-    console = console_for(arguments)
-
-    def ready(url: str) -> None:
-        if arguments.json:
-            print(json.dumps({"url": url}), flush=True)
-
-    return serve_bundles(
-        [(name or "", path) for name, path in named],
-        host=arguments.host,
-        port=arguments.port,
-        state=Path(arguments.state) if arguments.state else None,
-        announce=console.say,
-        ready=ready,
-    )
 
 
 def monitor(arguments: argparse.Namespace) -> int:

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from bedplate import __version__
+from bedplate.cli.serve_flags import add_serve_flags
 from bedplate.core.console import Console
 from bedplate.core.errors import BedplateError, InputError, did_you_mean
 
@@ -32,7 +33,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "profile": ("tools", "say where the time of a recipe's training steps goes"),
     "sweep": ("sweep", "search a recipe's settings, judged on validation figures alone"),
     "predict": ("bundles", "answer files or standard input from a bundle"),
-    "serve": ("bundles", "serve bundles over HTTP"),
+    "serve": ("serve", "serve bundles over HTTP and gRPC"),
     "monitor": ("bundles", "say whether what a bundle sees has drifted from what it was made on"),
     "experiment": ("experiment", "run recipes × seeds (× folds) and say which differences are real"),
     "compare": ("inspect", "say whether one run is really better than another"),
@@ -184,14 +185,7 @@ def build_parser() -> argparse.ArgumentParser:
     predict.add_argument(
         "--variant", help="which of the bundle's variants answers (default: the one it was sealed with)"
     )
-    serve = made["serve"]
-    serve.add_argument("bundles", nargs="*", metavar="BUNDLE", help="bundles' folders or archives")
-    serve.add_argument(
-        "--name", metavar="NAME=BUNDLE", action="append", default=[], help="serve a bundle under another name"
-    )
-    serve.add_argument("--host", default="127.0.0.1")
-    serve.add_argument("--port", type=int, default=8000, help="0 takes a free one and says which")
-    serve.add_argument("--state", metavar="DIR", help="where the sketches for `bedplate monitor` are kept")
+    add_serve_flags(made["serve"])
     monitor = made["monitor"]
     monitor.add_argument("bundle", help="a bundle's folder or archive")
     monitor.add_argument("--state", metavar="DIR", help="a server's state folder")

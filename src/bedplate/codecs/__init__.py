@@ -24,7 +24,13 @@ def from_contract(contract: Mapping[str, Any]) -> Codec:
         from bedplate.codecs.image import ImageCodec
 
         return ImageCodec.from_contract(dict(contract))
-    raise BundleError("unknown kind of codec", expected=f"one of {listing(['image', 'table'])}", received=repr(kind))
+    if kind == "tensor":
+        from bedplate.codecs.tensor import TensorCodec
+
+        return TensorCodec.from_contract(contract)
+    raise BundleError(
+        "unknown kind of codec", expected=f"one of {listing(['image', 'table', 'tensor'])}", received=repr(kind)
+    )
 
 
 __all__ = ["from_contract"]

@@ -16,23 +16,30 @@ VALUE = "value"
 
 @dataclass(frozen=True)
 class Answers:
-    """What the model answers: one of `labels`, or a number.
+    """What the model answers: one of `labels`, a number, or plain tensors.
 
     A classifier's graph gives `probabilities` (float32, rows × classes); a regressor's gives `value` (float32, rows).
-    `positive` is the index of the label that binary metrics speak of (for two classes).
+    `positive` is the index of the label that binary metrics speak of (for two classes). `tensors` names the outputs of
+    a graph of which nothing else is known; they are answered as they are.
     """
 
     target: str
     labels: tuple[str, ...] | None = None
     positive: int | None = None
+    tensors: tuple[str, ...] | None = None
 
     @property
     def output(self) -> str:
-        """The name of the graph's output tensor."""
+        """The name of the graph's output tensor; the first one's where there are several."""
+        if self.tensors is not None:
+            return self.tensors[0]
         return VALUE if self.labels is None else PROBABILITIES
 
     def encode(self, outputs: Arrays) -> list[dict[str, Any]]:
-        """Return one answer a row: `{answer, probabilities}` or `{answer, value}`."""
+        """Return one answer a row: `{answer, probabilities}`, `{answer, value}` or `{outputs: lists by name}`."""
+        if self.tensors is not None:
+            columns = [outputs[name].tolist() for name in self.tensors]
+            return [{"outputs": dict(zip(self.tensors, row, strict=True))} for row in zip(*columns, strict=True)]
         if self.labels is None:
             values = np.asarray(outputs[VALUE], float).reshape(-1).tolist()
             return [{"answer": value, "value": value} for value in values]
@@ -45,17 +52,25 @@ class Answers:
 
     def contract(self) -> dict[str, Any]:
         """Return this as JSON."""
-        return {
+        fields: dict[str, Any] = {
             "target": self.target,
             "labels": None if self.labels is None else list(self.labels),
             "positive": self.positive,
         }
+        return fields if self.tensors is None else {**fields, "tensors": list(self.tensors)}
 
     @classmethod
     def from_contract(cls, contract: dict[str, Any]) -> Answers:
         """Rebuild from `contract()`'s JSON."""
         try:
-            labels = contract["labels"]
-            return cls(contract["target"], None if labels is None else tuple(labels), contract.get("positive"))
-        except (KeyError, TypeError) as error:
+            labels, tensors = contract["labels"], contract.get("tensors")
+            found = cls(
+                contract["target"],
+                None if labels is None else tuple(labels),
+                contract.get("positive"),
+                None if tensors is None else tuple(tensors),
+            )
+            found.output.encode()
+            return found
+        except (KeyError, TypeError, IndexError, AttributeError) as error:
             raise BundleError("the contract of the answers is incomplete", received=repr(error)) from error

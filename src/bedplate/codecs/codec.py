@@ -9,16 +9,26 @@ from typing import Any, Protocol
 from bedplate.core.arrays import Arrays
 
 Payload = Any
-"""What a user has: image bytes (`bytes`) for an image codec; a mapping of column to value for a table codec."""
+"""What a user has: image bytes (`bytes`) for an image codec; a mapping of column to value for a table codec; one row's
+arrays by tensor name for a tensor codec."""
 
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """One tensor at the graph's boundary; `shape` leaves the row axis out, `dtype` is NumPy's name or "string"."""
+    """One tensor at the graph's boundary; `shape` leaves the row axis out, `dtype` is NumPy's name or "string".
+
+    -1 in `shape` stands for any size, which all rows of a request share.
+    """
 
     name: str
     dtype: str
     shape: tuple[int, ...] = ()
+
+    def fits(self, shape: Sequence[int]) -> bool:
+        """Return whether one row of this shape is such a tensor."""
+        return len(shape) == len(self.shape) and all(
+            wanted in (-1, size) for wanted, size in zip(self.shape, shape, strict=True)
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return the spec as JSON-ready fields."""

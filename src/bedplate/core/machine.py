@@ -29,7 +29,7 @@ _RENAMED = {
 }  # fmt: skip
 
 PACKAGES = (
-    "bedplate", "numpy", "onnxruntime", "pillow", "safetensors", "grpcio", "uvicorn", "uvloop",
+    "bedplate", "numpy", "onnxruntime", "openvino", "pillow", "safetensors", "grpcio", "uvicorn", "uvloop",
     "torch", "onnx", "onnxscript", "scikit-learn", "pyarrow",
 )  # fmt: skip
 

@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterable, Sequence
 from importlib.resources import files
 from pathlib import Path
 
+import grpc
+
 from bedplate.bundle import Bundle
-from bedplate.serving import native, oip, tfserving
+from bedplate.serving import management, native, oip, oip_grpc, tfserving, tfserving_grpc
 from bedplate.serving.body import Limits
 from bedplate.serving.dataplane import DataPlane, json_reply
 from bedplate.serving.exchange import Ask, Reply
@@ -57,12 +59,18 @@ def application(plane: DataPlane, *, limits: Limits | None = None, guards: Itera
             Route("GET", "/docs", _page("docs.html"), role=""),
             Route("GET", "/openapi.json", description, role=""),
             *native.routes(plane),
+            *management.routes(plane),
             *oip.routes(plane),
             *tfserving.routes(plane),
         ],
         limits=limits,
         guards=guards,
     )
+
+
+def rpc_handlers(plane: DataPlane) -> list[grpc.GenericRpcHandler]:
+    """Return the gRPC services of all protocols over a data plane."""
+    return [*tfserving_grpc.handlers(plane), *oip_grpc.handlers(plane)]
 
 
 def _page(name: str) -> Handler:

@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,6 +20,12 @@ from bedplate.serving.costs import CostModel
 from bedplate.serving.problems import Problem
 
 Outputs = dict[str, np.ndarray]
+
+QUEUE_SECONDS = 10.0
+"""How long the queue may get, in seconds of work."""
+
+MOST_WAITING = 256, 200_000
+"""The bounds of a queue in rows, however slow or quick the model is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +45,11 @@ class BatchPlan:
     runners: int = 1
     inline: bool = False
     most_waiting: int = 10_000
+
+    def bounded(self, costs: CostModel) -> BatchPlan:
+        """Return the plan with room for as many rows as are run in `QUEUE_SECONDS`."""
+        rows = QUEUE_SECONDS * self.runners * self.most_rows / max(costs.seconds(self.most_rows), 1e-6)
+        return replace(self, most_waiting=int(min(max(rows, MOST_WAITING[0]), MOST_WAITING[1])))
 
 
 @dataclass(slots=True)

@@ -10,6 +10,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from bedplate.serving.body import Limits
 
+LINGER = 1.0
+"""Seconds for which an idle connection is kept while the server stops: its next request may be on its way already."""
+
 
 class Connection(HttpToolsProtocol):
     """Uvicorn's connection, closed where a head is too large or too slow: it has no limit for either of its own."""
@@ -18,6 +21,7 @@ class Connection(HttpToolsProtocol):
     _head_bytes = 0
     _in_head = True
     _alarm: asyncio.TimerHandle | None = None
+    _leaving = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first head."""
@@ -53,6 +57,20 @@ class Connection(HttpToolsProtocol):
             self._refuse(431, f"the request's head is too large: at most {self.limits.head_bytes:,} bytes")
             return
         super().on_headers_complete()
+        if self._leaving:
+            self.cycle.keep_alive = False
+
+    def shutdown(self) -> None:
+        """Take leave: answer what is in hand, and a request that is on its way, each with `connection: close`."""
+        self._leaving = True
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.keep_alive = False
+        else:
+            self.loop.call_later(LINGER, self._leave)
+
+    def _leave(self) -> None:
+        if (self.cycle is None or self.cycle.response_complete) and not self.transport.is_closing():
+            self.transport.close()
 
     def _disarm(self) -> None:
         if self._alarm is not None:

@@ -5,26 +5,33 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
 
 from bedplate.bundle import Bundle
+from bedplate.core.errors import InputError
 from bedplate.core.machine import threads_granted
 from bedplate.serving.engines import choose_engine
 from bedplate.serving.exchange import Call, Protocol, Question, Reply, soonest
 from bedplate.serving.metrics import Metrics
 from bedplate.serving.models import Model
-from bedplate.serving.problems import Problem
+from bedplate.serving.problems import Problem, bad_request
 from bedplate.serving.repository import Repository, check_name
 from bedplate.serving.watch import Watcher
+
+if TYPE_CHECKING:
+    from bedplate.serving.hub import Hub
 
 log = logging.getLogger("bedplate.serving")
 
 T = TypeVar("T")
+
+CHANGES = frozenset({"load_name", "unload_name", "set_label", "reconfigure"})
+"""The repository's methods that change what is served."""
 
 
 class DataPlane:
@@ -36,7 +43,11 @@ class DataPlane:
         batching: whether requests are run together.
         timeout: seconds after which a request that hasn't been run is dropped.
         state: the folder where sketches are kept; None keeps them in memory only.
+        compat: another server's name where protocols overlap and one must win, as in `ServerSpec`.
         say: is told what a person wants to know.
+
+    Attributes:
+        draining: is set when the server stops taking requests; streams end then.
     """
 
     def __init__(
@@ -47,6 +58,7 @@ class DataPlane:
         batching: bool = True,
         timeout: float = 30.0,
         state: Path | None = None,
+        compat: str = "",
         say: Callable[[str], None] | None = None,
     ) -> None:
         self.threads = threads or threads_granted()
@@ -56,6 +68,11 @@ class DataPlane:
         self.watcher = Watcher(self.metrics, state, self.say)
         self.started = time.time()
         self.ready = False
+        self.compat = compat
+        self.draining = asyncio.Event()
+        self.hub: Hub | None = None
+        self.starting: list[Callable[[], Awaitable[None]]] = []
+        self.stopping: list[Callable[[], Awaitable[None]]] = []
         # Models run and payloads are decoded by these; two at least, so that one doesn't wait for the other.
         self._pool = ThreadPoolExecutor(max(2, self.threads), thread_name_prefix="bedplate-serve")
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="bedplate-load")
@@ -74,9 +91,9 @@ class DataPlane:
 
     def prepare(self, name: str, bundle: Bundle, version: int = 1) -> Model:
         """Return a warm model of an opened bundle."""
-        chosen = choose_engine(bundle, threads=self.threads, batching=self.batching)
+        chosen = choose_engine(bundle, threads=self.threads, batching=self.batching, wanted=self.engine)
         variant = bundle.manifest.variants[chosen.variant]
-        bundle.golden.replay(chosen.run, chosen.variant, variant.tolerance, name)
+        bundle.golden.replay(chosen.run, chosen.variant, {**variant.tolerance, **chosen.tolerance}, name)
         return Model(name, bundle, chosen, self._pool, str(version))
 
     def serve(self, bundles: Sequence[tuple[str, Bundle]]) -> None:
@@ -85,12 +102,41 @@ class DataPlane:
             name = check_name(given or bundle.name)
             self.repository.add(self.prepare(name, bundle), bundle.source)
 
+    async def start(self) -> None:
+        """Do what belongs before the first request, on the event loop that will serve."""
+        for step in self.starting:
+            await step()
+        self.ready = True
+
+    async def stop(self) -> None:
+        """Finish the work in hand and save what was watched."""
+        self.ready = False
+        for step in self.stopping:
+            await step()
+        await asyncio.get_running_loop().run_in_executor(None, self.close)
+
     def close(self) -> None:
         """Finish the work in hand and save what was watched."""
         self.ready = False
         self._loader.shutdown(wait=True)
         self._pool.shutdown(wait=True)
         self.watcher.close()
+
+    async def manage(self, what: str, **arguments: Any) -> Any:
+        """Change what is served, in all processes of this server; `what` names a method of the repository.
+
+        Raises:
+            BedplateError, Problem: it can't be done; nothing was changed.
+        """
+        if self.hub is not None:
+            return await self.hub.everywhere(what, arguments)
+        return await self.change(what, arguments)
+
+    async def change(self, what: str, arguments: dict[str, Any]) -> Any:
+        """Change what is served in this process. Arguments and answer are JSON."""
+        if what not in CHANGES:
+            raise InputError("no such change", expected=f"one of {sorted(CHANGES)}", received=what)
+        return await getattr(self.repository, what)(**arguments)
 
     async def answer(self, protocol: Protocol, call: Call) -> Any:
         """Return the reply to one request, as its protocol writes it. Raises Problem."""
@@ -99,11 +145,11 @@ class DataPlane:
         status = "500"
         with model.lease():
             try:
-                question = await self._do(call.size <= protocol.light, protocol.read, call)
+                question = await self.do(call.size <= protocol.light, protocol.read, call)
                 counts.read.add(time.perf_counter() - begun)
                 outputs = await self.predict(model, question, call.deadline)
                 writing = time.perf_counter()
-                reply = await self._do(question.rows <= 256, protocol.write, call, question, outputs)
+                reply = await self.do(question.rows <= 256, protocol.write, call, question, outputs)
                 counts.write.add(time.perf_counter() - writing)
                 status = "200"
                 return reply
@@ -120,7 +166,16 @@ class DataPlane:
 
     async def predict(self, model: Model, question: Question, deadline: float | None = None) -> Any:
         """Return the outputs for a question's tensors; the rows are counted and handed to the watcher."""
-        ticket = await model.batcher.submit(question.inputs, question.rows, soonest(question.deadline, deadline))
+        try:
+            ticket = await model.batcher.submit(question.inputs, question.rows, soonest(question.deadline, deadline))
+        except (Problem, asyncio.CancelledError):
+            raise
+        except Exception as error:
+            if model.bundle.codec.kind != "tensor":
+                raise
+            # Of such a graph only the signature is known: what it makes of the values can't be checked beforehand.
+            log.warning("'%s' failed on a request: %s", model.name, str(error).strip()[:300])
+            raise bad_request(f"'{model.name}' fails on these inputs: their sizes or values don't fit") from error
         model.counts.queue.add(ticket.begun - ticket.queued)
         model.counts.run.add(ticket.ended - ticket.begun)
         outputs = ticket.future.result()
@@ -128,7 +183,7 @@ class DataPlane:
         self.watcher.put(model, question.inputs, outputs, question.rows)
         return outputs
 
-    async def _do(self, here: bool, work: Callable[..., T], *arguments: Any) -> T:
+    async def do(self, here: bool, work: Callable[..., T], *arguments: Any) -> T:
         """Do some work on the event loop where it is light, in a thread where it isn't."""
         if here:
             return work(*arguments)
@@ -150,6 +205,7 @@ def problem_reply(problem: Problem) -> Reply:
     reply = json_reply(problem.to_json(), problem.status)
     if problem.retry_after is not None:
         reply.headers.append((b"retry-after", str(max(1, round(problem.retry_after))).encode()))
+    reply.headers += [(key.encode(), value.encode()) for key, value in problem.headers.items()]
     if problem.allow:
         reply.headers.append((b"allow", problem.allow.encode()))
     return reply

@@ -56,6 +56,14 @@ class Metrics:
         self._info = Gauge(
             "bedplate_model_info", "The bundles served.", ["model", "bundle", "variant", "version"], registry=registry
         )
+        self._engine = Gauge(
+            "bedplate_engine_info", "The engine that runs a model.",
+            ["model", "version", "engine", "precision", "variant"], registry=registry,
+        )  # fmt: skip
+        self._rates = Gauge(
+            "bedplate_engine_rows_per_second", "What each candidate did on this machine when one was chosen.",
+            ["model", "version", "candidate"], registry=registry,
+        )  # fmt: skip
 
         # Looking a label up costs more than counting, so the counters of each model are kept at hand.
         self._answered: dict[tuple[str, str, str, str], tuple[Counter, Histogram]] = {}
@@ -64,6 +72,9 @@ class Metrics:
     def add_model(self, model: Model) -> None:
         """Begin to speak of a model, before its first request."""
         self._info.labels(model.name, model.bundle.id, model.chosen.variant, model.version).set(1)
+        self._engine.labels(*_engine_labels(model)).set(1)
+        for candidate, rate in model.chosen.rates.items():
+            self._rates.labels(model.name, model.version, candidate).set(rate)
         self.rows.labels(model.name, model.version)
         self.unwatched.labels(model.name)
         self.drift.labels(model.name).set(float("nan"))
@@ -72,6 +83,9 @@ class Metrics:
         """Cease to say that a model is served; what it has done stays counted."""
         with contextlib.suppress(KeyError):
             self._info.remove(model.name, model.bundle.id, model.chosen.variant, model.version)
+            self._engine.remove(*_engine_labels(model))
+            for candidate in model.chosen.rates:
+                self._rates.remove(model.name, model.version, candidate)
 
     def answered(self, model: Model, protocol: str, status: str, seconds: float) -> None:
         """Count one request to a model."""
@@ -110,3 +124,8 @@ class Metrics:
     def text(self) -> bytes:
         """Return the exposition."""
         return generate_latest(self._registry)
+
+
+def _engine_labels(model: Model) -> tuple[str, str, str, str, str]:
+    chosen = model.chosen
+    return model.name, model.version, chosen.engine, chosen.precision, chosen.variant

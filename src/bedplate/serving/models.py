@@ -6,6 +6,7 @@ import asyncio
 import base64
 import binascii
 import contextlib
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any
@@ -42,7 +43,9 @@ class Model:
     ) -> None:
         self.name, self.bundle, self.chosen, self.version = name, bundle, chosen, version
         self.counts = Counts()
-        self.batcher = Batcher(chosen.run, chosen.plan, executor, chosen.costs, self.counts.note_batch)
+        self.batcher = Batcher(
+            chosen.run, chosen.plan.bounded(chosen.costs), executor, chosen.costs, self.counts.note_batch
+        )
         self.in_hand = 0
         self._empty = asyncio.Event()
         codec = bundle.codec
@@ -70,26 +73,30 @@ class Model:
             self._empty.clear()
             await self._empty.wait()
 
-    @property
+    @functools.cached_property
     def inputs(self) -> list[TensorSpec]:
         """The tensors that the graph takes."""
         return self.bundle.inputs
 
     @property
     def output(self) -> TensorSpec:
-        """The tensor that answers are read from."""
-        labels = self.bundle.answers.labels
-        return TensorSpec(self.bundle.output, "float32", () if labels is None else (len(labels),))
+        """The tensor that answers are read from; the first one where there are several."""
+        return self.outputs[0]
 
-    @property
+    @functools.cached_property
     def outputs(self) -> list[TensorSpec]:
         """The tensors that the graph gives to callers."""
-        return [self.output]
+        return self.bundle.outputs
 
     @property
     def is_table(self) -> bool:
-        """Whether payloads are rows of a table (else images)."""
+        """Whether payloads are rows of a table (else images, or plain tensors)."""
         return self.bundle.codec.kind == "table"
+
+    @property
+    def is_tensor(self) -> bool:
+        """Whether payloads are plain tensors by input name."""
+        return self.bundle.codec.kind == "tensor"
 
     def decode(self, payloads: Sequence[Any]) -> Arrays:
         """Return the tensors of payloads (image bytes, or rows by column). Raises Problem 400 or 413."""
@@ -103,11 +110,14 @@ class Model:
         """Return the tensors of JSON values, one a row.
 
         Rows of a table are objects by column. An image is `{"b64": "…"}`, nested lists of its exact shape, or an object
-        that holds either under the tensor's name.
+        that holds either under the tensor's name. Where the codec takes plain tensors, a row is an object by input
+        name, or the bare value of the only input.
         """
         check_rows(len(values), where)
         if self.is_table:
             return self.decode(values)
+        if self.is_tensor:
+            return self._by_input(values, where)
         spec = self.inputs[0]
         bare = [self._bare(value, spec.name, f"{where}[{k}]") for k, value in enumerate(values)]
         encoded = [isinstance(value, dict) for value in bare]
@@ -116,6 +126,17 @@ class Model:
         if any(encoded):
             raise bad_request(f"{where}: give all images as base64, or all as numbers")
         return {spec.name: tensor_from_nested(bare, spec, where)}
+
+    def _by_input(self, values: Sequence[Any], where: str) -> Arrays:
+        """Return rows that are objects by input name as tensors by name."""
+        names = [spec.name for spec in self.inputs]
+        if len(names) == 1 and not any(isinstance(value, dict) for value in values):
+            return self.tensors({names[0]: list(values)}, where)
+        for k, value in enumerate(values):
+            if not isinstance(value, dict) or set(value) != set(names):
+                received = sorted(value)[:8] if isinstance(value, dict) else json_kind(value)
+                raise bad_request(f"{where}[{k}]: expected an object with the inputs {names[:20]}, received {received}")
+        return self.tensors({name: [value[name] for value in values] for name in names}, where)
 
     @staticmethod
     def _bare(value: Any, name: str, where: str) -> Any:
@@ -147,6 +168,11 @@ class Model:
             rows = sizes.pop() if sizes else 0
             check_rows(rows, where)
             return self.decode([{name: value[k] for name, value in lists.items()} for k in range(rows)])
+        if self.is_tensor:
+            names = [spec.name for spec in self.inputs]
+            if set(columns) != set(names):
+                raise bad_request(f"{where}: expected the inputs {names[:20]}, received {sorted(columns)[:8]}")
+            return self.tensors(columns, where)
         spec = self.inputs[0]
         if set(columns) != {spec.name}:
             raise bad_request(f"{where}: expected the input '{spec.name}', received {sorted(columns)[:8]}")

@@ -8,7 +8,7 @@ from bedplate import __version__
 from bedplate.serving.dataplane import DataPlane
 from bedplate.serving.describe import describe
 from bedplate.serving.models import Model
-from bedplate.serving.oip import DATATYPES
+from bedplate.serving.oip_binary import DATATYPES
 
 _JSON = "application/json"
 _TAGS = {

@@ -21,9 +21,10 @@ class Problem(Exception):
         facts: dict[str, Any] | None = None,
         retry_after: float | None = None,
         allow: str = "",
+        headers: dict[str, str] | None = None,
     ) -> None:
         self.status, self.message, self.facts = status, message, facts or {}
-        self.retry_after, self.allow = retry_after, allow
+        self.retry_after, self.allow, self.headers = retry_after, allow, headers or {}
         super().__init__(message)
 
     def to_json(self) -> dict[str, Any]:

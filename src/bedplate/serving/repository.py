@@ -6,11 +6,13 @@ import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
-from bedplate.core.errors import BedplateError, InputError
+from bedplate.core.errors import BedplateError, InputError, listing
+from bedplate.serving.folder import Shelf, check_label, labels_of, policy_of, scan, scan_name
 from bedplate.serving.models import Model
 from bedplate.serving.problems import Problem, unknown_model
 
@@ -36,6 +38,7 @@ class Version:
 
     number: int
     source: Path
+    stamp: tuple[int, ...] = ()
     state: State = State.START
     error: str = ""
     model: Model | None = None
@@ -43,11 +46,17 @@ class Version:
 
 @dataclass
 class Entry:
-    """One name."""
+    """One name.
+
+    `held`: it was unloaded by hand, and no folder brings it back; `problem`: what is wrong with its folder;
+    `versions` holds all that were ever asked for, whatever their state.
+    """
 
     name: str
     versions: dict[int, Version] = field(default_factory=dict)
     labels: dict[str, int] = field(default_factory=dict)
+    held: bool = False
+    problem: str = ""
 
     @property
     def available(self) -> list[int]:
@@ -62,6 +71,10 @@ def check_name(name: str) -> str:
     return name
 
 
+def _plain(name: str) -> bool:
+    return Path(name).name == name and name not in ("", ".", "..")
+
+
 class Repository:
     """The served models. All of it but opening a bundle happens on the event loop.
 
@@ -74,6 +87,10 @@ class Repository:
         self.entries: dict[str, Entry] = {}
         self._open = open_model
         self._executor = executor
+        self._changing = asyncio.Lock()
+        self._shelves: dict[str, Shelf] = {}
+        self._configured: list[dict[str, Any]] | None = None
+        self.folder: Path | None = None
         self.arrived: list[Callable[[Model], None]] = []
         self.left: list[Callable[[Model], None]] = []
 
@@ -85,7 +102,7 @@ class Repository:
             raise InputError(
                 f"two bundles would be served as '{model.name}'", hint="give one another name with --name NAME=BUNDLE"
             )
-        entry.versions[number] = Version(number, source, State.AVAILABLE, model=model)
+        entry.versions[number] = Version(number, source, state=State.AVAILABLE, model=model)
         for tell in self.arrived:
             tell(model)
 
@@ -119,7 +136,7 @@ class Repository:
                     return newest
         raise missing(name, label or version) if missing else unknown_model(name, sorted(self.models))
 
-    async def load(self, name: str, number: int, source: Path) -> Model:
+    async def load(self, name: str, number: int, source: Path, stamp: tuple[int, ...] = ()) -> Model:
         """Open a version and serve it; one of this number that is served already gives way once the new one is warm.
 
         Raises:
@@ -127,7 +144,7 @@ class Repository:
         """
         entry = self.entries.setdefault(check_name(name), Entry(name))
         before = entry.versions.get(number)
-        version = Version(number, source, State.LOADING)
+        version = Version(number, source, stamp, State.LOADING)
         if before is None or before.state is not State.AVAILABLE:
             entry.versions[number] = version
         try:
@@ -135,6 +152,8 @@ class Repository:
             model = await loop.run_in_executor(self._executor, self._open, name, number, source)
         except BedplateError as error:
             version.state, version.error = State.END, error.message
+            if before is not None and before.state is State.AVAILABLE:
+                before.stamp = stamp  # not tried again until it is changed again
             raise
         version.model, version.state = model, State.AVAILABLE
         entry.versions[number] = version
@@ -151,6 +170,176 @@ class Repository:
         if version is None or version.model is None:
             raise unknown_model(name, sorted(self.models))
         await self._retire(version)
+
+    def index(self) -> list[tuple[str, Version]]:
+        """Return all names with their versions, also those that don't answer, in order."""
+        return [
+            (name, entry.versions[number])
+            for name, entry in sorted(self.entries.items())
+            for number in sorted(entry.versions)
+        ]
+
+    async def load_name(self, name: str) -> list[int]:
+        """Serve a name: what its folder holds now, or each version again from where it came.
+
+        Versions that are served give way once the new ones are warm. Returns the numbers of the versions that answer.
+
+        Raises:
+            Problem: 404, the name isn't known.
+            BedplateError: one can't be served; what was served goes on.
+        """
+        async with self._changing:
+            shelf = self._as_configured().get(name) if self._configured is not None else None
+            if shelf is None and self.folder is not None and _plain(name):
+                shelf = scan(self.folder, only=name).get(name)
+            entry = self.entries.get(name)
+            if shelf is None and (entry is None or not entry.versions):
+                raise unknown_model(name, sorted(self.models))
+            if shelf is not None:
+                entry = self.entries.setdefault(name, Entry(name))
+                entry.held = False
+                failures = await self._follow(name, shelf, again=True)
+                if failures:
+                    raise failures[0]
+            else:
+                assert entry is not None
+                entry.held = False
+                for number in sorted(entry.versions):
+                    await self.load(name, number, entry.versions[number].source)
+            return entry.available
+
+    async def unload_name(self, name: str) -> None:
+        """Stop serving all versions of a name until it is loaded again. Raises Problem 404."""
+        async with self._changing:
+            entry = self.entries.get(name)
+            if entry is None:
+                raise unknown_model(name, sorted(self.models))
+            entry.held = True
+            for number in entry.available:
+                await self.unload(name, number)
+
+    async def set_label(self, name: str, label: str, version: int | None) -> dict[str, int]:
+        """Point a label at a version that answers, or remove it (None); return the name's labels.
+
+        Raises:
+            Problem: 404 for an unknown name or label, 409 where the version doesn't answer.
+            InputError: not a label.
+        """
+        entry = self.entries.get(name)
+        if entry is None:
+            raise unknown_model(name, sorted(self.models))
+        if version is None:
+            if label not in entry.labels:
+                raise Problem(404, f"'{name}' has no label '{label[:100]}'; it has: {listing(sorted(entry.labels))}")
+            del entry.labels[label]
+        else:
+            if version not in entry.available:
+                raise Problem(
+                    409,
+                    f"version {version} of '{name}' doesn't answer; those that do: {entry.available}; load it first",
+                )
+            entry.labels[check_label(label)] = version
+        return dict(entry.labels)
+
+    async def follow(self, shelves: dict[str, Shelf]) -> list[BedplateError]:
+        """Serve what a folder says: first load what is new, then unload what isn't wanted any more.
+
+        Returns what failed; such a version isn't tried again before its files change, and what it would have replaced
+        goes on.
+        """
+        async with self._changing:
+            if self._configured is not None:
+                shelves = self._as_configured()
+            gone = [name for name in self._shelves if name not in shelves]
+            failures: list[BedplateError] = []
+            for name, shelf in shelves.items():
+                entry = self.entries.get(name)
+                if entry is not None and entry.held:
+                    continue
+                failures += await self._follow(name, shelf)
+            for name in gone:
+                for number in self.entries[name].available if name in self.entries else []:
+                    await self.unload(name, number)
+            self._shelves = dict(shelves)
+            return failures
+
+    async def reconfigure(self, config: list[dict[str, Any]]) -> None:
+        """Replace the whole set of what is served, as TensorFlow Serving's ReloadConfig does.
+
+        Args:
+            config: for each name `{"name", "base_path", "policy": "latest" | "all" | {…}, "labels": {…}}`; the path
+                lies in the repository folder.
+
+        Raises:
+            Problem: 400 for a path outside, 412 where no folder is served.
+            InputError: the folder, the policy or a label makes no sense.
+        """
+        if self.folder is None:
+            raise Problem(400, "the server follows no repository folder; start it with --repository DIR")
+        root = self.folder.resolve()
+        items: list[dict[str, Any]] = []
+        for item in config:
+            path = (root / str(item["base_path"])).resolve()
+            if root not in (path, *path.parents) or not path.is_dir():
+                raise Problem(400, f"base_path of '{item['name']}': expected a folder inside the server's repository")
+            items.append(
+                {
+                    "name": check_name(str(item["name"])),
+                    "path": path,
+                    "policy": policy_of(item.get("policy", "latest"), "policy"),
+                    "labels": labels_of(item.get("labels", {}), "labels"),
+                }
+            )
+        before, self._configured = self._configured, items
+        try:
+            failures = await self.follow({})
+        except OSError as error:
+            self._configured = before
+            raise Problem(400, "a base_path can't be read") from error
+        for name in [name for name in self.entries if name not in {item["name"] for item in items}]:
+            await self.unload_name(name)
+        if failures:
+            raise failures[0]
+
+    def _as_configured(self) -> dict[str, Shelf]:
+        """Return what lies where the configuration points."""
+        return {
+            item["name"]: replace(scan_name(item["path"]), policy=item["policy"], labels=item["labels"], problem="")
+            for item in self._configured or []
+        }
+
+    async def _follow(self, name: str, shelf: Shelf, *, again: bool = False) -> list[BedplateError]:
+        """Bring one name to what its shelf says; `again` tries what failed before, too."""
+        if shelf.problem:
+            return self._note(name, shelf.problem)
+        entry = self.entries.setdefault(check_name(name), Entry(name))
+        entry.problem = ""
+        failures: list[BedplateError] = []
+        wanted = shelf.wanted
+        for number, source in wanted.items():
+            known = entry.versions.get(number)
+            same = known is not None and known.stamp == source.stamp and known.source == source.path
+            if same and known is not None and (known.state is State.AVAILABLE or (known.error and not again)):
+                continue
+            try:
+                await self.load(name, number, source.path, source.stamp)
+            except BedplateError as error:
+                failures.append(error)
+        served = entry.available
+        if any(number in wanted for number in served):
+            for number in served:
+                if number not in wanted:
+                    await self.unload(name, number)
+        before = self._shelves.get(name)
+        if before is None or before.labels != shelf.labels:
+            entry.labels = {label: number for label, number in shelf.labels.items() if number in entry.available}
+        return failures
+
+    def _note(self, name: str, problem: str) -> list[BedplateError]:
+        """Say once what is wrong with a name's folder."""
+        entry = self.entries.setdefault(name, Entry(name))
+        said, entry.problem = entry.problem, problem
+        return [] if said == problem else [InputError(problem, where=name)]
 
     async def _retire(self, version: Version) -> None:
         model = version.model

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import re
@@ -11,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
 from bedplate.serving.body import Limits, read_body
+from bedplate.serving.compression import LEAST_BYTES, compress
 from bedplate.serving.dataplane import DataPlane, problem_reply
 from bedplate.serving.exchange import Ask, Call, Headers, Protocol, Reply, after, soonest
 from bedplate.serving.problems import Problem
@@ -30,6 +30,10 @@ _ID = re.compile(r"[\x21-\x7e]{1,128}")
 
 class Guard:
     """What stands before every handler. `check` may raise a Problem; `finish` may change the reply and sees its end."""
+
+    def preflight(self, ask: Ask, route: Route | None) -> Reply | None:
+        """Answer a request in place of its handler, or return None."""
+        return None
 
     def check(self, ask: Ask, route: Route | None) -> None:
         """Look at a request before its body is read."""
@@ -65,10 +69,10 @@ class WebApp:
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
-                self.plane.ready = True
+                await self.plane.start()
                 await send({"type": "lifespan.startup.complete"})
             else:
-                await asyncio.get_running_loop().run_in_executor(None, self.plane.close)
+                await self.plane.stop()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 
@@ -83,16 +87,21 @@ class WebApp:
         route: Route | None = None
         read = False
         try:
-            try:
-                route, ask.parameters = self.routes.find(ask.method, ask.path)
-            finally:
-                for guard in self.guards:
-                    guard.check(ask, route)
-            ask.deadline = _deadline(headers, self.plane.timeout)
-            if ask.method != "GET":
-                ask.body = await read_body(headers, receive, self.limits)
-            read = True
-            reply = await route.handler(ask)
+            early = self._early(ask) if ask.method == "OPTIONS" else None
+            if early is None:
+                try:
+                    route, ask.parameters = self.routes.find(ask.method, ask.path)
+                finally:
+                    # Asked also where there is no such path: who may ask nothing learns nothing of what is there.
+                    for guard in self.guards:
+                        guard.check(ask, route)
+                ask.deadline = _deadline(headers, self.plane.timeout)
+                if ask.method != "GET":
+                    ask.body = await read_body(headers, receive, self.limits)
+                read = True
+                reply = await route.handler(ask)
+            else:
+                reply = early
         except Problem as problem:
             reply = problem_reply(problem)
         except Exception:  # the last resort: say that it failed, keep the reason in the log
@@ -100,10 +109,20 @@ class WebApp:
             reply = problem_reply(Problem(500, "the server failed on this request; its log says why"))
         for guard in self.guards:
             guard.finish(ask, reply, time.perf_counter() - begun)
-        if not read and ask.method != "GET":
+        if not read and (headers.get("content-length", "0") != "0" or "transfer-encoding" in headers):
             # The rest of the body is still on its way; the connection can't be used for another request.
             reply.headers.append((b"connection", b"close"))
+        if isinstance(reply.body, bytes) and len(reply.body) >= LEAST_BYTES:
+            await compress(reply, headers.get("accept-encoding"))
         await _send(send, ask, reply)
+
+    def _early(self, ask: Ask) -> Reply | None:
+        """Return what a guard answers in place of a handler."""
+        for guard in self.guards:
+            reply = guard.preflight(ask, None)
+            if reply is not None:
+                return reply
+        return None
 
 
 async def _send(send: Send, ask: Ask, reply: Reply) -> None:
@@ -114,10 +133,15 @@ async def _send(send: Send, ask: Ask, reply: Reply) -> None:
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if ask.method == "HEAD" else body})
         return
-    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-    async for part in body:
-        await send({"type": "http.response.body", "body": part, "more_body": True})
-    await send({"type": "http.response.body", "body": b""})
+    try:
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        async for part in body:
+            await send({"type": "http.response.body", "body": part, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+    finally:
+        close = getattr(body, "aclose", None)
+        if close is not None:
+            await close()
 
 
 def _deadline(headers: Headers, most: float) -> float:

@@ -1,0 +1,43 @@
+"""Prometheus texts of several processes as one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import Metric
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
+
+
+class _Families(Collector):
+    def __init__(self, families: Sequence[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Sequence[Metric]:
+        return self._families
+
+
+def merged(texts: Sequence[str]) -> str:
+    """Return the sum of some expositions: counters and histograms are added, of gauges the highest counts."""
+    found: dict[str, Metric] = {}
+    values: dict[str, dict[tuple[str, tuple[tuple[str, str], ...]], float]] = {}
+    for text in texts:
+        for family in text_string_to_metric_families(text):
+            found.setdefault(family.name, Metric(family.name, family.documentation, family.type))
+            samples = values.setdefault(family.name, {})
+            for sample in family.samples:
+                key = sample.name, tuple(sorted(sample.labels.items()))
+                before = samples.get(key)
+                if before is None or before != before:  # the first, or in place of "not known"
+                    samples[key] = sample.value
+                elif family.type != "gauge":
+                    samples[key] = before + sample.value
+                elif sample.value == sample.value:
+                    samples[key] = max(before, sample.value)
+    for name, samples in values.items():
+        for (full_name, labels), value in samples.items():
+            found[name].add_sample(full_name, dict(labels), value)
+    registry = CollectorRegistry()
+    registry.register(_Families(list(found.values())))
+    return generate_latest(registry).decode()

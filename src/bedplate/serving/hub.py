@@ -1,0 +1,54 @@
+"""A process's tie to the others that serve on the same port."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from typing import Any
+
+from bedplate.serving.channel import Channel
+from bedplate.serving.dataplane import DataPlane
+
+
+class Hub:
+    """What one process asks of all, and what it is asked by the supervisor."""
+
+    def __init__(self, end: socket.socket) -> None:
+        self._end = end
+        self._channel = Channel(self._asked)
+        self._plane: DataPlane | None = None
+
+    async def start(self, plane: DataPlane) -> None:
+        """Join the others: learn what was changed before this process began, and say that it answers."""
+        self._plane = plane
+        await self._channel.start(self._end)
+        for what, arguments in await self._channel.ask("changes"):
+            await plane.change(what, arguments)
+        plane.hub = self
+        self._task = asyncio.get_running_loop().create_task(self._follow())
+
+    async def _follow(self) -> None:
+        """End with the supervisor: nobody else would stop this process."""
+        await self._channel.closed.wait()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    async def ready(self) -> None:
+        """Say that this process answers requests."""
+        await self._channel.ask("ready")
+
+    async def metrics(self) -> bytes:
+        """Return the metrics of all processes as one."""
+        text: str = await self._channel.ask("metrics")
+        return text.encode()
+
+    async def everywhere(self, what: str, arguments: dict[str, Any]) -> Any:
+        """Make a change in this process, and in all others where it went well here."""
+        return await self._channel.ask("everywhere", change=what, arguments=arguments)
+
+    async def _asked(self, what: str, arguments: dict[str, Any]) -> Any:
+        assert self._plane is not None
+        if what == "metrics":
+            return self._plane.metrics.text().decode()
+        return await self._plane.change(what, arguments)

@@ -1,0 +1,75 @@
+"""The front door: one process or several, on sockets that are bound before anything is loaded."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from bedplate.core.errors import InputError
+from bedplate.serving.listen import bind, url_of
+from bedplate.serving.spec import ServerSpec
+
+
+def serve(
+    bundles: Sequence[tuple[str, str | Path]] = (),
+    *,
+    spec: ServerSpec | None = None,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    state: Path | None = None,
+    announce: Callable[[str], None] | None = None,
+    ready: Callable[[str], None] | None = None,
+) -> int:
+    """Serve bundles until SIGTERM or SIGINT; return 0 when all requests in hand are answered and the state is saved.
+
+    Args:
+        bundles: (name to serve under, folder or archive); an empty name takes the bundle's own.
+        spec: all that can be told, in place of the other arguments.
+        host: the address to listen on.
+        port: 0 takes a free one; `ready` is told which.
+        state: the folder where the sketches for `bedplate monitor` are kept; None keeps them in memory only.
+        announce: is told what a person wants to know, a line at a time; None writes to standard error.
+        ready: is called once with the URL, when the models are warm and requests are answered.
+
+    Raises:
+        BundleError: a bundle is damaged, or answers otherwise on this machine.
+        InputError: nothing to serve, a name or port is taken, or the state folder can't be used.
+    """
+    say = announce or (lambda line: print(line, file=sys.stderr, flush=True))  # noqa: T201
+    if spec is None:
+        named = tuple((name, Path(path)) for name, path in bundles)
+        spec = ServerSpec(named, host=host, port=port, state=state)
+    if not spec.bundles and spec.repository is None:
+        raise InputError("nothing to serve", expected="at least one bundle")
+    listeners = [bind(spec.host, spec.port, shared=spec.processes > 1)]
+    try:
+        address = spec.host, listeners[0].getsockname()[1]
+        if spec.grpc_port is not None:
+            # gRPC binds its port itself, when the models are warm; whether it can is better known now.
+            with bind(spec.host, spec.grpc_port) as free:
+                spec = replace(spec, grpc_port=free.getsockname()[1])
+        url = url_of(*address, "https" if spec.tls else "http")
+
+        def when_ready() -> None:
+            say(f"{url}  (page: /, interface: /docs, metrics: /metrics; Ctrl-C stops)")
+            if spec.grpc_port is not None:
+                say(f"{url_of(spec.host, spec.grpc_port, 'grpcs' if spec.tls else 'grpc')}")
+            if ready is not None:
+                ready(url)
+
+        if spec.processes > 1:
+            from bedplate.serving.processes import supervise
+
+            listeners += [bind(*address, shared=True) for _ in range(spec.processes - 1)]
+            code = supervise(spec, [[one] for one in listeners], say, when_ready)
+        else:
+            from bedplate.serving.server import run
+
+            code = run(spec, listeners[0], say=say, when_ready=when_ready)
+    finally:
+        for one in listeners:
+            one.close()
+    say("stopped")
+    return code

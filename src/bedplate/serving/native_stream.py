@@ -1,0 +1,150 @@
+"""Answer many rows line by line, as they are done: NDJSON that begins before the last row is read."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from itertools import islice
+from typing import Any
+
+from bedplate.core.arrays import Arrays, count
+from bedplate.serving.dataplane import DataPlane, to_json
+from bedplate.serving.exchange import Ask, Question, Reply, after
+from bedplate.serving.models import Model
+from bedplate.serving.native_payloads import Payloads, payloads
+from bedplate.serving.problems import Problem
+
+log = logging.getLogger("bedplate.serving")
+
+ROWS = 256
+"""The most rows that are answered at once."""
+
+MEDIA_TYPE = b"application/x-ndjson"
+
+_ASKED = ("application/x-ndjson", "application/ndjson", "application/jsonl")
+
+
+def wants_stream(ask: Ask) -> bool:
+    """Return whether a request asks to be answered line by line: by its `Accept`, or by `?stream=true`."""
+    if ask.query_string:
+        said = ask.query("stream").lower()
+        if said:
+            return said in ("true", "1")
+    accepted = ask.headers.get("accept")
+    return bool(accepted) and any(kind in accepted.lower() for kind in _ASKED)
+
+
+async def stream(plane: DataPlane, ask: Ask) -> Reply:
+    """Return a reply whose first lines are done already. Raises Problem where those fail."""
+    path = ask.parameters
+    try:
+        model = plane.repository.find(path["name"], path.get("version", ""), path.get("label", ""))
+    except Problem as problem:
+        plane.metrics.refused("native", str(problem.status))
+        raise
+    lines = Lines(plane, model, ask)
+    await lines.begin()
+    headers = [(b"bedplate-model", model.name.encode()), (b"bedplate-version", model.version.encode())]
+    return Reply(lines, media_type=MEDIA_TYPE, headers=headers)
+
+
+class Lines:
+    """The lines of one reply, in parts of at most 256 rows; an asynchronous iterator over bytes.
+
+    The model is held until the last line, or until `aclose`.
+    """
+
+    def __init__(self, plane: DataPlane, model: Model, ask: Ask) -> None:
+        self._plane, self._model, self._ask = plane, model, ask
+        self._held = ExitStack()
+        self._held.enter_context(model.lease())
+        self._begun = time.perf_counter()
+        # A caller's own deadline is for the whole reply; the server's is for each part.
+        own = "grpc-timeout" in ask.headers or "x-request-timeout" in ask.headers
+        self._deadline = ask.deadline if own else None
+        self._given: Payloads | None = None
+        self._left: Iterator[Any] = iter(())
+        self._rows = 0
+        self._first: bytes | None = None
+        self._ended = False
+
+    async def begin(self) -> None:
+        """Make the first part. Raises Problem, and then holds the model no longer."""
+        try:
+            self._first = await self._part()
+        except BaseException as error:
+            self._end(_status(error))
+            raise
+
+    def __aiter__(self) -> Lines:
+        """Return itself."""
+        return self
+
+    async def __anext__(self) -> bytes:
+        """Return the next part; a fault gives one last line with `error` and the first row that wasn't answered."""
+        if self._ended:
+            raise StopAsyncIteration
+        if self._first is not None:
+            part, self._first = self._first, None
+            return part
+        try:
+            made = await self._part()
+        except Problem as problem:
+            self._end(str(problem.status))
+            return to_json(problem.to_json() | {"row": self._rows}) + b"\n"
+        except Exception:  # the status is sent already, so the reply must say it
+            log.exception("a stream of '%s' failed (request %s)", self._model.name, self._ask.request_id)
+            self._end("500")
+            return to_json({"error": "the server failed on this request; its log says why", "row": self._rows}) + b"\n"
+        except BaseException:
+            self._end("499")
+            raise
+        if made is None:
+            self._end("200")
+            raise StopAsyncIteration
+        return made
+
+    async def aclose(self) -> None:
+        """Hold the model no longer, whatever is left."""
+        self._end("499")
+
+    async def _part(self) -> bytes | None:
+        plane, model = self._plane, self._model
+        arrays = await plane.do(False, self._decode)
+        if arrays is None:
+            return None
+        question = Question(arrays, count(arrays))
+        deadline = self._deadline if self._deadline is not None else after(plane.timeout)
+        outputs = await plane.predict(model, question, deadline)
+        answers = model.bundle.answers.encode(outputs)
+        self._rows += question.rows
+        return b"".join(to_json(answer) + b"\n" for answer in answers)
+
+    def _decode(self) -> Arrays | None:
+        """Return the tensors of the next rows, or None behind the last."""
+        if self._given is None:
+            self._given = payloads(self._model, self._ask.body, self._ask.headers.get("content-type"))
+            self._left = iter(self._given.items)
+        rows = list(islice(self._left, ROWS))
+        if not rows and self._rows:
+            return None
+        return self._given.decode(rows)
+
+    def _end(self, status: str) -> None:
+        if self._ended:
+            return
+        self._ended = True
+        self._held.close()
+        seconds = time.perf_counter() - self._begun
+        counts = self._model.counts
+        (counts.success if status == "200" else counts.fail).add(seconds)
+        self._plane.metrics.answered(self._model, "native", status, seconds)
+
+
+def _status(error: BaseException) -> str:
+    if isinstance(error, Problem):
+        return str(error.status)
+    return "499" if isinstance(error, asyncio.CancelledError) else "500"
