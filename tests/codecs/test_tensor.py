@@ -32,7 +32,12 @@ def test_nested_lists_equal_arrays(row: list[float]) -> None:
 
 def test_several_inputs_dynamic_sizes_and_texts() -> None:
     found = TWO.decode([{"x": [1, 2], "n": [5, 6, 7]}, {"x": np.zeros(2, np.float32), "n": [1, 2, 3]}])
-    assert (found["x"].dtype, found["x"].shape, found["n"].dtype, found["n"].shape) == ("float32", (2, 2), "int64", (2, 3))
+    assert (found["x"].dtype, found["x"].shape, found["n"].dtype, found["n"].shape) == (
+        "float32",
+        (2, 2),
+        "int64",
+        (2, 3),
+    )
     texts = TensorCodec((TensorSpec("words", "string", (2,)),)).decode([["a", "Zürich"]])["words"]
     assert (texts.dtype, texts.tolist()) == (object, [["a", "Zürich"]])
 

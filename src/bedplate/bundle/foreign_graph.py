@@ -1,7 +1,7 @@
 """Change a graph that was made elsewhere so that it fits a bundle: what comes before it, behind it, and beside it.
 
-All of this needs the `onnx` package; a graph that is taken as it is doesn't. The foreign graph's own names get a prefix,
-so that what is put around it can't collide with them.
+All of this needs the `onnx` package; a graph that is taken as it is doesn't. The foreign graph's own names get a
+prefix, so that what is put around it can't collide with them.
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ def onnx_package() -> Any:
         import onnx
     except ModuleNotFoundError as error:
         raise InputError(
-            "this graph must be changed to fit a bundle, and that needs the onnx package", received="it isn't installed",
-            hint='pip install "bedplate[train]"; a graph of plain tensors (--codec tensor without --labels) needs nothing',
-        ) from error  # fmt: skip
+            "this graph must be changed to fit a bundle, and that needs the onnx package",
+            received="it isn't installed",
+            hint='pip install "bedplate[train]"; plain tensors (--codec tensor without --labels) need nothing',
+        ) from error
     return onnx
 
 
@@ -101,6 +102,26 @@ def _beside(path: Path, location: str) -> int:
     return found.st_size
 
 
+def _prefix(graph: Any) -> None:
+    """Put the prefix before every tensor's name, in the graphs inside it, too.
+
+    Not by `onnx.compose.add_prefix`: it leaves names alone that an inner graph takes from around it (onnx 1.23).
+    """
+    for node in graph.node:
+        node.input[:] = [_PREFIX + name if name else "" for name in node.input]
+        node.output[:] = [_PREFIX + name if name else "" for name in node.output]
+        for attribute in node.attribute:
+            # Touching an absent graph would make it present.
+            for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+                _prefix(inner)
+    for named in (*graph.initializer, *graph.input, *graph.output):
+        named.name = _PREFIX + named.name
+    for sparse in graph.sparse_initializer:
+        sparse.values.name = _PREFIX + sparse.values.name
+    # What the exporter noted of shapes inside may speak of the old row axis.
+    del graph.value_info[:], graph.quantization_annotation[:]
+
+
 class Frame:
     """A foreign graph with nodes before and behind it.
 
@@ -111,9 +132,11 @@ class Frame:
     def __init__(self, data: bytes) -> None:
         self._onnx = onnx_package()
         model = self._onnx.load_from_string(data)
-        self._ir = model.ir_version
+        # From IR 4 on constants needn't be inputs, too; nothing of what came before is lost.
+        model.ir_version = max(model.ir_version, 8)
         self.opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
-        self._model = self._onnx.compose.add_prefix(model, _PREFIX)
+        _prefix(model.graph)
+        self._model = model
         known = {tensor.name for tensor in self._model.graph.initializer}
         self._inputs = [item for item in self._model.graph.input if item.name not in known]
         self._before: list[Any] = []
@@ -191,8 +214,6 @@ class Frame:
         graph.initializer.extend(self._constants)
         graph.input.extend(self._new_inputs)
         graph.output.extend(self._new_outputs)
-        # What shapes the exporter noted inside may speak of the old row axis.
-        del graph.value_info[:]
         if model.ByteSize() > MOST_BYTES:
             raise InputError("too large for one ONNX file", expected="less than 2 GiB")
         serialised: bytes = model.SerializeToString(deterministic=True)

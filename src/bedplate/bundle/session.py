@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
@@ -20,6 +23,29 @@ _TYPES = {
 }  # fmt: skip
 
 
+_STALLS = 32 << 20
+"""Graphs of so many bytes are loaded by way of a file."""
+
+
+@contextlib.contextmanager
+def loadable(graph: bytes) -> Iterator[bytes | str]:
+    """Give what an engine loads a graph from: its bytes, or for a large graph the path of a private copy.
+
+    Engines read bytes while they hold Python's lock, 0.6 ms a megabyte in which a server answers nobody; a file they
+    read without it (decision 18). The copy lies alone in a folder of its own, so there is nothing beside it to be found.
+    Where no copy can be written, the bytes do.
+    """
+    with contextlib.ExitStack() as stack:
+        source: bytes | str = graph
+        if len(graph) >= _STALLS:
+            with contextlib.suppress(OSError):
+                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="bedplate-"))
+                file = Path(folder) / "graph.onnx"
+                file.write_bytes(graph)
+                source = str(file)
+        yield source
+
+
 class OnnxPredict:
     """A `Predict` over one ONNX Runtime session; threads may share it.
 
@@ -33,13 +59,13 @@ class OnnxPredict:
         self.threads = threads_granted() if threads is None else threads
         options.intra_op_num_threads = self.threads
         options.inter_op_num_threads = 1
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # what goes wrong is raised; it needn't be printed, too
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         # The arena keeps what the largest batch needed, for ever; without it nothing got slower (decision 18).
         options.enable_cpu_mem_arena = False
         try:
-            # From bytes: there is no folder in which a tensor outside the file could be looked for.
-            self._session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+            with loadable(graph) as source:
+                self._session = ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime raises a dozen unrelated types of its own
             first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise BundleError("onnxruntime can't load this graph", where=where, received=first[:300]) from error
@@ -48,7 +74,8 @@ class OnnxPredict:
         self.inputs = [_spec(node) for node in taken]
         self.outputs = [_spec(node) for node in self._session.get_outputs() if node.type.startswith("tensor(")]
         # With the row axis; -1 where a size is free.
-        self.shapes = {node.name: tuple(n if isinstance(n, int) else -1 for n in node.shape) for node in taken}
+        self.shapes = {node.name: _sizes(node) for node in taken}
+        self.output_shapes = {node.name: _sizes(node) for node in self._session.get_outputs()}
         self.row_by_row = bool(taken) and all(node.shape[:1] == [1] for node in taken)
         self._names = [spec.name for spec in self.outputs]
 
@@ -62,8 +89,12 @@ class OnnxPredict:
 
 
 def _spec(node: ort.NodeArg) -> TensorSpec:
-    shape = tuple(size if isinstance(size, int) else -1 for size in node.shape[1:])
-    return TensorSpec(node.name, _TYPES.get(node.type, node.type), shape)
+    return TensorSpec(node.name, _TYPES.get(node.type, node.type), _sizes(node)[1:])
+
+
+def _sizes(node: ort.NodeArg) -> tuple[int, ...]:
+    """Return a tensor's shape; -1 where a size is free, () where it isn't known (sequences and maps)."""
+    return tuple(size if isinstance(size, int) and size >= 0 else -1 for size in node.shape or ())
 
 
 def _fitted(array: np.ndarray, spec: TensorSpec) -> np.ndarray:

@@ -16,6 +16,7 @@ from bedplate.codecs.codec import Payload
 from bedplate.codecs.files import image_payloads
 from bedplate.codecs.rows import read_rows
 from bedplate.codecs.table import TableCodec
+from bedplate.codecs.tensor_files import read_tensors
 from bedplate.core.errors import InputError, PayloadError
 
 BATCH = 256
@@ -29,6 +30,8 @@ def read_payloads(bundle: Bundle, inputs: list[str]) -> Iterator[tuple[str, Payl
         data = sys.stdin.buffer.read()
         if bundle.codec.kind == "image":
             yield "standard input", data
+        elif bundle.codec.kind == "tensor":
+            yield from read_tensors(data, "standard input")
         else:
             yield from read_rows(data, name="standard input", codec=_table(bundle))
         return
@@ -36,7 +39,10 @@ def read_payloads(bundle: Bundle, inputs: list[str]) -> Iterator[tuple[str, Payl
         yield from image_payloads(inputs)
         return
     for text in inputs:
-        yield from read_rows(Path(text), codec=_table(bundle))
+        if bundle.codec.kind == "tensor":
+            yield from read_tensors(Path(text))
+        else:
+            yield from read_rows(Path(text), codec=_table(bundle))
 
 
 def _table(bundle: Bundle) -> TableCodec:
@@ -66,6 +72,8 @@ def answers(bundle: Bundle, payloads: Iterable[tuple[str, Payload]], variant: st
 
 
 def _line(found: dict[str, Any]) -> str:
+    if "outputs" in found:
+        return f"{found['input']}\t{json.dumps(found['outputs'], ensure_ascii=False)}"
     if "probabilities" in found:
         return f"{found['input']}\t{found['answer']}\t{max(found['probabilities'].values()):.4f}"
     return f"{found['input']}\t{found['answer']:.6g}"

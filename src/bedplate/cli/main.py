@@ -9,6 +9,7 @@ import argparse
 import importlib
 import io
 import json
+import keyword
 import os
 import sys
 import traceback
@@ -16,6 +17,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from bedplate import __version__
+from bedplate.cli.import_flags import add_import_flags
 from bedplate.cli.serve_flags import add_serve_flags
 from bedplate.core.console import Console
 from bedplate.core.errors import BedplateError, InputError, did_you_mean
@@ -33,6 +35,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "profile": ("tools", "say where the time of a recipe's training steps goes"),
     "sweep": ("sweep", "search a recipe's settings, judged on validation figures alone"),
     "predict": ("bundles", "answer files or standard input from a bundle"),
+    "import": ("import_model", "make a bundle of an ONNX file that was made elsewhere"),
     "serve": ("serve", "serve bundles over HTTP and gRPC"),
     "monitor": ("bundles", "say whether what a bundle sees has drifted from what it was made on"),
     "experiment": ("experiment", "run recipes × seeds (× folds) and say which differences are real"),
@@ -185,6 +188,7 @@ def build_parser() -> argparse.ArgumentParser:
     predict.add_argument(
         "--variant", help="which of the bundle's variants answers (default: the one it was sealed with)"
     )
+    add_import_flags(made["import"])
     add_serve_flags(made["serve"])
     monitor = made["monitor"]
     monitor.add_argument("bundle", help="a bundle's folder or archive")
@@ -257,7 +261,8 @@ def _call(arguments: argparse.Namespace) -> int:
     """Import the verb's module and call it; a missing workshop is an error that names the line to type."""
     try:
         verbs = importlib.import_module(f"bedplate.cli.{VERBS[arguments.verb][0]}")
-        code: int = getattr(verbs, arguments.verb.replace("-", "_"))(arguments)
+        name = arguments.verb.replace("-", "_")
+        code: int = getattr(verbs, f"{name}_" if keyword.iskeyword(name) else name)(arguments)
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _WORKSHOP:
             raise

@@ -112,7 +112,8 @@ def _stacked(rows: list[np.ndarray], spec: TensorSpec) -> np.ndarray:
     sizes = {row.shape for row in rows}
     if len(sizes) > 1:
         raise PayloadError(
-            f"input '{spec.name}': rows that are answered together must have one shape", received=listing(_words(size) for size in sorted(sizes))
+            f"input '{spec.name}': rows that are answered together must have one shape",
+            received=listing(_words(size) for size in sorted(sizes)),
         )
     return np.stack(rows)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import grpc
 
 from bedplate.bundle import Bundle
-from bedplate.serving import management, native, oip, oip_grpc, tfserving, tfserving_grpc
+from bedplate.serving import kserve, management, native, oip, oip_grpc, tfserving, tfserving_grpc
 from bedplate.serving.body import Limits
 from bedplate.serving.dataplane import DataPlane, json_reply
 from bedplate.serving.exchange import Ask, Reply
@@ -55,12 +55,13 @@ def application(plane: DataPlane, *, limits: Limits | None = None, guards: Itera
     return WebApp(
         plane,
         [
-            Route("GET", "/", _page("page.html"), role=""),
+            Route("GET", "/", kserve.alive_or(plane, _page("page.html")), role=""),
             Route("GET", "/docs", _page("docs.html"), role=""),
             Route("GET", "/openapi.json", description, role=""),
             *native.routes(plane),
             *management.routes(plane),
             *oip.routes(plane),
+            *kserve.routes(plane),
             *tfserving.routes(plane),
         ],
         limits=limits,

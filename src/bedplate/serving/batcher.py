@@ -96,7 +96,7 @@ class Batcher:
         self._waiting: deque[Ticket] = deque()
         self._free = plan.runners
         self._scheduled = False
-        self._gap = 1.0
+        self._gap: float | None = None  # seconds between two requests, smoothed
         self._last = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
@@ -119,7 +119,8 @@ class Batcher:
                 429, f"the queue is full: {self.rows_waiting} rows wait already", retry_after=self._seconds_to_wait()
             )
         if self._last:
-            self._gap += 0.05 * (min(now - self._last, 1.0) - self._gap)
+            gap = min(now - self._last, 1.0)
+            self._gap = gap if self._gap is None else self._gap + 0.1 * (gap - self._gap)
         self._last = now
         if rows <= self.plan.most_rows:
             ticket = self._queue(inputs, rows, deadline, now)
@@ -183,7 +184,7 @@ class Batcher:
     def _worth_waiting(self, now: float) -> float:
         """Return how many seconds to wait for company, 0 for none."""
         plan, first = self.plan, self._waiting[0]
-        if not plan.most_wait or self.rows_waiting >= plan.most_rows:
+        if not plan.most_wait or self._gap is None or self.rows_waiting >= plan.most_rows:
             return 0.0
         left = first.queued + plan.most_wait - now
         if first.deadline is not None:

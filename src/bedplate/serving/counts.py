@@ -5,6 +5,11 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
+from bedplate.serving.tallies import Buckets
+
+MICROSECONDS = tuple(10 * 1.8**n for n in range(33))
+"""Bounds of TensorFlow Serving's histograms of times, in microseconds."""
+
 
 @dataclass
 class Sum:
@@ -39,6 +44,8 @@ class Counts:
     batches: dict[int, Sum] = field(default_factory=dict)
     rows: int = 0
     last: float = 0.0
+    microseconds: Buckets = field(default_factory=lambda: Buckets(MICROSECONDS))
+    run_microseconds: Buckets = field(default_factory=lambda: Buckets(MICROSECONDS))
 
     def note_batch(self, rows: int, seconds: float) -> None:
         """Count one batch that was run."""
@@ -46,5 +53,6 @@ class Counts:
         if found is None:
             found = self.batches[rows] = Sum()
         found.add(seconds)
+        self.run_microseconds.add(seconds * 1e6)
         self.rows += rows
         self.last = time.time()

@@ -176,10 +176,11 @@ class DataPlane:
             # Of such a graph only the signature is known: what it makes of the values can't be checked beforehand.
             log.warning("'%s' failed on a request: %s", model.name, str(error).strip()[:300])
             raise bad_request(f"'{model.name}' fails on these inputs: their sizes or values don't fit") from error
-        model.counts.queue.add(ticket.begun - ticket.queued)
-        model.counts.run.add(ticket.ended - ticket.begun)
         outputs = ticket.future.result()
-        self.metrics.predicted(model, question.rows, ticket.begun - ticket.queued, ticket.ended - ticket.begun)
+        waited, ran = ticket.begun - ticket.queued, ticket.ended - ticket.begun
+        model.counts.queue.add(waited)
+        model.counts.run.add(ran)
+        self.metrics.tallies.predict(model.name, model.version, question.rows, waited, ran)
         self.watcher.put(model, question.inputs, outputs, question.rows)
         return outputs
 

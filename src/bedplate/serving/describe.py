@@ -13,11 +13,12 @@ from PIL import Image
 
 from bedplate.codecs.columns import ColumnSchema, tensor_names
 from bedplate.codecs.table import TableCodec
-from bedplate.core.arrays import Arrays
+from bedplate.core.arrays import Arrays, count
 from bedplate.serving.models import Model
 
 MOST_EXAMPLES = 12
 MOST_CHOICES = 40
+MOST_VALUES = 4096
 
 
 def describe(model: Model) -> dict[str, Any]:
@@ -38,11 +39,26 @@ def describe(model: Model) -> dict[str, Any]:
     }
     if isinstance(bundle.codec, TableCodec):
         return found | {"columns": table_columns(bundle.codec), "examples": table_examples(model, bundle.codec)}
+    if answers.tensors is not None:
+        found["outputs"] = [spec.to_json() for spec in model.outputs]
+    if model.is_tensor:
+        inputs = [spec.to_json() for spec in model.inputs]
+        return found | {"inputs": inputs, "examples": tensor_examples(bundle.golden.inputs)}
     height, width, channels = model.inputs[0].shape
     return found | {
         "image": {"height": height, "width": width, "channels": channels},
         "examples": image_examples(bundle.golden.inputs[model.inputs[0].name]),
     }
+
+
+def tensor_examples(inputs: Arrays) -> list[dict[str, Any]]:
+    """Return a few golden rows as payloads, an object by input name; none where they are too long to show."""
+    size = sum(array[0].size if array.ndim > 1 else 1 for array in inputs.values())
+    rows = count(inputs) if size <= MOST_VALUES else 0
+    return [
+        {name: array[row].tolist() if array.ndim > 1 else array[row] for name, array in inputs.items()}
+        for row in range(min(rows, MOST_EXAMPLES))
+    ]
 
 
 def table_columns(codec: TableCodec) -> list[dict[str, Any]]:

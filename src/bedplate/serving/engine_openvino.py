@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import importlib.util
 import queue
+import sys
+import threading
 from typing import Any, Literal
 
 import numpy as np
 
-from bedplate.bundle.session import OnnxPredict
+from bedplate.bundle.session import OnnxPredict, loadable
 from bedplate.core.arrays import Arrays, concatenate, count, take
 from bedplate.core.errors import BundleError
 from bedplate.core.machine import cpu_features
 
 Precision = Literal["f32", "bf16"]
 
+_TELEMETRY = "openvino_telemetry"
+_importing = threading.Lock()
 _BF16 = {"avx512_bf16", "amx_bf16", "bf16"}
 
 
@@ -29,6 +33,27 @@ def installed() -> bool:
 def precisions() -> list[Precision]:
     """Return the precisions that this processor computes in: f32, and bf16 where it has instructions for it."""
     return ["f32", "bf16"] if cpu_features() & _BF16 else ["f32"]
+
+
+def load_openvino() -> Any:
+    """Import OpenVINO, without what it would send home.
+
+    `import openvino` sends an event to its maker by way of the `openvino_telemetry` package. Where that package can't
+    be imported it does without, so it is hidden while OpenVINO is imported for the first time.
+    """
+    with _importing:
+        if "openvino" in sys.modules:
+            return sys.modules["openvino"]
+        hidden = sys.modules.get(_TELEMETRY)
+        sys.modules[_TELEMETRY] = None  # type: ignore[assignment]  # the documented way to say that it isn't there
+        try:
+            import openvino
+        finally:
+            if hidden is None:
+                del sys.modules[_TELEMETRY]
+            else:
+                sys.modules[_TELEMETRY] = hidden
+        return openvino
 
 
 class OpenVinoPredict:
@@ -51,8 +76,6 @@ class OpenVinoPredict:
         strange = [spec.name for spec in (*like.inputs, *like.outputs) if spec.dtype == "string"]
         if strange:
             raise BundleError("OpenVINO takes no text", received=f"strings in {strange[:3]}")
-        import openvino
-
         options: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": precision,
             "INFERENCE_NUM_THREADS": threads,
@@ -60,16 +83,17 @@ class OpenVinoPredict:
             # Pinned threads of two models, or of two servers, would sit on the same processors.
             "ENABLE_CPU_PINNING": False,
         }
-        core = openvino.Core()
         try:
-            # From bytes, with no second file: as with ONNX Runtime, nothing outside the graph is looked for.
-            compiled = core.compile_model(core.read_model(graph, b""), "CPU", options)
+            core = load_openvino().Core()
+            with loadable(graph) as source:
+                model = core.read_model(source, b"") if isinstance(source, bytes) else core.read_model(source)
+                compiled = core.compile_model(model, "CPU", options)
             self._ports = {spec.name: compiled.input(spec.name) for spec in like.inputs}
             self._outputs = {spec.name: compiled.output(spec.name) for spec in like.outputs}
             self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
             for _ in range(streams):
                 self._idle.put(compiled.create_infer_request())
-        except Exception as error:  # what a compiler raises is of many types
+        except Exception as error:  # what a compiler raises is of many types, and so is what a broken install does
             lines = str(error).strip().splitlines() or [type(error).__name__]
             raise BundleError("OpenVINO doesn't take this graph", received=lines[-1][:200]) from error
         self.variant, self.inputs, self.outputs = like.variant, like.inputs, like.outputs

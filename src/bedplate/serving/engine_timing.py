@@ -24,7 +24,8 @@ _CHEAPER = 0.97
 class Candidate:
     """One way to run a model: an engine with a precision, and `runners` calls at once of `threads` threads each.
 
-    `tolerance` is what its answers need beyond the bundle's own. `times` maps rows of a batch to the seconds that a batch takes while all runners are busy.
+    `tolerance` is what its answers need beyond the bundle's own. `times` maps rows of a batch to the seconds that a
+    batch takes while all runners are busy.
     """
 
     engine: str

@@ -108,9 +108,7 @@ def _check_wanted(wanted: str) -> None:
         )  # fmt: skip
 
 
-def _from_memory(
-    bundle: Bundle, variant: str, graph: bytes, parts: dict[str, object], batching: bool
-) -> Chosen | None:
+def _from_memory(bundle: Bundle, variant: str, graph: bytes, parts: dict[str, object], batching: bool) -> Chosen | None:
     remembered = engine_cache.recall(parts)
     threads = parts["threads"]
     assert isinstance(threads, int)
@@ -196,8 +194,10 @@ class _Choice:
             if rival is not None and rival.best_rate > 0.9 * max(same, default=0.0):
                 beside = self._rival(rival.precision, self.threads, 1)
                 if beside is not None:
-                    race([beside], self.inputs, min(2.0, max(0.4, 20 * least)), sizes)
+                    # Against the others again, since the machine may be busier now than it was then.
                     candidates.append(beside)
+                    finalists = [beside, rival, *(c for c in candidates if c.engine == "onnxruntime")]
+                    race(finalists, self.inputs, min(3.0, max(0.5, 30 * least * len(finalists))), sizes)
         rates = {candidate.name: round(candidate.best_rate, 1) for candidate in candidates}
         ours = _best([c for c in candidates if c.engine == "onnxruntime"])
         theirs = _best([c for c in candidates if c.engine == "openvino"])
@@ -292,4 +292,3 @@ def _same(one: np.ndarray, other: np.ndarray) -> bool:
     if one.shape != other.shape or one.dtype == object:
         return one.shape == other.shape and bool(np.all(one == other))
     return np.allclose(one.astype(float), other.astype(float), rtol=1e-3, atol=1e-4, equal_nan=True)
-

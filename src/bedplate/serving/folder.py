@@ -100,7 +100,7 @@ def scan(folder: Path, only: str = "") -> dict[str, Shelf]:
 def scan_name(folder: Path) -> Shelf:
     """Return what lies in one name's folder."""
     if (folder / BUNDLE_ID).is_file():
-        return Shelf({1: Source(folder, _stamp_of(folder / BUNDLE_ID))})
+        return Shelf({1: Source(folder, _stamp_of(folder))})
     sources: dict[int, Source] = {}
     with os.scandir(folder) as entries:
         for entry in entries:
@@ -110,7 +110,7 @@ def scan_name(folder: Path) -> Shelf:
             if entry.name.endswith(ARCHIVE) and entry.is_file():
                 sources.setdefault(int(number), Source(Path(entry.path), _stamp(entry)))
             elif entry.is_dir() and (Path(entry.path) / BUNDLE_ID).is_file():
-                sources[int(number)] = Source(Path(entry.path), _stamp_of(Path(entry.path) / BUNDLE_ID))
+                sources[int(number)] = Source(Path(entry.path), _stamp_of(Path(entry.path)))
     try:
         policy, labels = _settings(folder / SETTINGS)
     except InputError as error:
@@ -185,6 +185,16 @@ def _stamp(entry: os.DirEntry[str]) -> tuple[int, ...]:
     return status.st_mtime_ns, status.st_size, status.st_ino
 
 
-def _stamp_of(file: Path) -> tuple[int, ...]:
-    status = file.stat()
-    return status.st_mtime_ns, status.st_size, status.st_ino
+def _stamp_of(folder: Path) -> tuple[int, ...]:
+    """Return what changes while a bundle's folder is written: how many files, bytes, the newest, the seal."""
+    seal = (folder / BUNDLE_ID).stat()
+    files, size, newest = 0, 0, 0
+    for place in (folder, folder / "graphs"):
+        try:
+            with os.scandir(place) as entries:
+                for entry in entries:
+                    status = entry.stat(follow_symlinks=False)
+                    files, size, newest = files + 1, size + status.st_size, max(newest, status.st_mtime_ns)
+        except OSError:  # not there yet
+            continue
+    return files, size, newest, seal.st_ino, seal.st_mtime_ns

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from bedplate.core.errors import BedplateError
-from bedplate.serving.folder import scan
+from bedplate.serving.folder import Shelf, Source, scan
 from bedplate.serving.repository import Repository
 
 log = logging.getLogger("bedplate.serving")
@@ -28,6 +29,7 @@ class Follower:
     def __init__(self, repository: Repository, folder: Path, say: Callable[[str], None]) -> None:
         self._repository, self._folder, self._say = repository, folder, say
         self._lost = False
+        self._seen: dict[str, Shelf] | None = None
         self._task: asyncio.Task[None] | None = None
         repository.folder = folder
 
@@ -54,8 +56,25 @@ class Follower:
         if self._lost:
             self._say("the repository can be read again")
             self._lost = False
+        seen, self._seen = self._seen, shelves
+        if seen is not None:
+            shelves = {name: self._steady(name, shelf, seen.get(name)) for name, shelf in shelves.items()}
         for failure in await self._repository.follow(shelves):
             self._say(f"not served: {failure.message}")
+
+    def _steady(self, name: str, shelf: Shelf, before: Shelf | None) -> Shelf:
+        """Return a shelf without what has changed since the last look: it may still be being copied.
+
+        Of a version that is served already and is being replaced, what is served stays.
+        """
+        sources: dict[int, Source] = {}
+        entry = self._repository.entries.get(name)
+        for number, source in shelf.sources.items():
+            if before is not None and before.sources.get(number) == source:
+                sources[number] = source
+            elif entry is not None and number in entry.versions and entry.versions[number].model is not None:
+                sources[number] = Source(entry.versions[number].source, entry.versions[number].stamp)
+        return replace(shelf, sources=sources)
 
     async def _run(self) -> None:
         while True:

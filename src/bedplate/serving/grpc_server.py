@@ -15,7 +15,7 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError
 
-from bedplate.core.errors import InputError
+from bedplate.core.errors import BedplateError, InputError
 from bedplate.serving import messages
 from bedplate.serving.dataplane import DataPlane
 from bedplate.serving.exchange import Call, Protocol, after
@@ -27,10 +27,12 @@ log = logging.getLogger("bedplate.serving")
 
 _CODES = {
     400: grpc.StatusCode.INVALID_ARGUMENT, 401: grpc.StatusCode.UNAUTHENTICATED,
-    403: grpc.StatusCode.PERMISSION_DENIED, 404: grpc.StatusCode.NOT_FOUND, 408: grpc.StatusCode.DEADLINE_EXCEEDED,
-    409: grpc.StatusCode.ALREADY_EXISTS, 413: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    415: grpc.StatusCode.INVALID_ARGUMENT, 429: grpc.StatusCode.RESOURCE_EXHAUSTED, 499: grpc.StatusCode.CANCELLED,
-    501: grpc.StatusCode.UNIMPLEMENTED, 503: grpc.StatusCode.UNAVAILABLE, 504: grpc.StatusCode.DEADLINE_EXCEEDED,
+    403: grpc.StatusCode.PERMISSION_DENIED, 404: grpc.StatusCode.NOT_FOUND,
+    408: grpc.StatusCode.DEADLINE_EXCEEDED, 409: grpc.StatusCode.ALREADY_EXISTS,
+    412: grpc.StatusCode.FAILED_PRECONDITION, 413: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    415: grpc.StatusCode.INVALID_ARGUMENT, 429: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    499: grpc.StatusCode.CANCELLED, 501: grpc.StatusCode.UNIMPLEMENTED,
+    503: grpc.StatusCode.UNAVAILABLE, 504: grpc.StatusCode.DEADLINE_EXCEEDED,
 }  # fmt: skip
 _MOST_CALLS = 1000
 _MOST_WORDS = 2000  # of an error's text; it travels as a header, and those are limited to 8 KiB
@@ -108,7 +110,9 @@ def _parse(shape: Method, raw: bytes) -> Any:
 
 async def _fail(given: Any, method: str, error: Exception, trailing: Sequence[tuple[str, str]] = ()) -> None:
     """End a call with the status and words of an error."""
-    if not isinstance(error, Problem):
+    if isinstance(error, BedplateError):  # only the message: what it says of places is for the log
+        error = Problem(400 if isinstance(error, InputError) else 412, error.message)
+    elif not isinstance(error, Problem):
         log.error("gRPC %s failed", method, exc_info=error)
         error = Problem(500, "the server failed on this request; its log says why")
     extra = list(trailing)

@@ -1,4 +1,4 @@
-"""Look at versions and labels, and change labels while serving."""
+"""What those who run a server ask: metrics, versions and labels; and how labels are changed while serving."""
 
 from __future__ import annotations
 
@@ -43,7 +43,13 @@ def routes(plane: DataPlane) -> list[Route]:
             raise from_error(error) from error
         return json_reply({"name": name, "labels": labels})
 
+    async def metrics(_: Ask) -> Reply:
+        text = plane.metrics.text() if plane.hub is None else await plane.hub.metrics()
+        return Reply(text, media_type=plane.metrics.content_type.encode())
+
     return [
+        Route("GET", "/metrics", metrics, role="metrics"),
+        Route("GET", "/monitoring/prometheus/metrics", metrics, role="metrics"),
         Route("GET", "/models/{name}/versions", versions),
         Route("PUT", "/models/{name}/labels/{label}", set_label, role="manage"),
         Route("DELETE", "/models/{name}/labels/{label}", remove_label, role="manage"),

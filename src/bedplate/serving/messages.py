@@ -1,7 +1,7 @@
 """The gRPC messages and services of the protocols, in a descriptor pool of their own.
 
 `protos.binpb` holds what `tools/build_protos.py` compiled from `third_party/`. A process that also imports
-tensorflow-serving-api or tritonclient has the same names in protobuf's default pool; a private pool can't clash with it.
+tensorflow-serving-api or tritonclient has the same names in protobuf's default pool; a private pool can't clash.
 """
 
 from __future__ import annotations

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from bedplate.profile import DriftReport
+from bedplate.serving.aliases import Aliases
 from bedplate.serving.models import Model
-
-SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+from bedplate.serving.tallies import Tallies
 
 
 class Metrics:
@@ -21,23 +21,6 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         registry = self._registry
-        self.requests = Counter(
-            "bedplate_requests_total", "Requests answered.", ["model", "version", "protocol", "status"],
-            registry=registry,
-        )  # fmt: skip
-        self.seconds = Histogram(
-            "bedplate_request_seconds", "From the request's body to the reply.", ["model", "version", "protocol"],
-            buckets=SECONDS, registry=registry,
-        )  # fmt: skip
-        self.queue = Histogram(
-            "bedplate_queue_seconds", "From a request's tensors to their batch.", ["model", "version"], buckets=SECONDS,
-            registry=registry,
-        )  # fmt: skip
-        self.run = Histogram(
-            "bedplate_run_seconds", "The batch in which a request was run.", ["model", "version"], buckets=SECONDS,
-            registry=registry,
-        )  # fmt: skip
-        self.rows = Counter("bedplate_rows_total", "Rows predicted.", ["model", "version"], registry=registry)
         self.unwatched = Counter(
             "bedplate_unwatched_rows_total", "Rows that were predicted but not sketched, for want of time.", ["model"],
             registry=registry,
@@ -64,10 +47,10 @@ class Metrics:
             "bedplate_engine_rows_per_second", "What each candidate did on this machine when one was chosen.",
             ["model", "version", "candidate"], registry=registry,
         )  # fmt: skip
-
-        # Looking a label up costs more than counting, so the counters of each model are kept at hand.
-        self._answered: dict[tuple[str, str, str, str], tuple[Counter, Histogram]] = {}
-        self._predicted: dict[tuple[str, str], tuple[Counter, Histogram, Histogram]] = {}
+        self.tallies = Tallies()
+        self._models: dict[tuple[str, str], Model] = {}
+        registry.register(self.tallies)
+        registry.register(Aliases(self.tallies, lambda: list(self._models.values())))
 
     def add_model(self, model: Model) -> None:
         """Begin to speak of a model, before its first request."""
@@ -75,42 +58,30 @@ class Metrics:
         self._engine.labels(*_engine_labels(model)).set(1)
         for candidate, rate in model.chosen.rates.items():
             self._rates.labels(model.name, model.version, candidate).set(rate)
-        self.rows.labels(model.name, model.version)
+        self._models[model.name, model.version] = model
+        self.tallies.begin(model.name, model.version)
         self.unwatched.labels(model.name)
         self.drift.labels(model.name).set(float("nan"))
 
     def remove_model(self, model: Model) -> None:
         """Cease to say that a model is served; what it has done stays counted."""
+        if self._models.get((model.name, model.version)) is not model:
+            return  # another bundle has taken its place
+        del self._models[model.name, model.version]
         with contextlib.suppress(KeyError):
             self._info.remove(model.name, model.bundle.id, model.chosen.variant, model.version)
             self._engine.remove(*_engine_labels(model))
             for candidate in model.chosen.rates:
                 self._rates.remove(model.name, model.version, candidate)
 
-    def answered(self, model: Model, protocol: str, status: str, seconds: float) -> None:
-        """Count one request to a model."""
-        key = (model.name, model.version, protocol, status)
-        found = self._answered.get(key)
-        if found is None:
-            found = self.requests.labels(*key), self.seconds.labels(*key[:3])
-            self._answered[key] = found
-        found[0].inc()
-        found[1].observe(seconds)
-
     def refused(self, protocol: str, status: str) -> None:
         """Count one request that reached no model."""
-        self.requests.labels("", "", protocol, status).inc()
+        self.tallies.refuse(protocol, status)
 
-    def predicted(self, model: Model, rows: int, queue: float, run: float) -> None:
-        """Count the rows of one request, and the times of its batch."""
-        key = (model.name, model.version)
-        found = self._predicted.get(key)
-        if found is None:
-            found = self.rows.labels(*key), self.queue.labels(*key), self.run.labels(*key)
-            self._predicted[key] = found
-        found[0].inc(rows)
-        found[1].observe(queue)
-        found[2].observe(run)
+    def answered(self, model: Model, protocol: str, status: str, seconds: float) -> None:
+        """Count one request to a model."""
+        model.counts.microseconds.add(seconds * 1e6)
+        self.tallies.answer(model.name, model.version, protocol, status, seconds)
 
     def note_drift(self, name: str, report: DriftReport, *, new: bool = True) -> None:
         """Show a window's verdict; `new` is False where it was restored."""

@@ -26,10 +26,6 @@ def routes(plane: DataPlane) -> list[Route]:
         status = {"status": "ok" if plane.ready else "stopping", "models": sorted(plane.repository.models)}
         return json_reply(status, 200 if plane.ready else 503)
 
-    async def metrics(_: Ask) -> Reply:
-        text = plane.metrics.text() if plane.hub is None else await plane.hub.metrics()
-        return Reply(text, media_type=plane.metrics.content_type.encode())
-
     at_once = model_handler(plane, NATIVE)
 
     async def predict(ask: Ask) -> Reply:
@@ -41,7 +37,6 @@ def routes(plane: DataPlane) -> list[Route]:
         Route("POST", "/predict/{name}/labels/{label}", predict),
         Route("GET", "/models", models),
         Route("GET", "/healthz", health, role=""),
-        Route("GET", "/metrics", metrics, role="metrics"),
     ]
 
 

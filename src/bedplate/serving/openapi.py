@@ -76,16 +76,16 @@ def _model_paths(model: Model, schemas: dict[str, Any]) -> dict[str, Any]:
     schemas[f"{key}.Payload"] = _payload_schema(described)
     schemas[f"{key}.Answer"] = _answer_schema(described)
     payload, answer = ({"$ref": f"#/components/schemas/{key}.{kind}"} for kind in ("Payload", "Answer"))
-    example = described["examples"][0]
+    example = next(iter(described["examples"]), None)
     either: dict[str, Any] = {
         _JSON: {
             "schema": {"anyOf": [payload, {"type": "array", "items": payload, "minItems": 1}]},
-            "example": example,
+            **({} if example is None else {"example": example}),
         }
     }
     if model.is_table:
         either["text/csv"] = {"schema": {"type": "string", "description": "a header line, then rows"}}
-    else:
+    elif not model.is_tensor:
         for kind in ("image/png", "image/jpeg", "application/octet-stream"):
             either[kind] = {"schema": {"type": "string", "contentMediaType": kind}}
     reply = {
@@ -115,6 +115,14 @@ def _model_paths(model: Model, schemas: dict[str, Any]) -> dict[str, Any]:
 
 
 def _payload_schema(described: dict[str, Any]) -> dict[str, Any]:
+    if described["kind"] == "tensor":
+        names = {one["name"]: one for one in described["inputs"]}
+        return {
+            "type": "object",
+            "required": list(names),
+            "properties": {name: {"description": f"{one['dtype']} {one['shape']}"} for name, one in names.items()},
+            "description": "one row: nested lists by input name; the bare lists where there is one input",
+        }
     if described["kind"] != "table":
         return {
             "anyOf": [{"$ref": "#/components/schemas/Base64"}, {"type": "array", "description": "pixels, 0 to 255"}],
@@ -141,6 +149,10 @@ def _payload_schema(described: dict[str, Any]) -> dict[str, Any]:
 
 def _answer_schema(described: dict[str, Any]) -> dict[str, Any]:
     labels = described["labels"]
+    if "outputs" in described:
+        outputs = {one["name"]: {"description": f"{one['dtype']} {one['shape']}"} for one in described["outputs"]}
+        inner = {"type": "object", "required": list(outputs), "properties": outputs}
+        return {"type": "object", "required": ["outputs"], "properties": {"outputs": inner}}
     if labels is None:
         number = {"type": "number"}
         return {"type": "object", "required": ["answer", "value"], "properties": {"answer": number, "value": number}}
@@ -183,7 +195,7 @@ def _infer_operation(model: Model, key: str, schemas: dict[str, Any]) -> dict[st
         "tags": [_OIP],
         "operationId": f"infer.{key}",
         "summary": f"Infer with '{model.name}'",
-        "description": f"Inputs: {shapes}. Output: {model.output.name}.",
+        "description": f"Inputs: {shapes}. Outputs: {', '.join(spec.name for spec in model.outputs)}.",
         "requestBody": {
             "required": True,
             "content": {_JSON: {"schema": {"$ref": f"#/components/schemas/{key}.InferRequest"}}},
@@ -205,7 +217,12 @@ def _tfs_operation(model: Model, key: str, payload: dict[str, Any], example: Any
         "summary": f"Predict with '{model.name}'",
         "requestBody": {
             "required": True,
-            "content": {_JSON: {"schema": {"anyOf": [row, column]}, "example": {"instances": [example]}}},
+            "content": {
+                _JSON: {
+                    "schema": {"anyOf": [row, column]},
+                    **({} if example is None else {"example": {"instances": [example]}}),
+                }
+            },
         },
         "responses": _responses(
             {"type": "object", "properties": {"predictions": {"type": "array"}, "outputs": {"type": "array"}}},

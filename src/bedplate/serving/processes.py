@@ -78,6 +78,10 @@ class Supervisor:
         announce = loop.create_task(self._announce())
         await self._stopping.wait()
         announce.cancel()
+        # So that each process holds the last copy of its socket, and takes what waits there before it lets go.
+        for worker in self._workers:
+            for listener in worker.listeners:
+                listener.close()
         for worker in self._workers:
             if worker.process is not None and worker.process.poll() is None:
                 worker.process.send_signal(signal.SIGTERM)

@@ -48,13 +48,14 @@ class Version:
 class Entry:
     """One name.
 
-    `held`: it was unloaded by hand, and no folder brings it back; `problem`: what is wrong with its folder;
-    `versions` holds all that were ever asked for, whatever their state.
+    `versions` holds all that were ever asked for, whatever their state; `coming` are labels of versions that don't
+    answer yet. `held`: it was unloaded by hand, and no folder brings it back. `problem`: what is wrong with its folder.
     """
 
     name: str
     versions: dict[int, Version] = field(default_factory=dict)
     labels: dict[str, int] = field(default_factory=dict)
+    coming: dict[str, int] = field(default_factory=dict)
     held: bool = False
     problem: str = ""
 
@@ -330,9 +331,13 @@ class Repository:
             for number in served:
                 if number not in wanted:
                     await self.unload(name, number)
-        before = self._shelves.get(name)
-        if before is None or before.labels != shelf.labels:
-            entry.labels = {label: number for label, number in shelf.labels.items() if number in entry.available}
+        before = self._shelves.get(name, Shelf()).labels
+        for label in before.keys() - shelf.labels.keys():
+            entry.labels.pop(label, None)
+        entry.coming |= {label: number for label, number in shelf.labels.items() if before.get(label) != number}
+        for label, number in list(entry.coming.items()):
+            if number in entry.available:
+                entry.labels[label] = entry.coming.pop(label)
         return failures
 
     def _note(self, name: str, problem: str) -> list[BedplateError]:

@@ -19,13 +19,15 @@ _MOST_REMEMBERED = 1024
 class Route:
     """One path with the methods that it answers, and the role that may ask.
 
-    In `path`, `{name}` stands for one part without a slash or colon, `{name:*}` for anything.
+    In `path`, `{name}` stands for one part without a slash or colon, `{name:*}` for anything. The letters' case counts
+    unless `ignore_case` is set.
     """
 
     methods: str
     path: str
     handler: Handler
     role: str = "predict"
+    ignore_case: bool = False
 
 
 class Routes:
@@ -33,7 +35,9 @@ class Routes:
 
     def __init__(self, routes: Iterable[Route]) -> None:
         self.all = list(routes)
-        self._patterns = [(_pattern(route.path), frozenset(route.methods.split()), route) for route in self.all]
+        self._patterns = [
+            (_pattern(route.path, route.ignore_case), frozenset(route.methods.split()), route) for route in self.all
+        ]
         self._remembered: dict[tuple[str, str], tuple[Route, dict[str, str]]] = {}
 
     def find(self, method: str, path: str) -> tuple[Route, dict[str, str]]:
@@ -60,12 +64,13 @@ class Routes:
         raise Problem(404, f"nothing is served at {shown}; / is a page for people, /docs lists all paths")
 
 
-def _pattern(path: str) -> re.Pattern[str]:
+def _pattern(path: str, ignore_case: bool) -> re.Pattern[str]:
     parts = re.split(r"(\{\w+(?::\*)?\})", path)
     return re.compile(
         "".join(
             f"(?P<{part[1:-3]}>.*)" if part.endswith(":*}") else f"(?P<{part[1:-1]}>[^/:]+)" if part[:1] == "{"
             else re.escape(part)
             for part in parts
-        )
+        ),
+        re.IGNORECASE if ignore_case else 0,
     )  # fmt: skip

@@ -8,7 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,12 @@ from bedplate.profile.sketch import Sketch
 
 FORMAT = 1
 MOST_HISTORY = 100
+
+PROCESS = "process-"
+"""How the folders of several processes' states begin."""
+
+SAME_TIME = 3600.0
+"""States that were saved within this many seconds of the newest are of one server."""
 
 
 @dataclass
@@ -190,7 +196,8 @@ def read_state(folder: Path, bundle_id: str, reference: Reference) -> WindowStat
         raise InputError("no such folder", where=str(folder), hint="give the --state folder of a server")
     found: list[tuple[float, WindowState]] = []
     others: list[str] = []
-    for file in sorted(folder.glob("*.json")):
+    # A server of several processes keeps a folder for each.
+    for file in sorted([*folder.glob("*.json"), *folder.glob(f"{PROCESS}*/*.json")]):
         value = read_json(file)
         if not isinstance(value, dict) or value.get("bundle_id") != bundle_id:
             others.append(file.name)
@@ -205,4 +212,21 @@ def read_state(folder: Path, bundle_id: str, reference: Reference) -> WindowStat
             received=f"the states of other bundles: {', '.join(others)}" if others else "an empty folder",
             hint="serve the bundle with this --state, and send it some rows",
         )  # fmt: skip
-    return max(found, key=lambda pair: pair[0])[1]
+    newest = max(time for time, _ in found)
+    together = [state for time, state in found if time > newest - SAME_TIME] if len(found) > 1 else [found[0][1]]
+    return together[0] if len(together) == 1 else _together(together)
+
+
+def _together(states: list[WindowState]) -> WindowState:
+    """Return the states of processes that served side by side as one: part by part, so that order of arrival stays."""
+    first = states[0]
+
+    def parts(choose: Callable[[WindowState], list[Sketches]]) -> list[Sketches]:
+        longest = max(len(choose(state)) for state in states)
+        return [merge([choose(state)[k] for state in states if k < len(choose(state))]) for k in range(longest)]
+
+    return WindowState(
+        first.bundle_id, first.reference, parts(lambda state: state.running), parts(lambda state: state.last),
+        sorted((entry for state in states for entry in state.history), key=lambda entry: entry["at"])[-MOST_HISTORY:],
+        sum(state.rows for state in states), sum(state.windows for state in states),
+    )  # fmt: skip

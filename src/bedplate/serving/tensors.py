@@ -126,6 +126,8 @@ def plain_numbers(value: list[Any], spec: TensorSpec, where: str) -> np.ndarray:
         raise bad_request(f"{where}: the rows are ragged, or nested too deep") from error
     if array.dtype == object:
         array = _with_missing(array, spec, where)
+    if spec.dtype == "uint64" and array.dtype.kind == "f":
+        array = _largest(value, array)
     if spec.dtype == "bool" and array.dtype.kind == "b":
         return array
     if array.dtype.kind not in "iuf" or spec.dtype == "bool":
@@ -142,6 +144,14 @@ def plain_numbers(value: list[Any], spec: TensorSpec, where: str) -> np.ndarray:
         array = array.astype(spec.dtype)
     if array.dtype.kind == "f" and np.isinf(array).any():
         raise bad_request(f"{where}: expected finite numbers")
+    return array
+
+
+def _largest(value: list[Any], array: np.ndarray) -> np.ndarray:
+    """Return whole numbers as uint64: of those below and from 2⁶³ together NumPy makes floats, which lose digits."""
+    items = np.array(value, dtype=object)
+    if all(type(item) is int and item >= 0 for item in items.reshape(-1).tolist()):
+        return items.astype(np.uint64)
     return array
 
 

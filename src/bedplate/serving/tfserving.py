@@ -1,133 +1,168 @@
-"""The REST interface of TensorFlow Serving.
+"""The REST interface of TensorFlow Serving, which the V1 protocol of KServe shares.
 
 https://www.tensorflow.org/tfx/serving/api_rest
 
-`POST /v1/models/NAME:predict` in its row form (`instances`) and column form (`inputs`), status and metadata. Rows of a
-table are objects by column; an image is `{"b64": "…"}` or nested lists. Unlike there, NaN and Infinity are refused.
+Predict in its row form (`instances`) and column form (`inputs`), classify and regress, status and metadata, by version
+and by label. Rows of a table are objects by column; an image is `{"b64": "…"}` or nested lists.
 """
 
 from __future__ import annotations
 
+import base64
+import json
+from functools import partial
 from typing import Any
 
-from bedplate.codecs.codec import TensorSpec
-from bedplate.core.arrays import Arrays, count
-from bedplate.serving.body import json_kind, json_object
+import numpy as np
+
+from bedplate.core.arrays import Arrays
 from bedplate.serving.dataplane import DataPlane, json_reply, to_json
 from bedplate.serving.exchange import Ask, Call, Protocol, Question, Reply
 from bedplate.serving.models import Model
 from bedplate.serving.problems import Problem, bad_request
 from bedplate.serving.routes import Route
+from bedplate.serving.tfserving_examples import CLASSIFY, REGRESS, read_json, results
+from bedplate.serving.tfserving_read import read_predict
+from bedplate.serving.tfserving_signature import metadata_json, not_found, status_json, versions
 from bedplate.serving.web import model_handler
 
-SIGNATURE = "serving_default"
-
-_TYPES = {
-    "float32": "DT_FLOAT", "float64": "DT_DOUBLE", "uint8": "DT_UINT8", "int8": "DT_INT8", "int16": "DT_INT16",
-    "uint16": "DT_UINT16", "int32": "DT_INT32", "uint32": "DT_UINT32", "int64": "DT_INT64", "uint64": "DT_UINT64",
-    "bool": "DT_BOOL", "string": "DT_STRING",
-}  # fmt: skip
+STRICT = "tfserving"
+"""The value of `ServerSpec.compat` with which TensorFlow Serving's own replies win."""
 
 
 def routes(plane: DataPlane) -> list[Route]:
-    """Return the protocol's routes."""
+    """Return the protocol's routes; the last takes all of /v1 that no other answers."""
+    strict = plane.compat == STRICT
 
-    def model(ask: Ask) -> Model:
-        return plane.repository.find(ask.parameters["name"], ask.parameters.get("version", ""), missing=not_found)
-
-    async def models(_: Ask) -> Reply:
-        return json_reply({"models": sorted(plane.repository.models)})
+    def model(path: dict[str, str]) -> Model:
+        return plane.repository.find(path["name"], path.get("version", ""), path.get("label", ""), not_found)
 
     async def status(ask: Ask) -> Reply:
-        state = {
-            "version": model(ask).version, "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""},
-        }  # fmt: skip
-        return json_reply({"model_version_status": [state]})
+        path = _checked(ask)
+        found = status_json(versions(plane.repository, path["name"], path.get("version", ""), path.get("label", "")))
+        if strict or len(path) > 1:
+            return json_reply(found)
+        ready = plane.repository.newest(path["name"]) is not None
+        return json_reply({"name": path["name"], "ready": ready, **found})
 
     async def metadata(ask: Ask) -> Reply:
-        return json_reply(model_metadata(model(ask)))
+        return json_reply(metadata_json(model(_checked(ask))))
+
+    async def no_name(_: Ask) -> Reply:
+        raise bad_request("Missing model name in request.")
 
     async def malformed(ask: Ask) -> Reply:
-        if ask.parameters["verb"] in ("classify", "regress"):
-            raise Problem(501, f"'{ask.parameters['verb']}' needs tf.Example signatures, which these models don't have")
-        raise bad_request(f"Malformed request: {ask.method} {ask.path[:200]}")
+        raise malformed_request(ask)
 
-    async def wrong_method(_: Ask) -> Reply:
-        raise Problem(405, "Malformed request: predict is asked by POST", allow="POST")
+    async def wrong_method(ask: Ask) -> Reply:
+        raise malformed_request(ask) if strict else Problem(405, malformed_request(ask).message, allow="POST")
 
-    handler = model_handler(plane, TFSERVING, not_found)
-    found = [Route("GET", "/v1/models", models)]
-    for base in ("/v1/models/{name}", "/v1/models/{name}/versions/{version}"):
+    found = [Route("GET", "/v1/models", no_name, ignore_case=True)] if strict else []
+    for base in ("/v1/models/{name}", "/v1/models/{name}/versions/{version}", "/v1/models/{name}/labels/{label}"):
+        for verb, protocol in _PROTOCOLS.items():
+            path = f"{base}:{verb}"
+            found += [
+                Route("POST", path, _checking(model_handler(plane, protocol, not_found)), ignore_case=True),
+                Route("GET PUT DELETE", path, wrong_method, ignore_case=True),
+            ]
         found += [
-            Route("POST", f"{base}:predict", handler),
-            Route("POST", f"{base}:{{verb}}", malformed),
-            Route("GET PUT DELETE", f"{base}:{{verb}}", wrong_method),
-            Route("GET", f"{base}/metadata", metadata),
+            Route("GET", f"{base}/metadata", metadata, ignore_case=True),
+            Route("GET", base, status, ignore_case=True),
         ]
-    return [
-        *found,
-        Route("GET", "/v1/models/{name}/versions/{version}", status),
-        Route("GET", "/v1/models/{name}", status),
-    ]
+    return [*found, Route("GET POST PUT DELETE", "/v1/{rest:*}", malformed, ignore_case=True)]
 
 
-def not_found(name: str, version: str) -> Problem:
-    """Return TensorFlow Serving's 404."""
-    which = f"Specific({name[:100]}, {version[:20]})" if version else f"Latest({name[:100]})"
-    return Problem(404, f"Servable not found for request: {which}")
+def malformed_request(ask: Ask) -> Problem:
+    """Return TensorFlow Serving's word for a path that it doesn't know."""
+    return bad_request(f"Malformed request: {ask.method} {ask.path[:200]}")
 
 
-def read(call: Call) -> Question:
-    """Read one predict request; its notes say under which key the answer goes."""
-    ask: Ask = call.payload
-    request = json_object(ask.body)
-    signature = request.get("signature_name", SIGNATURE)
-    if signature not in ("", SIGNATURE):
-        raise bad_request(f'Serving signature name: "{str(signature)[:100]}" not found in signature def')
-    if ("instances" in request) == ("inputs" in request):
-        both = "Request has both 'instances' and 'inputs'; give one" if "inputs" in request else None
-        raise bad_request(both or "Missing 'inputs' or 'instances' key")
-    if "instances" in request:
-        rows = request["instances"]
-        if not isinstance(rows, list) or not rows:
-            raise bad_request(f"instances: expected a list with at least one row, received {json_kind(rows)}")
-        arrays = call.model.decode_json(rows, "instances")
-        return Question(arrays, len(rows), "predictions")
-    inputs = request["inputs"]
-    if isinstance(inputs, dict):
-        arrays = call.model.decode_columns(inputs, "inputs")
-    elif len(call.model.inputs) == 1 and not call.model.is_table:
-        arrays = call.model.decode_columns({call.model.inputs[0].name: inputs}, "inputs")
-    else:
-        raise bad_request(f"inputs: expected an object with a list a column, received {json_kind(inputs)}")
-    return Question(arrays, count(arrays), "outputs")
+def _checked(ask: Ask) -> dict[str, str]:
+    version = ask.parameters.get("version")
+    if version is not None:
+        if not (version.isascii() and version.isdigit()):
+            raise malformed_request(ask)
+        if int(version[:30]) >= 1 << 63:
+            raise bad_request(f"Failed to convert version: {version[:40]} to numeric.")
+    return ask.parameters
 
 
-def write(call: Call, question: Question, outputs: Arrays) -> Reply:
-    """Write the output under the key that the form of the request asks for."""
-    return Reply(to_json({question.notes: outputs[call.model.output.name]}))
+def _checking(handler: Any) -> Any:
+    async def handle(ask: Ask) -> Reply:
+        _checked(ask)
+        reply: Reply = await handler(ask)
+        return reply
+
+    return handle
 
 
-TFSERVING = Protocol("tfserving", read, write)
+def write_predict(call: Call, question: Question, outputs: Arrays) -> Reply:
+    """Write the outputs under the key that the form of the request asks for; bare where there is one."""
+    names = [spec.name for spec in call.model.outputs]
+    rows = question.notes == "predictions"
+    given = {name: _as_json(name, outputs[name]) for name in names}
+    if len(names) == 1:
+        return _reply({question.notes: given[names[0]]})
+    if not rows:
+        return _reply({"outputs": given})
+    sizes = {len(value) for value in given.values()}
+    if len(sizes) > 1:
+        raise bad_request(
+            f"the outputs {', '.join(names)} have inconsistent batch sizes ({min(sizes)} to {max(sizes)});"
+            " ask with 'inputs'"
+        )
+    return _reply({"predictions": [dict(zip(names, row, strict=True)) for row in zip(*given.values(), strict=True)]})
 
 
-def model_metadata(model: Model) -> dict[str, Any]:
-    """Return the signature as TensorFlow Serving prints it."""
-    signature = {
-        "inputs": {spec.name: _tensor_info(spec) for spec in model.inputs},
-        "outputs": {model.output.name: _tensor_info(model.output)},
-        "method_name": "tensorflow/serving/predict",
-    }
-    return {
-        "model_spec": {"name": model.name, "signature_name": "", "version": model.version},
-        "metadata": {"signature_def": {"signature_def": {SIGNATURE: signature}}},
-    }
+def _as_json(name: str, array: np.ndarray) -> Any:
+    """Return an output as `to_json` takes it: numbers as the array itself, texts as lists."""
+    if array.dtype.kind not in "OUS":
+        return np.ascontiguousarray(array)
+    return _texts(array.tolist(), name.endswith("_bytes"))
 
 
-def _tensor_info(spec: TensorSpec) -> dict[str, Any]:
-    dimensions = [{"size": str(size), "name": ""} for size in (-1, *spec.shape)]
-    return {
-        "dtype": _TYPES[spec.dtype],
-        "tensor_shape": {"dim": dimensions, "unknown_rank": False},
-        "name": spec.name,
-    }
+def _texts(value: Any, packed: bool) -> Any:
+    if isinstance(value, list):
+        return [_texts(item, packed) for item in value]
+    if packed:
+        raw = value if isinstance(value, bytes) else str(value).encode()
+        return {"b64": base64.b64encode(raw).decode()}
+    return value.decode(errors="replace") if isinstance(value, bytes) else value
+
+
+def _reply(value: dict[str, Any]) -> Reply:
+    if _finite(value):
+        return Reply(to_json(value))
+    return Reply(json.dumps(_plain(value), ensure_ascii=False, separators=(",", ":")).encode())
+
+
+def _finite(value: Any) -> bool:
+    if isinstance(value, np.ndarray | np.floating):
+        return value.dtype.kind != "f" or bool(np.isfinite(value).all())
+    if isinstance(value, dict):
+        return all(map(_finite, value.values()))
+    if isinstance(value, list):
+        return all(map(_finite, value))
+    return not isinstance(value, float) or bool(np.isfinite(value))
+
+
+def _plain(value: Any) -> Any:
+    """Return JSON values in which NaN and infinity may stand; they are written as the tokens of these names."""
+    if isinstance(value, np.ndarray | np.generic):
+        short = value.astype(str).astype(np.float64) if value.dtype.name in ("float16", "float32") else value
+        return short.tolist()
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list) else value
+
+
+def _write_results(call: Call, _: Question, outputs: Arrays) -> Reply:
+    return _reply({"results": results(call.model, outputs)})
+
+
+TFSERVING = Protocol("tfserving", read_predict, write_predict)
+_PROTOCOLS = {
+    "predict": TFSERVING,
+    CLASSIFY: Protocol("tfserving", partial(read_json, verb=CLASSIFY), _write_results),
+    REGRESS: Protocol("tfserving", partial(read_json, verb=REGRESS), _write_results),
+}

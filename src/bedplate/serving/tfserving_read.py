@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -155,28 +156,41 @@ def tensor(value: Any, spec: TensorSpec, where: str) -> np.ndarray:
     check_rows(len(value), where)
     if spec.dtype == "string":
         return _texts(value, spec, where)
-    found = _floats(value) if spec.dtype.startswith("float") else None
-    if found is None or not spec.fits(found.shape[1:]):
-        return tensor_from_nested(value, spec, where)
-    with np.errstate(over="ignore"):
-        fitted = found.astype(spec.dtype)
-    if np.isinf(fitted).any() and not np.array_equal(np.isinf(fitted), np.isinf(found)):
-        raise bad_request(f"{where}: Cannot convert JSON value to {spec.dtype} without loss of precision.")
-    return fitted
+    found = _floats(value, spec, where) if spec.dtype.startswith("float") else None
+    return tensor_from_nested(value, spec, where) if found is None else found
 
 
-def _floats(value: list[Any]) -> np.ndarray | None:
-    """Return nested numbers as float64, or None where some are something else."""
+def _floats(value: list[Any], spec: TensorSpec, where: str) -> np.ndarray | None:
+    """Return nested numbers, NaN and infinite ones too; None where they aren't numbers in lists of the spec's shape."""
     try:
-        found = np.array(value)
-    except (ValueError, OverflowError):
+        flat: Iterable[Any] = value
+        for _ in spec.shape:
+            flat = chain.from_iterable(flat)
+        kinds = set(map(type, flat))
+        if bool not in kinds:
+            found = np.array(value)
+    except (TypeError, ValueError, OverflowError):
         return None
-    return found.astype(np.float64) if found.dtype.kind in "iuf" else None
+    if bool in kinds:  # which NumPy would take for numbers
+        raise bad_request(f"{where}: expected numbers, received true or false")
+    if found.dtype.kind not in "iuf":
+        return None
+    if not spec.fits(found.shape[1:]):
+        raise bad_request(
+            f"{where}: each row must have the shape {list(spec.shape)}, received {list(found.shape[1:])[:16]}"
+        )
+    most = np.finfo(spec.dtype)
+    if found.dtype.kind != "f":
+        lossy = found.size and max(abs(int(found.min())), abs(int(found.max()))) >= 1 << (most.nmant + 1)
+    else:
+        lossy = bool((np.isfinite(found) & (np.abs(found) > most.max)).any())
+    if lossy:
+        raise bad_request(f"{where}: Cannot convert JSON value to {spec.dtype} without loss of precision.")
+    return found.astype(spec.dtype)
 
 
 def _texts(value: list[Any], spec: TensorSpec, where: str) -> np.ndarray:
     """Return nested strings; `{"b64": …}` stands for the text that its bytes are."""
-    shape: list[int] = []
     level: list[Any] = value
     found = [len(value)]
     for _ in spec.shape:

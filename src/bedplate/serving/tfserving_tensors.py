@@ -23,7 +23,7 @@ _FIELDS = {
     "bool": ("DT_BOOL", "bool_val"), "uint32": ("DT_UINT32", "uint32_val"), "uint64": ("DT_UINT64", "uint64_val"),
     "float16": ("DT_HALF", "half_val"),
 }  # fmt: skip
-_MOST_ELEMENTS = 64 << 20
+_MOST_REPEATED = 16 << 20  # elements that a message of a few bytes may stand for
 _KINDS = {"f": "fiu", "i": "iu", "u": "iu", "b": "b"}
 
 
@@ -45,14 +45,12 @@ def _dtype_of(number: int, where: str) -> str:
 
 
 def shape_of(proto: Any, where: str) -> tuple[int, ...]:
-    """Return a TensorProto's shape. Raises Problem 400 for an unknown rank, negative sizes or too many elements."""
+    """Return a TensorProto's shape. Raises Problem 400 for an unknown rank or a negative size."""
     if proto.tensor_shape.unknown_rank:
         raise bad_request(f"{where}: the shape's rank is unknown; give every dimension")
     shape = tuple(dim.size for dim in proto.tensor_shape.dim)
     if any(size < 0 for size in shape):
         raise bad_request(f"{where}: the shape {list(shape)[:16]} has a negative size")
-    if math.prod(shape) > _MOST_ELEMENTS:
-        raise Problem(413, f"{where}: the shape {list(shape)[:16]} has more than {_MOST_ELEMENTS:,} elements")
     return shape
 
 
@@ -82,6 +80,8 @@ def to_array(proto: Any, where: str) -> np.ndarray:
         raise bad_request(f"{where}: {len(values)} values for the shape {list(shape)}, which has {size}")
     found = _typed(list(values), dtype, where)
     if len(found) < size:
+        if size > _MOST_REPEATED:
+            raise Problem(413, f"{where}: a value may be repeated to {_MOST_REPEATED:,} elements, not to {size:,}")
         last: Any = found[-1] if len(found) else (b"" if dtype == "string" else 0)
         whole = np.empty(size, found.dtype)
         whole[: len(found)] = found
@@ -127,17 +127,20 @@ def _packed_strings(data: bytes, size: int, where: str) -> np.ndarray:
     return array
 
 
+def check_shape(proto: Any, spec: TensorSpec, where: str) -> None:
+    """Raise Problem 400 or 413 unless a TensorProto's shape is [rows, *spec.shape]."""
+    shape = shape_of(proto, where)
+    if not shape or not spec.fits(shape[1:]):
+        raise bad_request(f"{where}: expected the shape {['rows', *spec.shape]}, received {list(shape)[:16]}")
+    check_rows(shape[0], where)
+
+
 def fitted(array: np.ndarray, spec: TensorSpec, where: str) -> np.ndarray:
-    """Return an array [rows, …] as the tensor that the model takes: whole numbers may become fractions, never back.
+    """Return an array as the tensor that the model takes: whole numbers may become fractions, never back.
 
     Raises:
-        Problem: 400 for another kind, shape or range, 413 for too many rows.
+        Problem: 400 for another kind or range.
     """
-    if array.ndim == 0:
-        raise bad_request(f"{where}: expected the shape {['rows', *spec.shape]}, received a scalar")
-    check_rows(len(array), where)
-    if not spec.fits(array.shape[1:]):
-        raise bad_request(f"{where}: expected the shape {['rows', *spec.shape]}, received {list(array.shape)}")
     if spec.dtype == "string" or array.dtype == object:
         if spec.dtype != "string" or array.dtype != object:
             raise bad_request(f"{where}: expected {_words(spec.dtype)}, received {_words(array.dtype.name)}")

@@ -18,8 +18,10 @@ def own_spec(spec: ServerSpec, number: int) -> ServerSpec:
     """Return what one of several processes serves: its share of the threads, and a state folder of its own."""
     from dataclasses import replace
 
+    from bedplate.serving.state import PROCESS
+
     threads = max(1, (spec.threads or threads_granted()) // spec.processes)
-    state = None if spec.state is None else spec.state / f"process-{number}"
+    state = None if spec.state is None else spec.state / f"{PROCESS}{number}"
     return replace(spec, threads=threads, state=state)
 
 

@@ -1,0 +1,215 @@
+"""The Open Inference Protocol over gRPC: every type both ways, streams in order, and what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from tests.bundle.boxes import images
+from tests.serving.conformance import checks
+from tests.serving.echo import echo_bundle, values
+from tests.serving.test_oip_binary import encode
+
+from bedplate.bundle import Bundle
+from bedplate.serving import messages
+from bedplate.serving.oip_binary import DATATYPES
+from bedplate.serving.oip_grpc import _FIELDS, SERVICE
+
+PIXELS = images(3, seed=21)
+
+
+@pytest.fixture(scope="module")
+def channel(tmp_path_factory: pytest.TempPathFactory, image_box: Bundle, table_box: Bundle) -> Iterator[grpc.Channel]:
+    echo = echo_bundle(tmp_path_factory.mktemp("boxes") / "echo")
+    with (
+        checks.serving(echo.path, image_box.path, table_box.path) as (_, address),
+        grpc.insecure_channel(address) as channel,
+    ):
+        yield channel
+
+
+def method(channel: grpc.Channel, name: str) -> Callable[..., Any]:
+    shape = messages.service(SERVICE)[name]
+    make = channel.stream_stream if shape.reply_stream else channel.unary_unary
+    return make(f"/{SERVICE}/{name}", shape.request.SerializeToString, shape.reply.FromString)
+
+
+def message(name: str, **fields: Any) -> Any:
+    return messages.message(f"inference.{name}")(**fields)
+
+
+def picture(rows: int = 3, **more: Any) -> Any:
+    tensor = {"name": "image", "datatype": "UINT8", "shape": [rows, 8, 8, 1]}
+    fields = {"model_name": "small", "inputs": [tensor], "raw_input_contents": [PIXELS[:rows].tobytes()]}
+    return message("ModelInferRequest", **(fields | more))
+
+
+def tensors(arrays: dict[str, np.ndarray]) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "datatype": DATATYPES["string" if array.dtype == object else str(array.dtype)],
+         "shape": list(array.shape)}
+        for name, array in arrays.items()
+    ]  # fmt: skip
+
+
+def test_every_type_as_bytes(channel: grpc.Channel) -> None:
+    arrays = values(3, seed=4)
+    reply = method(channel, "ModelInfer")(
+        message("ModelInferRequest", model_name="echo", model_version="1", id="é", inputs=tensors(arrays),
+                raw_input_contents=[encode(array) for array in arrays.values()])
+    )  # fmt: skip
+    assert (reply.model_name, reply.model_version, reply.id) == ("echo", "1", "é")
+    assert [one.name for one in reply.outputs] == [name.replace("in_", "out_") for name in arrays]
+    assert [(one.datatype, list(one.shape)) for one in reply.outputs] == [
+        (one["datatype"], one["shape"]) for one in tensors(arrays)
+    ]
+    assert list(reply.raw_output_contents) == [encode(array) for array in arrays.values()]
+
+
+def test_typed_values_are_read_as_bytes_are(channel: grpc.Channel) -> None:
+    typed = picture(raw_input_contents=[])
+    typed.inputs[0].contents.uint_contents.extend(PIXELS.ravel().tolist())
+    ask = method(channel, "ModelInfer")
+    assert ask(typed).raw_output_contents == ask(picture()).raw_output_contents
+
+
+def test_every_typed_field(channel: grpc.Channel) -> None:
+    """All types but FP16, which has none, are read from their field and checked against it."""
+    arrays = values(2, seed=9)
+    for name, array in arrays.items():
+        datatype = DATATYPES["string" if array.dtype == object else str(array.dtype)]
+        request = message("ModelInferRequest", model_name="echo", inputs=tensors(arrays))
+        for tensor, (other, given) in zip(request.inputs, arrays.items(), strict=True):
+            if tensor.datatype == "FP16":
+                continue
+            items = [one.encode() if isinstance(one, str) else one for one in given.ravel().tolist()]
+            getattr(tensor.contents, _FIELDS[tensor.datatype]).extend(items[1:] if other == name else items)
+        words = "FP16 is sent in raw_input_contents only" if datatype == "FP16" else f"input '{name}'"
+        with pytest.raises(grpc.RpcError) as caught:
+            method(channel, "ModelInfer")(request)
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert words in caught.value.details() or "FP16" in caught.value.details()
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "words"),
+    [
+        ({"model_name": "none"}, "NOT_FOUND", "no model 'none'"),
+        ({"model_version": "7"}, "NOT_FOUND", "small"),
+        ({"inputs": []}, "INVALID_ARGUMENT", "missing"),
+        ({"raw_input_contents": [b"x"]}, "INVALID_ARGUMENT", "takes 192 bytes, received 1"),
+        ({"raw_input_contents": [b"", b""]}, "INVALID_ARGUMENT", "1 inputs, but 2"),
+        ({"raw_input_contents": []}, "INVALID_ARGUMENT", "needs 192 values in uint_contents, received 0"),
+        ({"outputs": [{"name": "logits"}]}, "INVALID_ARGUMENT", "expected one of"),
+        ({"parameters": {"timeout": {"int64_param": 1}}}, "DEADLINE_EXCEEDED", "deadline"),
+        ({"parameters": {"timeout": {"string_param": "1"}}}, "INVALID_ARGUMENT", "whole microseconds"),
+    ],
+)
+def test_requests_that_do_not_fit(channel: grpc.Channel, change: dict[str, Any], code: str, words: str) -> None:
+    with pytest.raises(grpc.RpcError) as caught:
+        method(channel, "ModelInfer")(picture(**change))
+    assert caught.value.code().name == code
+    assert words in caught.value.details()
+
+
+@pytest.mark.parametrize(
+    ("tensor", "words"),
+    [
+        ({"shape": [-1, 8, 8, 1]}, "whole numbers"),
+        ({"shape": [3, 64]}, "expected the shape"),
+        ({"datatype": "FP32"}, "expected the datatype UINT8"),
+        ({"datatype": ""}, "expected the datatype UINT8"),
+        ({"contents": {"uint_contents": [1]}}, "either contents or raw_input_contents"),
+        ({"parameters": {"shared_memory_region": {"string_param": "x"}}}, "shared memory"),
+    ],
+)
+def test_tensors_that_do_not_fit(channel: grpc.Channel, tensor: dict[str, Any], words: str) -> None:
+    whole = {"name": "image", "datatype": "UINT8", "shape": [3, 8, 8, 1]}
+    with pytest.raises(grpc.RpcError) as caught:
+        method(channel, "ModelInfer")(picture(inputs=[whole | tensor]))
+    assert (caught.value.code().name, words in caught.value.details()) == ("INVALID_ARGUMENT", True)
+
+
+@pytest.mark.parametrize(
+    ("contents", "words"),
+    [
+        ({"uint_contents": [256] * 192}, "expected 0 to 255, received 256 to 256"),
+        ({"int_contents": [1] * 192}, "UINT8 is given in uint_contents, received ['int_contents']"),
+        ({"uint_contents": [1] * 191}, "received 191"),
+    ],
+)
+def test_typed_values_that_do_not_fit(channel: grpc.Channel, contents: dict[str, Any], words: str) -> None:
+    tensor = {"name": "image", "datatype": "UINT8", "shape": [3, 8, 8, 1], "contents": contents}
+    with pytest.raises(grpc.RpcError) as caught:
+        method(channel, "ModelInfer")(picture(inputs=[tensor], raw_input_contents=[]))
+    assert (caught.value.code().name, words in caught.value.details()) == ("INVALID_ARGUMENT", True)
+
+
+def test_a_stream_answers_in_order_and_survives_a_fault(channel: grpc.Channel) -> None:
+    requests = [picture(1 + k % 3, id=str(k), model_name="none" if k == 70 else "small") for k in range(150)]
+    replies = list(method(channel, "ModelStreamInfer")(iter(requests)))
+    assert [reply.infer_response.id for reply in replies] == [str(k) for k in range(150)]
+    for k, reply in enumerate(replies):
+        assert reply.infer_response.parameters["triton_final_response"].bool_param
+        if k == 70:
+            assert "no model 'none'" in reply.error_message
+        else:
+            assert not reply.error_message
+            assert list(reply.infer_response.outputs[0].shape) == [1 + k % 3, 3]
+
+
+def test_a_stream_may_be_left(channel: grpc.Channel) -> None:
+    def endless() -> Iterator[Any]:
+        while True:
+            yield picture()
+
+    call = method(channel, "ModelStreamInfer")(endless())
+    assert next(iter(call)).infer_response.model_name == "small"
+    call.cancel()
+    assert method(channel, "ModelInfer")(picture()).model_name == "small"
+
+
+def test_what_describes_the_server_and_its_models(channel: grpc.Channel) -> None:
+    def ask(name: str, **fields: Any) -> Any:
+        return method(channel, name)(message(f"{name}Request", **fields))
+
+    assert ask("ServerLive").live
+    assert ask("ServerReady").ready
+    assert ask("ModelReady", name="small", version="1").ready
+    assert not ask("ModelReady", name="small", version="2").ready
+    assert "binary_tensor_data" in ask("ServerMetadata").extensions
+    (tensor,) = ask("ModelMetadata", name="small").inputs
+    assert (tensor.name, tensor.datatype, list(tensor.shape)) == ("image", "UINT8", [-1, 8, 8, 1])
+    config = ask("ModelConfig", name="small").config
+    assert (config.name, config.max_batch_size, list(config.input[0].dims)) == ("small", 10_000, [8, 8, 1])
+    assert len(ask("ModelStatistics").model_stats) == 3
+    method(channel, "ModelInfer")(picture())
+    (stats,) = ask("ModelStatistics", name="small", version="1").model_stats
+    assert stats.inference_stats.success.count > 0
+    assert stats.inference_count >= 3
+    for name, fields in (("ModelMetadata", {"name": "none"}), ("ModelConfig", {"name": "none"})):
+        with pytest.raises(grpc.RpcError) as caught:
+            ask(name, **fields)
+        assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+def test_models_can_be_unloaded_and_loaded(channel: grpc.Channel) -> None:
+    def ask(name: str, request: str, **fields: Any) -> Any:
+        return method(channel, name)(message(request, **fields))
+
+    def states() -> dict[str, str]:
+        return {one.name: one.state for one in ask("RepositoryIndex", "RepositoryIndexRequest").models}
+
+    assert set(states().values()) == {"READY"}
+    ask("RepositoryModelUnload", "RepositoryModelUnloadRequest", model_name="prices")
+    assert states()["prices"] == "UNAVAILABLE"
+    assert [one.name for one in ask("RepositoryIndex", "RepositoryIndexRequest", ready=True).models] == ["echo", "small"]
+    ask("RepositoryModelLoad", "RepositoryModelLoadRequest", model_name="prices")
+    assert states()["prices"] == "READY"
+    with pytest.raises(grpc.RpcError) as caught:
+        ask("RepositoryModelLoad", "RepositoryModelLoadRequest", model_name="prices",
+            parameters={"config": {"string_param": "{}"}})  # fmt: skip
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT

@@ -1,0 +1,127 @@
+"""TensorFlow Serving's gRPC services over a repository of versions; the official client's tests are in conformance/."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from tests.bundle.boxes import image_bundle, image_graph, images
+from tests.serving.running import running
+from tests.serving.test_grpc_server import method, predict
+
+from bedplate.bundle import Bundle
+from bedplate.serving.messages import message
+
+PREDICTION = "tensorflow.serving.PredictionService"
+MODEL = "tensorflow.serving.ModelService"
+PIXELS = images(2, seed=4)
+
+
+@pytest.fixture(scope="module")
+def boxes(tmp_path_factory: pytest.TempPathFactory) -> list[Bundle]:
+    folder = tmp_path_factory.mktemp("boxes")
+    return [image_bundle(folder / str(seed), graphs={"f32": image_graph(seed)}) for seed in (0, 1, 2)]
+
+
+@pytest.fixture
+def channel(boxes: list[Bundle], tmp_path: Path) -> Iterator[grpc.Channel]:
+    """A server over a repository: 'small' with versions 1 and 2, the newer served, and 'other' beside it."""
+    for name, version, box in (("small", 1, boxes[0]), ("small", 2, boxes[1]), ("other", 5, boxes[2])):
+        shutil.copytree(box.path, tmp_path / "models" / name / str(version))
+    with running([], repository=tmp_path / "models", grpc_port=0) as server:
+        with grpc.insecure_channel(server.grpc) as found:
+            yield found
+        assert server.stop()[0] == 0
+
+
+def ask(channel: grpc.Channel, name: str = "small", version: int = 0, label: str = "") -> tuple[int, np.ndarray]:
+    request = predict(PIXELS)
+    request.model_spec.name = name
+    if version:
+        request.model_spec.version.value = version
+    if label:
+        request.model_spec.version_label = label
+    reply = method(channel, PREDICTION, "Predict")(request, timeout=20)
+    return reply.model_spec.version.value, np.array(reply.outputs["probabilities"].float_val).reshape(-1, 3)
+
+
+def states(channel: grpc.Channel, name: str) -> dict[int, int]:
+    request = message("tensorflow.serving.GetModelStatusRequest")()
+    request.model_spec.name = name
+    found = method(channel, MODEL, "GetModelStatus")(request, timeout=20).model_version_status
+    return {one.version: one.state for one in found}
+
+
+def reload(channel: grpc.Channel, *models: dict[str, Any]) -> Any:
+    request = message("tensorflow.serving.ReloadConfigRequest")()
+    request.config.model_config_list.SetInParent()
+    for model in models:
+        one = request.config.model_config_list.config.add(name=model["name"], base_path=str(model["path"]))
+        if "specific" in model:
+            one.model_version_policy.specific.versions.extend(model["specific"])
+        if model.get("all"):
+            one.model_version_policy.all.SetInParent()
+        if "latest" in model:
+            one.model_version_policy.latest.num_versions = model["latest"]
+        for label, version in model.get("labels", {}).items():
+            one.version_labels[label] = version
+    return method(channel, MODEL, "HandleReloadConfigRequest")(request, timeout=60)
+
+
+def fails(call: Any) -> tuple[grpc.StatusCode, str]:
+    with pytest.raises(grpc.RpcError) as error:
+        call()
+    return error.value.code(), error.value.details()
+
+
+def test_a_reload_replaces_the_whole_set(channel: grpc.Channel, boxes: list[Bundle]) -> None:
+    expected = [box.predictor()({"image": PIXELS})["probabilities"] for box in boxes]
+    assert ask(channel)[0] == 2
+    assert ask(channel, "other")[0] == 5
+
+    reply = reload(channel, {"name": "small", "path": "small", "all": True, "labels": {"stable": 1, "canary": 2}})
+    assert reply.status.error_code == 0
+    for given, version in (({}, 2), ({"version": 1}, 1), ({"label": "stable"}, 1), ({"label": "canary"}, 2)):
+        found, values = ask(channel, **given)
+        assert found == version
+        np.testing.assert_allclose(values, expected[version - 1], atol=1e-6)
+    assert states(channel, "small") == {1: 30, 2: 30}
+    code, words = fails(lambda: ask(channel, "other"))
+    assert (code, words) == (grpc.StatusCode.NOT_FOUND, "Servable not found for request: Latest(other)")
+    assert states(channel, "other") == {5: 50}
+
+    reload(channel, {"name": "small", "path": "small", "specific": [1]}, {"name": "mine", "path": "other"})
+    assert (ask(channel)[0], ask(channel, "mine")[0]) == (1, 5)
+    assert states(channel, "small") == {1: 30, 2: 50}
+    code, words = fails(lambda: ask(channel, label="canary"))
+    assert (code, words) == (grpc.StatusCode.INVALID_ARGUMENT, "Unrecognized servable version label: canary")
+
+
+def test_a_reload_that_makes_no_sense_changes_nothing(channel: grpc.Channel, tmp_path: Path) -> None:
+    invalid = grpc.StatusCode.INVALID_ARGUMENT
+    for path in ("/etc", "..", str(tmp_path), "absent"):
+        code, words = fails(lambda path=path: reload(channel, {"name": "small", "path": path}))
+        assert (code, "inside the server's repository" in words, str(tmp_path) in words) == (invalid, True, False)
+    twice = {"name": "small", "path": "small"}
+    assert fails(lambda: reload(channel, twice, twice))[0] is invalid
+    assert fails(lambda: reload(channel, {"name": "a/b", "path": "small"}))[0] is invalid
+    assert (ask(channel)[0], ask(channel, "other")[0]) == (2, 5)
+
+
+def test_status_of_versions_that_are_not_there(channel: grpc.Channel) -> None:
+    request = message("tensorflow.serving.GetModelStatusRequest")()
+    request.model_spec.name = "small"
+    request.model_spec.version.value = 9
+    status = method(channel, MODEL, "GetModelStatus")
+    assert fails(lambda: status(request, timeout=20)) == (
+        grpc.StatusCode.NOT_FOUND, "Could not find version 9 of model small",
+    )  # fmt: skip
+    request.model_spec.version.value = -1
+    assert fails(lambda: status(request, timeout=20))[0] is grpc.StatusCode.INVALID_ARGUMENT
+    request.model_spec.Clear()
+    assert fails(lambda: status(request, timeout=20))[1] == "ModelSpec has no name specified."
