@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,9 @@ DTYPES = {
 }  # fmt: skip
 
 
-def specs(prefix: str) -> tuple[TensorSpec, ...]:
+def specs(prefix: str, dtypes: Sequence[str]) -> tuple[TensorSpec, ...]:
     # Golden rows keep texts only one a row.
-    return tuple(TensorSpec(f"{prefix}_{dtype}", dtype, () if dtype == "string" else (2,)) for dtype in DTYPES)
+    return tuple(TensorSpec(f"{prefix}_{dtype}", dtype, () if dtype == "string" else (2,)) for dtype in dtypes)
 
 
 def values(rows: int, seed: int = 0) -> dict[str, np.ndarray]:
@@ -51,18 +51,19 @@ def values(rows: int, seed: int = 0) -> dict[str, np.ndarray]:
     return found
 
 
-def echo_bundle(path: Path, *, name: str = "echo") -> Bundle:
-    """13 inputs and 13 outputs, one of each type, two values a row, or one text."""
+def echo_bundle(path: Path, *, name: str = "echo", dtypes: Sequence[str] = tuple(DTYPES)) -> Bundle:
+    """An input and an output of each type, two values a row, or one text."""
     graph = serialise(
-        [helper.make_node("Identity", [f"in_{dtype}"], [f"out_{dtype}"]) for dtype in DTYPES],
-        [_signature("in", dtype) for dtype in DTYPES],
-        [_signature("out", dtype) for dtype in DTYPES],
+        [helper.make_node("Identity", [f"in_{dtype}"], [f"out_{dtype}"]) for dtype in dtypes],
+        [_signature("in", dtype) for dtype in dtypes],
+        [_signature("out", dtype) for dtype in dtypes],
         {},
     )
+    given = {f"in_{dtype}": values(4)[f"in_{dtype}"] for dtype in dtypes}
     return image_bundle(
-        path, name=name, task="tensors", codec=TensorCodec(specs("in")), outputs=specs("out"),
-        answers=Answers("echo", tensors=tuple(spec.name for spec in specs("out"))), graphs={"f32": graph},
-        golden=_without_texts(golden_of(values(4), {"f32": graph}, None)),
+        path, name=name, task="tensors", codec=TensorCodec(specs("in", dtypes)), outputs=specs("out", dtypes),
+        answers=Answers("echo", tensors=tuple(spec.name for spec in specs("out", dtypes))), graphs={"f32": graph},
+        golden=_without_texts(golden_of(given, {"f32": graph}, None)),
     )  # fmt: skip
 
 

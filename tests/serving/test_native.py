@@ -175,7 +175,11 @@ def test_tables_in_forms(client: httpx.Client, table_box: Bundle) -> None:
     assert client.post("/predict/prices", files=files[:1]).json()["answers"] == expected
     assert client.post("/predict/prices", files=files).json()["answers"] == expected * 2
     twice = [("age", (None, "1")), ("age", (None, "2"))]
-    for form, message in (([("age", (None, "31"))], "lacks"), (twice, "given twice"), ([("age", (None, b"\xff"))], "UTF-8")):
+    for form, message in (
+        ([("age", (None, "31"))], "lacks"),
+        (twice, "given twice"),
+        ([("age", (None, b"\xff"))], "UTF-8"),
+    ):
         reply = client.post("/predict/prices", files=form)
         assert (reply.status_code, message in reply.text) == (400, True), reply.text
     many = client.post("/predict/prices", files=[(f"f{k}", (None, "1")) for k in range(1001)])
@@ -231,7 +235,9 @@ def test_a_stream_has_no_most_rows_and_begins_before_the_last(client: httpx.Clie
         ("none", b"x", 404),
     ],
 )
-def test_a_stream_that_fails_at_once_has_a_proper_status(client: httpx.Client, path: str, body: bytes, status: int) -> None:
+def test_a_stream_that_fails_at_once_has_a_proper_status(
+    client: httpx.Client, path: str, body: bytes, status: int
+) -> None:
     reply = client.post(f"/predict/{path}?stream=true", content=body)
     assert (reply.status_code, reply.headers["Content-Type"]) == (status, "application/json")
     assert reply.json()["error"]

@@ -189,7 +189,12 @@ def test_a_raw_body_is_the_only_input(client: httpx.Client, image_box: Bundle) -
 def test_both_directions_may_be_compressed(client: httpx.Client, packed: str | None, wanted: str) -> None:
     """Lengths speak of the plain bytes."""
     pixels = images(600, seed=3)
-    entry = {"name": "image", "shape": [600, 8, 8, 1], "datatype": "UINT8", "parameters": {"binary_data_size": 600 * 64}}
+    entry = {
+        "name": "image",
+        "shape": [600, 8, 8, 1],
+        "datatype": "UINT8",
+        "parameters": {"binary_data_size": 600 * 64},
+    }
     head = json.dumps({"inputs": [entry], "parameters": {"binary_data_output": True}}).encode()
     body = head + pixels.tobytes()
     pack = {"gzip": gzip.compress, "deflate": zlib.compress}
@@ -227,7 +232,10 @@ def test_configuration_and_statistics(client: httpx.Client) -> None:
         assert after["inference_count"] - before["inference_count"] == 3
         assert after["execution_count"] - before["execution_count"] == 1
         for part, count in (("success", 1), ("fail", 1), ("queue", 1), ("compute_infer", 1), ("cache_hit", 0)):
-            grown = {key: after["inference_stats"][part][key] - before["inference_stats"][part][key] for key in ("count", "ns")}
+            grown = {
+                key: after["inference_stats"][part][key] - before["inference_stats"][part][key]
+                for key in ("count", "ns")
+            }
             assert grown["count"] == count, part
             assert (grown["ns"] > 0) == (count > 0), part
         assert sum(one["compute_infer"]["count"] for one in after["batch_stats"]) == after["execution_count"]

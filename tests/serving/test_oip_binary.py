@@ -23,7 +23,12 @@ HEADER = "Inference-Header-Content-Length"
 
 def encode(array: np.ndarray) -> bytes:
     """What a client writes, value by value."""
-    kinds = {"b": "?", "f": {2: "e", 4: "f", 8: "d"}, "u": {1: "B", 2: "H", 4: "I", 8: "Q"}, "i": {1: "b", 2: "h", 4: "i", 8: "q"}}
+    kinds = {
+        "b": "?",
+        "f": {2: "e", 4: "f", 8: "d"},
+        "u": {1: "B", 2: "H", 4: "I", 8: "Q"},
+        "i": {1: "b", 2: "h", 4: "i", 8: "q"},
+    }
     if array.dtype == object:
         return b"".join(struct.pack("<I", len(one.encode())) + one.encode() for one in array.ravel().tolist())
     kind: Any = kinds[array.dtype.kind]
@@ -140,7 +145,9 @@ def test_texts_whose_lengths_lie(data: bytes, message: str) -> None:
     assert caught.value.status == 400
 
 
-@pytest.mark.parametrize("shape", [None, [], [1], [-1, 2], [True, 2], [1, 2, 1], [2**31, 2], [1.0, 2], ["1", 2], [0, 2], [1] * 9])
+@pytest.mark.parametrize(
+    "shape", [None, [], [1], [-1, 2], [True, 2], [1, 2, 1], [2**31, 2], [1.0, 2], ["1", 2], [0, 2], [1] * 9]
+)
 def test_shapes_that_do_not_fit(shape: Any) -> None:
     with pytest.raises(Problem) as caught:
         check_shape(shape, TensorSpec("x", "float32", (2,)), "x")

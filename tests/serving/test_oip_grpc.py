@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from tests.bundle.boxes import images
 from tests.serving.conformance import checks
-from tests.serving.echo import echo_bundle, values
+from tests.serving.echo import DTYPES, echo_bundle, values
 from tests.serving.test_oip_binary import encode
 
 from bedplate.bundle import Bundle
@@ -19,13 +19,16 @@ from bedplate.serving.oip_binary import DATATYPES
 from bedplate.serving.oip_grpc import _FIELDS, SERVICE
 
 PIXELS = images(3, seed=21)
+TYPED = [dtype for dtype in DTYPES if dtype != "float16"]  # which has no typed field
 
 
 @pytest.fixture(scope="module")
 def channel(tmp_path_factory: pytest.TempPathFactory, image_box: Bundle, table_box: Bundle) -> Iterator[grpc.Channel]:
-    echo = echo_bundle(tmp_path_factory.mktemp("boxes") / "echo")
+    folder = tmp_path_factory.mktemp("boxes")
+    echo = echo_bundle(folder / "echo")
+    typed = echo_bundle(folder / "typed", name="typed", dtypes=TYPED)
     with (
-        checks.serving(echo.path, image_box.path, table_box.path) as (_, address),
+        checks.serving(echo.path, typed.path, image_box.path, table_box.path) as (_, address),
         grpc.insecure_channel(address) as channel,
     ):
         yield channel
@@ -37,7 +40,7 @@ def method(channel: grpc.Channel, name: str) -> Callable[..., Any]:
     return make(f"/{SERVICE}/{name}", shape.request.SerializeToString, shape.reply.FromString)
 
 
-def message(name: str, **fields: Any) -> Any:
+def message(name: str, /, **fields: Any) -> Any:
     return messages.message(f"inference.{name}")(**fields)
 
 
@@ -76,22 +79,34 @@ def test_typed_values_are_read_as_bytes_are(channel: grpc.Channel) -> None:
     assert ask(typed).raw_output_contents == ask(picture()).raw_output_contents
 
 
-def test_every_typed_field(channel: grpc.Channel) -> None:
-    """All types but FP16, which has none, are read from their field and checked against it."""
-    arrays = values(2, seed=9)
-    for name, array in arrays.items():
-        datatype = DATATYPES["string" if array.dtype == object else str(array.dtype)]
-        request = message("ModelInferRequest", model_name="echo", inputs=tensors(arrays))
-        for tensor, (other, given) in zip(request.inputs, arrays.items(), strict=True):
-            if tensor.datatype == "FP16":
-                continue
-            items = [one.encode() if isinstance(one, str) else one for one in given.ravel().tolist()]
-            getattr(tensor.contents, _FIELDS[tensor.datatype]).extend(items[1:] if other == name else items)
-        words = "FP16 is sent in raw_input_contents only" if datatype == "FP16" else f"input '{name}'"
-        with pytest.raises(grpc.RpcError) as caught:
-            method(channel, "ModelInfer")(request)
-        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-        assert words in caught.value.details() or "FP16" in caught.value.details()
+@pytest.mark.parametrize("short", [None, *TYPED])
+def test_every_typed_field(channel: grpc.Channel, short: str | None) -> None:
+    """All are read as they were written, and a value too few is told by name."""
+    arrays = {f"in_{dtype}": values(3, seed=9)[f"in_{dtype}"] for dtype in TYPED}
+    request = message("ModelInferRequest", model_name="typed", inputs=tensors(arrays))
+    for tensor, (name, array) in zip(request.inputs, arrays.items(), strict=True):
+        items = [one.encode() if isinstance(one, str) else one for one in array.ravel().tolist()]
+        getattr(tensor.contents, _FIELDS[tensor.datatype]).extend(items[1:] if name == f"in_{short}" else items)
+    if short is None:
+        reply = method(channel, "ModelInfer")(request)
+        assert list(reply.raw_output_contents) == [encode(array) for array in arrays.values()]
+        return
+    with pytest.raises(grpc.RpcError) as caught:
+        method(channel, "ModelInfer")(request)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert f"input 'in_{short}': the shape" in caught.value.details()
+
+
+def test_fp16_has_no_typed_values(channel: grpc.Channel) -> None:
+    arrays = {"in_float16": values(1)["in_float16"]}
+    whole = values(1)
+    request = message(
+        "ModelInferRequest",
+        model_name="echo",
+        inputs=tensors(arrays | {k: v for k, v in whole.items() if k not in arrays}),
+    )
+    with pytest.raises(grpc.RpcError, match="FP16 is sent in raw_input_contents only"):
+        method(channel, "ModelInfer")(request)
 
 
 @pytest.mark.parametrize(
@@ -173,8 +188,8 @@ def test_a_stream_may_be_left(channel: grpc.Channel) -> None:
 
 
 def test_what_describes_the_server_and_its_models(channel: grpc.Channel) -> None:
-    def ask(name: str, **fields: Any) -> Any:
-        return method(channel, name)(message(f"{name}Request", **fields))
+    def ask(what: str, /, **fields: Any) -> Any:
+        return method(channel, what)(message(f"{what}Request", **fields))
 
     assert ask("ServerLive").live
     assert ask("ServerReady").ready
@@ -185,7 +200,7 @@ def test_what_describes_the_server_and_its_models(channel: grpc.Channel) -> None
     assert (tensor.name, tensor.datatype, list(tensor.shape)) == ("image", "UINT8", [-1, 8, 8, 1])
     config = ask("ModelConfig", name="small").config
     assert (config.name, config.max_batch_size, list(config.input[0].dims)) == ("small", 10_000, [8, 8, 1])
-    assert len(ask("ModelStatistics").model_stats) == 3
+    assert len(ask("ModelStatistics").model_stats) == 4
     method(channel, "ModelInfer")(picture())
     (stats,) = ask("ModelStatistics", name="small", version="1").model_stats
     assert stats.inference_stats.success.count > 0
@@ -197,19 +212,19 @@ def test_what_describes_the_server_and_its_models(channel: grpc.Channel) -> None
 
 
 def test_models_can_be_unloaded_and_loaded(channel: grpc.Channel) -> None:
-    def ask(name: str, request: str, **fields: Any) -> Any:
-        return method(channel, name)(message(request, **fields))
+    def ask(what: str, /, **fields: Any) -> Any:
+        return method(channel, what)(message(f"{what}Request", **fields))
 
     def states() -> dict[str, str]:
-        return {one.name: one.state for one in ask("RepositoryIndex", "RepositoryIndexRequest").models}
+        return {one.name: one.state for one in ask("RepositoryIndex").models}
 
     assert set(states().values()) == {"READY"}
-    ask("RepositoryModelUnload", "RepositoryModelUnloadRequest", model_name="prices")
+    ask("RepositoryModelUnload", model_name="prices")
     assert states()["prices"] == "UNAVAILABLE"
-    assert [one.name for one in ask("RepositoryIndex", "RepositoryIndexRequest", ready=True).models] == ["echo", "small"]
-    ask("RepositoryModelLoad", "RepositoryModelLoadRequest", model_name="prices")
+    assert [one.name for one in ask("RepositoryIndex", ready=True).models] == ["echo", "small", "typed"]
+    ask("RepositoryModelLoad", model_name="prices")
     assert states()["prices"] == "READY"
     with pytest.raises(grpc.RpcError) as caught:
-        ask("RepositoryModelLoad", "RepositoryModelLoadRequest", model_name="prices",
+        ask("RepositoryModelLoad", model_name="prices",
             parameters={"config": {"string_param": "{}"}})  # fmt: skip
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import httpx
 import numpy as np
 import pytest
 from tests.bundle.boxes import image_bundle, image_graph, images
@@ -111,6 +112,24 @@ def test_a_reload_that_makes_no_sense_changes_nothing(channel: grpc.Channel, tmp
     assert fails(lambda: reload(channel, twice, twice))[0] is invalid
     assert fails(lambda: reload(channel, {"name": "a/b", "path": "small"}))[0] is invalid
     assert (ask(channel)[0], ask(channel, "other")[0]) == (2, 5)
+
+
+def test_labels_and_versions_over_rest(boxes: list[Bundle], tmp_path: Path) -> None:
+    expected = [box.predictor()({"image": PIXELS})["probabilities"] for box in boxes]
+    for version in (1, 2):
+        shutil.copytree(boxes[version - 1].path, tmp_path / "small" / str(version))
+    (tmp_path / "small" / "serving.json").write_text('{"versions": "all", "labels": {"stable": 1}}')
+    with running([], repository=tmp_path) as server:
+        for path, version in (("small", 2), ("small/labels/stable", 1), ("small/versions/2", 2)):
+            base = f"{server.url}/v1/models/{path}"
+            reply = httpx.post(f"{base}:predict", json={"instances": PIXELS.tolist()}).json()
+            np.testing.assert_allclose(reply["predictions"], expected[version - 1], atol=1e-6)
+            assert httpx.get(f"{base}/metadata").json()["model_spec"]["version"] == str(version)
+        listed = httpx.get(f"{server.url}/v1/models/small").json()["model_version_status"]
+        assert [(one["version"], one["state"]) for one in listed] == [("2", "AVAILABLE"), ("1", "AVAILABLE")]
+        (labelled,) = httpx.get(f"{server.url}/v1/models/small/labels/stable").json()["model_version_status"]
+        assert labelled["version"] == "1"
+        assert server.stop()[0] == 0
 
 
 def test_status_of_versions_that_are_not_there(channel: grpc.Channel) -> None:

@@ -32,8 +32,8 @@ def loadable(graph: bytes) -> Iterator[bytes | str]:
     """Give what an engine loads a graph from: its bytes, or for a large graph the path of a private copy.
 
     Engines read bytes while they hold Python's lock, 0.6 ms a megabyte in which a server answers nobody; a file they
-    read without it (decision 18). The copy lies alone in a folder of its own, so there is nothing beside it to be found.
-    Where no copy can be written, the bytes do.
+    read without it (decision 18). The copy lies alone in a folder of its own, so nothing is found beside it. Where no
+    copy can be written, the bytes do.
     """
     with contextlib.ExitStack() as stack:
         source: bytes | str = graph

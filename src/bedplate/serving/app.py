@@ -50,9 +50,9 @@ def application(plane: DataPlane, *, limits: Limits | None = None, guards: Itera
     """Return the application of a data plane with all protocols."""
 
     async def description(_: Ask) -> Reply:
-        return json_reply(openapi(plane))
+        return json_reply(openapi(plane, app.routes.all))
 
-    return WebApp(
+    app = WebApp(
         plane,
         [
             Route("GET", "/", kserve.alive_or(plane, _page("page.html")), role=""),
@@ -67,6 +67,7 @@ def application(plane: DataPlane, *, limits: Limits | None = None, guards: Itera
         limits=limits,
         guards=guards,
     )
+    return app
 
 
 def rpc_handlers(plane: DataPlane) -> list[grpc.GenericRpcHandler]:

@@ -22,6 +22,7 @@ class Connection(HttpToolsProtocol):
     _in_head = True
     _alarm: asyncio.TimerHandle | None = None
     _leaving = False
+    _half_closed = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first head."""
@@ -59,6 +60,18 @@ class Connection(HttpToolsProtocol):
         super().on_headers_complete()
         if self._leaving:
             self.cycle.keep_alive = False
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Go on where only the caller's side is closed: it may wait for the reply to what it has sent."""
+        cycle = self.cycle
+        self._half_closed = cycle is not None and not cycle.response_complete and not cycle.more_body
+        return self._half_closed and self.scheme != "https"
+
+    def on_response_complete(self) -> None:
+        """Close where the caller's side is closed and nothing of it is left to answer."""
+        super().on_response_complete()
+        if self._half_closed and not self.pipeline and self.cycle.response_complete:
+            self.transport.close()
 
     def shutdown(self) -> None:
         """Take leave: answer what is in hand, and a request that is on its way, each with `connection: close`."""

@@ -108,7 +108,7 @@ def _parse(shape: Method, raw: bytes) -> Any:
         raise Problem(400, f"{shape.name}: the message isn't a {shape.request.DESCRIPTOR.full_name}") from error
 
 
-async def _fail(given: Any, method: str, error: Exception, trailing: Sequence[tuple[str, str]] = ()) -> None:
+async def fail(given: Any, method: str, error: Exception, trailing: Sequence[tuple[str, str]] = ()) -> None:
     """End a call with the status and words of an error."""
     if isinstance(error, BedplateError):  # only the message: what it says of places is for the log
         error = Problem(400 if isinstance(error, InputError) else 412, error.message)
@@ -131,8 +131,8 @@ def _unary(plane: DataPlane, shape: Method, answer: Any) -> Any:
                 given.set_trailing_metadata(tuple(context.trailing))
             out: bytes = reply.SerializeToString()
             return out
-        except Exception as error:  # noqa: BLE001 - _fail tells a caller's fault from the server's
-            await _fail(given, shape.name, error, context.trailing)
+        except Exception as error:  # noqa: BLE001 - fail() tells a caller's fault from the server's
+            await fail(given, shape.name, error, context.trailing)
             return None
 
     return handle
@@ -146,7 +146,7 @@ def _streaming(plane: DataPlane, shape: Method, answer: Any) -> Any:
             async for reply in answer(asked, context):
                 yield reply.SerializeToString()
         except Exception as error:  # noqa: BLE001 - as above
-            await _fail(given, shape.name, error, context.trailing)
+            await fail(given, shape.name, error, context.trailing)
 
     return handle
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from bedplate.serving.problems import Problem, bad_request
+
+# It warns of every form that isn't one: the caller is told that, and a log that callers can fill helps nobody.
+logging.getLogger("python_multipart").setLevel(logging.ERROR)
 
 MOST_PARTS = 1000
 """Files and fields of one form."""

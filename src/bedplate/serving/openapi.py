@@ -1,32 +1,50 @@
-"""The interface as OpenAPI 3.1, built from what is really served: each model's own inputs, answers and examples."""
+"""The interface as OpenAPI 3.1, built from what is really served: each model's own inputs, answers and examples.
+
+Paths with a model's name in them are written out for every model (`openapi_models.py`); the others are described here.
+A route that nobody described is listed all the same, from its path alone.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import Any
 
 from bedplate import __version__
 from bedplate.serving.dataplane import DataPlane
-from bedplate.serving.describe import describe
-from bedplate.serving.models import Model
-from bedplate.serving.oip_binary import DATATYPES
+from bedplate.serving.openapi_models import WRITTEN, model_paths
+from bedplate.serving.openapi_parts import (
+    BEDPLATE,
+    COMMON,
+    JSON,
+    OIP,
+    OPERATION,
+    TAGS,
+    TFS,
+    body,
+    operation,
+    responses,
+)  # fmt: skip
+from bedplate.serving.routes import Route
 
-_JSON = "application/json"
-_TAGS = {
-    "Bedplate": "Payloads in, answers out.",
-    "Open Inference Protocol v2": "Tensors in, tensors out.",
-    "TensorFlow Serving": "The REST interface of TensorFlow Serving.",
-    "Operation": "Health and metrics.",
-}
-_BEDPLATE, _OIP, _TFS, _OPERATION = _TAGS
 
-
-def openapi(plane: DataPlane) -> dict[str, Any]:
-    """Return the OpenAPI document of a server."""
+def openapi(plane: DataPlane, routes: Sequence[Route] = ()) -> dict[str, Any]:
+    """Return the OpenAPI document of a server with these routes."""
     paths: dict[str, Any] = {}
-    schemas: dict[str, Any] = dict(_COMMON)
+    schemas: dict[str, Any] = dict(COMMON)
     for model in plane.repository.models.values():
-        paths |= _model_paths(model, schemas)
-    paths |= _shared_paths(sorted(plane.repository.models))
+        paths |= model_paths(model, schemas)
+    names = sorted(plane.repository.models)
+    for path, verbs in _shared_paths().items():
+        paths[path] = {verb: _placed(path, told, names) for verb, told in verbs.items()}
+    for route in routes:
+        path, verb = route.path, route.methods.lower()
+        # Routes of several methods only say which method is meant; `*` takes what no other path takes.
+        if " " in verb or "*" in path or path in ("/", "/docs", "/openapi.json") or verb in paths.get(path, {}):
+            continue
+        if verb == "post" and path in WRITTEN and names:
+            continue
+        paths.setdefault(path, {})[verb] = _placed(path, _undescribed(verb, path, route.role), names)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -34,232 +52,92 @@ def openapi(plane: DataPlane) -> dict[str, Any]:
             "version": __version__,
             "description": "Models served from sealed bundles. The page at / tries them by hand.",
         },
-        "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
+        "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
         "paths": paths,
-        "components": {"schemas": schemas},
+        "components": {
+            "schemas": schemas,
+            "responses": responses(),
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
     }
 
 
-_ERROR = {"$ref": "#/components/schemas/Error"}
-_COMMON: dict[str, Any] = {
-    "Error": {
-        "type": "object",
-        "required": ["error"],
-        "properties": {
-            "error": {"type": "string", "description": "what is wrong, what was expected and what was received"},
-            "where": {"type": "string"},
-            "expected": {"type": "string"},
-            "received": {"type": "string"},
-            "hint": {"type": "string"},
-        },
-    },
-    "Base64": {
-        "type": "object",
-        "required": ["b64"],
-        "additionalProperties": False,
-        "properties": {"b64": {"type": "string", "contentEncoding": "base64"}},
-    },
-}
+def _placed(path: str, told: dict[str, Any], names: list[str]) -> dict[str, Any]:
+    """Return an operation with the parameters that stand in its path."""
+    found = []
+    for name in re.findall(r"\{(\w+)\}", path):
+        schema: dict[str, Any] = {"type": "string", "minLength": 1}
+        if name == "name":
+            schema["examples"] = names
+        elif name == "version":
+            schema |= {"pattern": "^[0-9]+$", "examples": ["1"]}
+        found.append({"name": name, "in": "path", "required": True, "schema": schema})
+    return told | {"parameters": [*found, *told.get("parameters", [])]} if found else told
 
 
-def _responses(schema: dict[str, Any], *errors: int) -> dict[str, Any]:
-    texts = {400: "The request doesn't fit the contract", 404: "No such model", 413: "Too large", 501: "Not supported"}
-    found = {"200": {"description": "Answered", "content": {_JSON: {"schema": schema}}}}
-    for status in errors:
-        found[str(status)] = {"description": texts[status], "content": {_JSON: {"schema": _ERROR}}}
+def _undescribed(verb: str, path: str, role: str) -> dict[str, Any]:
+    tag = TFS if path.startswith("/v1") else OIP if path.startswith("/v2") else OPERATION
+    words = re.sub(r"[^A-Za-z0-9]+", "-", path).strip("-")
+    told = operation(tag, f"{verb}.{words}", f"{verb.upper()} {path}", role=role or "open", named="{name}" in path)
+    if verb in ("post", "put", "patch"):
+        told["requestBody"] = {"content": {JSON: {"schema": {}}}}
+    return told
+
+
+def _get(tag: str, identity: str, summary: str, **more: Any) -> dict[str, Any]:
+    return {"get": operation(tag, identity, summary, **more)}
+
+
+def _shared_paths() -> dict[str, Any]:
+    found = {
+        "/models": _get(BEDPLATE, "models", "What is served, with examples"),
+        "/healthz": _get(OPERATION, "health", "Whether the server is well", role="open", unready=True),
+        "/metrics": _get(OPERATION, "metrics", "Metrics for Prometheus", kind="text/plain"),
+        "/v2": _get(OIP, "v2.server", "The server and its extensions", role="open"),
+        "/v2/health/live": _get(OIP, "v2.live", "Whether the server lives", role="open"),
+        "/v2/health/ready": _get(OIP, "v2.ready", "Whether requests are answered", role="open", unready=True),
+        "/v2/models/stats": _get(OIP, "v2.all-stats", "What all models have done", schema=_list_in("model_stats")),
+        "/v2/repository/index": {"post": _index()},
+        "/v1/models": _get(TFS, "v1.models", "The names of the models"),
+    }
+    for base, key in (("/v2/models/{name}", "v2.model"), ("/v2/models/{name}/versions/{version}", "v2.version")):
+        found |= {
+            base: _get(OIP, key, "A model's tensors", named=True),
+            f"{base}/ready": _get(OIP, f"{key}-ready", "Whether a model is ready", named=True),
+            f"{base}/config": _get(OIP, f"{key}-config", "A model's configuration, as Triton has it", named=True),
+            f"{base}/stats": _get(
+                OIP, f"{key}-stats", "What a model has done", named=True, schema=_list_in("model_stats")
+            ),
+        }
+    for verb, words in (("load", "Load a model again, from where it came"), ("unload", "Stop serving a model")):
+        told = operation(OIP, f"v2.{verb}", words, role="manage", named=True, posted=True)
+        found[f"/v2/repository/models/{{name}}/{verb}"] = {"post": told | {"requestBody": body({"type": "object"})}}
+    for base, key in (("/v1/models/{name}", "v1.status"), ("/v1/models/{name}/versions/{version}", "v1.version")):
+        found |= {
+            base: _get(TFS, key, "A model's status", named=True),
+            f"{base}/metadata": _get(TFS, f"{key}-metadata", "A model's signature", named=True),
+        }
     return found
 
 
-def _model_paths(model: Model, schemas: dict[str, Any]) -> dict[str, Any]:
-    described = describe(model)
-    name, key = model.name, "".join(c if c.isalnum() or c in "._-" else "_" for c in model.name)
-    schemas[f"{key}.Payload"] = _payload_schema(described)
-    schemas[f"{key}.Answer"] = _answer_schema(described)
-    payload, answer = ({"$ref": f"#/components/schemas/{key}.{kind}"} for kind in ("Payload", "Answer"))
-    example = next(iter(described["examples"]), None)
-    either: dict[str, Any] = {
-        _JSON: {
-            "schema": {"anyOf": [payload, {"type": "array", "items": payload, "minItems": 1}]},
-            **({} if example is None else {"example": example}),
-        }
-    }
-    if model.is_table:
-        either["text/csv"] = {"schema": {"type": "string", "description": "a header line, then rows"}}
-    elif not model.is_tensor:
-        for kind in ("image/png", "image/jpeg", "application/octet-stream"):
-            either[kind] = {"schema": {"type": "string", "contentMediaType": kind}}
-    reply = {
-        "type": "object",
-        "required": ["model", "bundle", "answers"],
-        "properties": {
-            "model": {"const": name},
-            "bundle": {"type": "string", "description": "the bundle's id"},
-            "answers": {"type": "array", "items": answer},
-        },
-    }
-    about = f"{described['task']}, answers '{described['target']}'"
-    return {
-        f"/predict/{name}": {
-            "post": {
-                "tags": [_BEDPLATE],
-                "operationId": f"predict.{key}",
-                "summary": f"Ask '{name}'",
-                "description": f"{about}.",
-                "requestBody": {"required": True, "content": either},
-                "responses": _responses(reply, 400, 413),
-            }
-        },
-        f"/v2/models/{name}/infer": {"post": _infer_operation(model, key, schemas)},
-        f"/v1/models/{name}:predict": {"post": _tfs_operation(model, key, payload, example)},
-    }
-
-
-def _payload_schema(described: dict[str, Any]) -> dict[str, Any]:
-    if described["kind"] == "tensor":
-        names = {one["name"]: one for one in described["inputs"]}
-        return {
-            "type": "object",
-            "required": list(names),
-            "properties": {name: {"description": f"{one['dtype']} {one['shape']}"} for name, one in names.items()},
-            "description": "one row: nested lists by input name; the bare lists where there is one input",
-        }
-    if described["kind"] != "table":
-        return {
-            "anyOf": [{"$ref": "#/components/schemas/Base64"}, {"type": "array", "description": "pixels, 0 to 255"}],
-            "description": "an image in base64, or its pixels as nested lists of the model's own shape",
-        }
-    types: dict[str, dict[str, Any]] = {
-        "number": {"type": ["number", "string", "null"]},
-        "category": {"type": ["string", "number", "boolean", "null"]},
-        "date": {"type": ["string", "null"], "description": "a date, such as 2020-01-31"},
-        "time": {"type": ["string", "null"], "description": "a time of day, such as 14:30"},
-    }
-    properties: dict[str, Any] = {}
-    for column in described["columns"]:
-        properties[column["name"]] = dict(types[column["type"]])
-        if column.get("values"):
-            properties[column["name"]]["examples"] = column["values"][:10]
+def _list_in(name: str) -> dict[str, Any]:
     return {
         "type": "object",
-        "required": [column["name"] for column in described["columns"]],
-        "properties": properties,
-        "description": "one row: a value a column, null where missing",
+        "required": [name],
+        "properties": {name: {"type": "array", "items": {"type": "object"}}},
     }
 
 
-def _answer_schema(described: dict[str, Any]) -> dict[str, Any]:
-    labels = described["labels"]
-    if "outputs" in described:
-        outputs = {one["name"]: {"description": f"{one['dtype']} {one['shape']}"} for one in described["outputs"]}
-        inner = {"type": "object", "required": list(outputs), "properties": outputs}
-        return {"type": "object", "required": ["outputs"], "properties": {"outputs": inner}}
-    if labels is None:
-        number = {"type": "number"}
-        return {"type": "object", "required": ["answer", "value"], "properties": {"answer": number, "value": number}}
-    probability = {"type": "number", "minimum": 0, "maximum": 1}
-    return {
+def _index() -> dict[str, Any]:
+    text = {"type": "string"}
+    states = {"enum": ["READY", "LOADING", "UNLOADING", "UNAVAILABLE"]}
+    entry = {
         "type": "object",
-        "required": ["answer", "probabilities"],
-        "properties": {
-            "answer": {"type": "string", "enum": labels},
-            "probabilities": {"type": "object", "additionalProperties": probability},
-        },
+        "required": ["name", "version", "state", "reason"],
+        "properties": {"name": text, "version": text, "state": states, "reason": text},
     }
-
-
-def _infer_operation(model: Model, key: str, schemas: dict[str, Any]) -> dict[str, Any]:
-    schemas[f"{key}.InferRequest"] = {
-        "type": "object",
-        "required": ["inputs"],
-        "properties": {
-            "id": {"type": "string"},
-            "inputs": {
-                "type": "array",
-                "minItems": len(model.inputs),
-                "maxItems": len(model.inputs),
-                "items": {
-                    "type": "object",
-                    "required": ["name", "shape", "datatype", "data"],
-                    "properties": {
-                        "name": {"enum": [spec.name for spec in model.inputs]},
-                        "shape": {"type": "array", "items": {"type": "integer", "minimum": 0}},
-                        "datatype": {"enum": sorted({DATATYPES[spec.dtype] for spec in model.inputs})},
-                        "data": {"type": "array"},
-                    },
-                },
-            },
-        },
-    }
-    shapes = "; ".join(f"{s.name}: {DATATYPES[s.dtype]} {['rows', *s.shape]}" for s in model.inputs[:30])
-    return {
-        "tags": [_OIP],
-        "operationId": f"infer.{key}",
-        "summary": f"Infer with '{model.name}'",
-        "description": f"Inputs: {shapes}. Outputs: {', '.join(spec.name for spec in model.outputs)}.",
-        "requestBody": {
-            "required": True,
-            "content": {_JSON: {"schema": {"$ref": f"#/components/schemas/{key}.InferRequest"}}},
-        },
-        "responses": _responses({"type": "object"}, 400, 404, 413, 501),
-    }
-
-
-def _tfs_operation(model: Model, key: str, payload: dict[str, Any], example: Any) -> dict[str, Any]:
-    row = {
-        "type": "object",
-        "required": ["instances"],
-        "properties": {"instances": {"type": "array", "items": payload, "minItems": 1}},
-    }
-    column = {"type": "object", "required": ["inputs"], "properties": {"inputs": {}}}
-    return {
-        "tags": [_TFS],
-        "operationId": f"tfs-predict.{key}",
-        "summary": f"Predict with '{model.name}'",
-        "requestBody": {
-            "required": True,
-            "content": {
-                _JSON: {
-                    "schema": {"anyOf": [row, column]},
-                    **({} if example is None else {"example": {"instances": [example]}}),
-                }
-            },
-        },
-        "responses": _responses(
-            {"type": "object", "properties": {"predictions": {"type": "array"}, "outputs": {"type": "array"}}},
-            400,
-            404,
-            413,
-        ),
-    }
-
-
-def _get(tag: str, identity: str, summary: str, names: list[str] | None = None, kind: str = _JSON) -> dict[str, Any]:
-    schema: dict[str, Any] = {"type": "object"} if kind == _JSON else {"type": "string"}
-    operation: dict[str, Any] = {
-        "tags": [tag],
-        "operationId": identity,
-        "summary": summary,
-        "responses": {"200": {"description": "Answered", "content": {kind: {"schema": schema}}}},
-    }
-    if names is not None:
-        operation["parameters"] = [
-            {"name": "name", "in": "path", "required": True, "schema": {"type": "string", "examples": names}}
-        ]
-        operation["responses"]["404"] = {"description": "No such model", "content": {_JSON: {"schema": _ERROR}}}
-    return {"get": operation}
-
-
-def _shared_paths(names: list[str]) -> dict[str, Any]:
-    return {
-        "/models": _get(_BEDPLATE, "models", "What is served, with examples"),
-        "/healthz": _get(_OPERATION, "health", "Whether the server is well"),
-        "/metrics": _get(_OPERATION, "metrics", "Metrics for Prometheus", kind="text/plain"),
-        "/v2": _get(_OIP, "v2.server", "The server"),
-        "/v2/health/live": _get(_OIP, "v2.live", "Whether the server lives"),
-        "/v2/health/ready": _get(_OIP, "v2.ready", "Whether requests are answered"),
-        "/v2/models/{name}": _get(_OIP, "v2.model", "A model's tensors", names),
-        "/v2/models/{name}/ready": _get(_OIP, "v2.model-ready", "Whether a model is ready", names),
-        "/v1/models": _get(_TFS, "v1.models", "The names of the models"),
-        "/v1/models/{name}": _get(_TFS, "v1.status", "A model's status", names),
-        "/v1/models/{name}/metadata": _get(_TFS, "v1.metadata", "A model's signature", names),
-    }
+    told = operation(
+        OIP, "v2.index", "All models and versions, with a state each", posted=True,
+        schema={"type": "array", "items": entry},
+    )  # fmt: skip
+    return told | {"requestBody": body({"type": "object", "properties": {"ready": {"type": "boolean"}}})}

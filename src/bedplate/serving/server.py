@@ -19,6 +19,7 @@ from bedplate.serving.cors import CorsGuard
 from bedplate.serving.dataplane import DataPlane
 from bedplate.serving.follow import Follower
 from bedplate.serving.grpc_server import GrpcServer
+from bedplate.serving.grpc_tokens import TokenInterceptor
 from bedplate.serving.hub import Hub
 from bedplate.serving.spec import ServerSpec
 from bedplate.serving.tokens import TokenGuard
@@ -129,7 +130,8 @@ def run(
         if spec.grpc_port is not None:
             rpc = GrpcServer(
                 plane, rpc_handlers(plane), host=spec.host, port=spec.grpc_port, most_bytes=spec.limits.body_bytes,
-                tls=spec.tls, reuse_port=spec.processes > 1,
+                tls=spec.tls, interceptors=[TokenInterceptor(tokens.allow)] if tokens else [],
+                reuse_port=spec.processes > 1,
             )  # fmt: skip
             await rpc.start()
         if hub is not None:
