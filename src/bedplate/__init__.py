@@ -18,7 +18,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from bedplate.bundle import Bundle
-    from bedplate.core.errors import BedplateError, GateError, InputError
+    from bedplate.core.errors import BedplateError, GateError, InputError, ServerError
     from bedplate.evaluation import Report, evaluate
     from bedplate.experiments.experiment import experiment
     from bedplate.experiments.sweep import sweep
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from bedplate.pipeline import run, run_stage
     from bedplate.recipe.load import load as load_recipe
     from bedplate.serving import serve
+    from bedplate.serving.client import AsyncClient, Client
+    from bedplate.serving.client_grpc import AsyncGrpcClient, GrpcClient
     from bedplate.stages.plan import plan
 
     register_model = _models.register
@@ -36,7 +38,12 @@ _NAMES = {
     "BedplateError": ("bedplate.core.errors", "BedplateError"),
     "GateError": ("bedplate.core.errors", "GateError"),
     "InputError": ("bedplate.core.errors", "InputError"),
+    "AsyncClient": ("bedplate.serving.client", "AsyncClient"),
+    "AsyncGrpcClient": ("bedplate.serving.client_grpc", "AsyncGrpcClient"),
     "Bundle": ("bedplate.bundle", "Bundle"),
+    "Client": ("bedplate.serving.client", "Client"),
+    "GrpcClient": ("bedplate.serving.client_grpc", "GrpcClient"),
+    "ServerError": ("bedplate.core.errors", "ServerError"),
     "Objective": ("bedplate.objectives.registry", "Objective"),
     "Report": ("bedplate.evaluation", "Report"),
     "Step": ("bedplate.objectives.registry", "Step"),

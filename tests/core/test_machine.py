@@ -54,3 +54,15 @@ def test_this_machine_is_described_in_json() -> None:
     assert facts["memory_bytes"] > 1 << 20
     assert facts["versions"]["numpy"]
     assert set(facts["features"]) <= set(machine.FEATURES)
+
+
+def test_freed_memory_goes_back_to_the_system() -> None:
+    """Small blocks beneath a living one stay with the allocator until it is asked."""
+    statm = Path("/proc/self/statm")
+    blocks = [bytearray(100_000) for _ in range(2000)]
+    kept = bytearray(100_000)
+    del blocks
+    before = int(statm.read_text().split()[1]) if statm.exists() else 0
+    machine.give_back_memory()
+    assert not statm.exists() or int(statm.read_text().split()[1]) <= before
+    assert len(kept) == 100_000

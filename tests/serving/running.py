@@ -27,7 +27,8 @@ said = []
 try:
     code = serve(spec=ServerSpec(
         tuple((name, Path(path)) for name, path in bundles), port=port, state=state and Path(state),
-        **{key: Path(value) if key in ("repository", "token_file") else Limits(**value) if key == "limits" else value
+        **{key: Path(value) if key in ("repository", "token_file") else Limits(**value) if key == "limits"
+           else tuple(map(Path, value)) if key == "tls" else value
            for key, value in more.items()}),
         announce=said.append,
         ready=lambda url: print(url, *[line for line in said if line.startswith("grpc")], flush=True))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -163,4 +165,21 @@ def test_several_processes_share_the_port(image_box: Bundle) -> None:
         for _ in range(6):
             with grpc.insecure_channel(server.grpc, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
                 assert method(channel, HEALTH, "Check")(health(), timeout=20).status == 1
+        assert server.stop()[0] == 0
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
+def test_tls_with_the_certificate_of_https(image_box: Bundle, tmp_path: Path) -> None:
+    chain, key = tmp_path / "chain.pem", tmp_path / "key.pem"
+    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", str(key), "-out", str(chain), *subject],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    with running([("", image_box.path)], grpc_port=0, tls=[str(chain), str(key)]) as server:
+        trusted = grpc.ssl_channel_credentials(chain.read_bytes())
+        with grpc.secure_channel(server.grpc, trusted) as channel:
+            assert method(channel, HEALTH, "Check")(health(), timeout=20).status == 1
+        with grpc.insecure_channel(server.grpc) as channel, pytest.raises(grpc.RpcError):
+            method(channel, HEALTH, "Check")(health(), timeout=5)
         assert server.stop()[0] == 0

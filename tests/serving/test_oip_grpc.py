@@ -8,15 +8,20 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests.bundle.boxes import images
 from tests.serving.conformance import checks
-from tests.serving.echo import DTYPES, echo_bundle, values
+from tests.serving.echo import DTYPES, asking, echo_bundle, values
 from tests.serving.test_oip_binary import encode
 
 from bedplate.bundle import Bundle
-from bedplate.serving import messages
+from bedplate.serving import messages, oip_grpc
+from bedplate.serving.exchange import Call
+from bedplate.serving.models import Model
 from bedplate.serving.oip_binary import DATATYPES
 from bedplate.serving.oip_grpc import _FIELDS, SERVICE
+from bedplate.serving.problems import Problem
 
 PIXELS = images(3, seed=21)
 TYPED = [dtype for dtype in DTYPES if dtype != "float16"]  # which has no typed field
@@ -228,3 +233,44 @@ def test_models_can_be_unloaded_and_loaded(channel: grpc.Channel) -> None:
         ask("RepositoryModelLoad", model_name="prices",
             parameters={"config": {"string_param": "{}"}})  # fmt: skip
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+@given(data=st.data())
+@settings(max_examples=300, deadline=None)
+def test_no_message_breaks_the_reader(model: Model, data: st.DataObject) -> None:
+    """Good messages with some fields changed give a Question or a Problem, and nothing else."""
+    request = picture()
+    tensor = request.inputs[0]
+    for change in data.draw(st.lists(st.integers(0, 8), max_size=4)):
+        if change == 0:
+            tensor.shape[:] = data.draw(st.lists(st.integers(-2, 300) | st.integers(-(2**63), 2**63 - 1), max_size=9))
+        elif change == 1:
+            tensor.datatype = data.draw(st.sampled_from([*DATATYPES.values(), "BF16", "", "UINT9"]))
+        elif change == 2:
+            request.raw_input_contents[:] = data.draw(st.lists(st.binary(max_size=200), max_size=3))
+        elif change == 3:
+            tensor.contents.uint_contents.extend(data.draw(st.lists(st.integers(0, 2**32 - 1), max_size=70)))
+        elif change == 4:
+            tensor.contents.bytes_contents.append(data.draw(st.binary(max_size=5)))
+        elif change == 5:
+            request.inputs.add(name=data.draw(st.sampled_from(["image", "other", ""])))
+        elif change == 6:
+            request.outputs.add(name=data.draw(st.sampled_from(["probabilities", "other", ""])))
+        elif change == 7:
+            request.parameters["timeout"].int64_param = data.draw(st.integers(-1, 2**63 - 1))
+        else:
+            del request.raw_input_contents[:]
+    try:
+        question = oip_grpc.read(Call(model, request, 0))
+    except Problem as problem:
+        assert problem.status in (400, 413)  # noqa: PT017
+    else:
+        assert question.inputs["image"].shape[1:] == (8, 8, 1)
+
+
+@pytest.fixture(scope="module")
+def model(image_box: Bundle) -> Iterator[Model]:
+    with asking(image_box) as ask:
+        found = ask.app.plane.repository.newest("small")
+        assert found is not None
+        yield found

@@ -87,3 +87,14 @@ def test_open_sizes_take_any_size_but_none() -> None:
             tensor_from_nested(wrong, spec, "x")
     with pytest.raises(Problem, match="nested as"):
         tensor_from_flat([[[1, 2], [3, 4]]], [1, 4, 2], spec, "x")
+
+
+@pytest.mark.parametrize(
+    ("value", "shape"), [([[[1.0]]], (1,)), ([[[[5]]]], (1, 1)), ([[[5]]], (1,)), ([[[[[5]]]]], (1, 1, 1))]
+)
+@pytest.mark.parametrize("dtype", ["float32", "uint8"])
+def test_lists_deeper_than_the_spec_are_refused(value: list[Any], shape: tuple[int, ...], dtype: str) -> None:
+    if dtype == "uint8" and value == [[[1.0]]]:
+        value = [[[1]]]
+    with pytest.raises(Problem, match="must have the shape"):
+        tensor_from_nested(value, TensorSpec("x", dtype, shape), "x")

@@ -13,6 +13,8 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.bundle.boxes import images, table_rows
 from tests.serving.echo import Asking, asking, echo_bundle, open_bundle, values
 
@@ -242,9 +244,9 @@ def test_examples_that_do_not_fit(client: httpx.Client, path: str, request_: Any
 
 
 @pytest.fixture(scope="module")
-def tensors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asking]:
+def tensors(tmp_path_factory: pytest.TempPathFactory, image_box: Bundle, table_box: Bundle) -> Iterator[Asking]:
     folder = tmp_path_factory.mktemp("boxes")
-    with asking(echo_bundle(folder / "echo"), open_bundle(folder / "open")) as ask:
+    with asking(echo_bundle(folder / "echo"), open_bundle(folder / "open"), image_box, table_box) as ask:
         yield ask
 
 
@@ -329,6 +331,28 @@ def test_plain_tensors_are_neither_classified_nor_regressed(tensors: Asking) -> 
     for verb in ("classify", "regress"):
         status, _, body = tensors("POST", f"/v1/models/open:{verb}", b'{"examples": [{}]}')
         assert (status, b"Was: tensorflow/serving/predict; ask it with :predict" in body) == (400, True)
+
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3) | st.just({"b64": "AA=="})
+NAMES = st.sampled_from(["a", "b", "image", "age", "town", "b64", "signature_name", "context"]) | st.text(max_size=3)
+VALUES = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3), max_leaves=12
+)
+
+
+@given(st.dictionaries(st.sampled_from(["instances", "inputs", "examples", "context", "signature_name"]), VALUES))
+def test_requests_at_random_are_answered_or_refused(tensors: Asking, body: dict[str, Any]) -> None:
+    data = json.dumps(body).encode(errors="surrogatepass")
+    for name, verb in (
+        ("open", "predict"),
+        ("prices", "regress"),
+        ("prices", "predict"),
+        ("small", "classify"),
+        ("small", "predict"),
+    ):
+        status, _, reply = tensors("POST", f"/v1/models/{name}:{verb}", data)
+        assert status in (200, 400), reply
+        assert status == 200 or isinstance(json.loads(reply)["error"], str)
 
 
 def test_outputs_whose_name_ends_in_bytes_are_base64() -> None:

@@ -17,6 +17,7 @@ from tests.serving.test_grpc_server import method, predict
 
 from bedplate.bundle import Bundle
 from bedplate.serving.messages import message
+from bedplate.serving.tfserving_signature import UNLOADABLE
 
 PREDICTION = "tensorflow.serving.PredictionService"
 MODEL = "tensorflow.serving.ModelService"
@@ -112,6 +113,61 @@ def test_a_reload_that_makes_no_sense_changes_nothing(channel: grpc.Channel, tmp
     assert fails(lambda: reload(channel, twice, twice))[0] is invalid
     assert fails(lambda: reload(channel, {"name": "a/b", "path": "small"}))[0] is invalid
     assert (ask(channel)[0], ask(channel, "other")[0]) == (2, 5)
+
+
+def test_a_damaged_version_is_said_without_naming_a_folder(
+    channel: grpc.Channel, boxes: list[Bundle], tmp_path: Path
+) -> None:
+    damaged = tmp_path / "models" / "small" / "3"
+    shutil.copytree(boxes[2].path, tmp_path / "models" / "small" / "_3")
+    (tmp_path / "models" / "small" / "_3" / "report.json").write_text("{}")
+    (tmp_path / "models" / "small" / "_3").rename(damaged)
+    code, words = fails(lambda: reload(channel, {"name": "small", "path": "small", "all": True}))
+    assert code is grpc.StatusCode.FAILED_PRECONDITION
+    assert "isn't the file that was sealed" in words
+    assert str(tmp_path) not in words
+    request = message("tensorflow.serving.GetModelStatusRequest")()
+    request.model_spec.name = "small"
+    found = method(channel, MODEL, "GetModelStatus")(request, timeout=20).model_version_status
+    (failed,) = [one for one in found if one.version == 3]
+    assert (failed.state, failed.status.error_code, failed.status.error_message) == (50, 2, UNLOADABLE)
+    assert ask(channel)[0] == 2
+
+
+def test_messages_at_random_are_never_a_fault_of_the_server(channel: grpc.Channel) -> None:
+    """Valid requests with bytes changed, cut and repeated: the answer is a reply, or the caller's fault."""
+    rng = np.random.default_rng(0)
+    example = message("tensorflow.serving.ClassificationRequest")()
+    example.model_spec.name = "small"
+    one = example.input.example_list_with_context.examples.add()
+    one.features.feature["image"].int64_list.value.extend(PIXELS[0].ravel().tolist())
+    one.features.feature["other"].float_list.value.append(1.5)
+    metadata = message("tensorflow.serving.GetModelMetadataRequest")(metadata_field=["signature_def"])
+    metadata.model_spec.name = "small"
+    allowed = {"INVALID_ARGUMENT", "NOT_FOUND", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "UNIMPLEMENTED"}
+    seen = set()
+    for name, request in (("Predict", predict(PIXELS)), ("Classify", example), ("GetModelMetadata", metadata)):
+        whole, call = request.SerializeToString(), method(channel, PREDICTION, name)
+        for _ in range(300):
+            data = bytearray(whole)
+            for _ in range(rng.integers(1, 4)):
+                at = int(rng.integers(len(data)))
+                match int(rng.integers(3)):
+                    case 0:
+                        data[at] = int(rng.integers(256))
+                    case 1:
+                        del data[at : at + int(rng.integers(1, 20))]
+                    case _:
+                        data[at:at] = data[at : at + int(rng.integers(1, 20))]
+                data = data or bytearray(whole)
+            try:
+                call(bytes(data), timeout=20)
+            except grpc.RpcError as error:
+                seen.add(error.code().name)
+            else:
+                seen.add("OK")
+    assert seen <= {"OK", *allowed}, seen
+    assert {"OK", "INVALID_ARGUMENT"} <= seen
 
 
 def test_labels_and_versions_over_rest(boxes: list[Bundle], tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ def onnx_package() -> Any:
     """Return the `onnx` package, or raise an InputError that names what to install."""
     try:
         import onnx
+        import onnx.inliner
     except ModuleNotFoundError as error:
         raise InputError(
             "this graph must be changed to fit a bundle, and that needs the onnx package",
@@ -68,7 +69,11 @@ def self_contained(path: Path) -> bytes:
             tensor.data_location = onnx.TensorProto.DEFAULT
             del tensor.external_data[:]
     if model.functions:
+        own = {function.domain for function in model.functions}
         model = onnx.inliner.inline_local_functions(model)
+        kept = [entry for entry in model.opset_import if entry.domain not in own or not entry.domain]
+        del model.opset_import[:]
+        model.opset_import.extend(kept)
     serialised: bytes = model.SerializeToString(deterministic=True)
     return serialised
 

@@ -31,8 +31,12 @@ def read_rows_of(path: Path, specs: Sequence[TensorSpec], *, whole: bool = False
         InputError: the file can't be read, or its arrays don't fit the inputs.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            found = {name: archive[name] for name in archive.files}
+        with path.open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):  # .npy: the array of the only input
+                found = {specs[0].name: loaded}
+            else:
+                found = {name: loaded[name] for name in loaded.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
         raise InputError(
             "the golden rows can't be read", where=str(path), expected="an .npz file", received=str(error)[:200]
@@ -46,13 +50,15 @@ def read_rows_of(path: Path, specs: Sequence[TensorSpec], *, whole: bool = False
     for spec in specs:
         array = found[spec.name]
         array = array[None] if whole and array.ndim == len(spec.shape) else array
+        if array.ndim and not len(array):
+            raise InputError("one golden row at least is needed", where=str(path), received=f"none of '{spec.name}'")
         try:
             rows |= TensorCodec((spec,)).decode([{spec.name: row} for row in array[:MOST_ROWS]])
         except (PayloadError, TypeError, IndexError, ValueError) as error:
             raise InputError("the golden rows don't fit", where=str(path), received=str(error)[:300]) from error
     sizes = {name: len(array) for name, array in rows.items()}
-    if len(set(sizes.values())) != 1 or not min(sizes.values()):
-        raise InputError("the inputs need equally many golden rows, one at least", where=str(path), received=str(sizes))
+    if len(set(sizes.values())) != 1:
+        raise InputError("the inputs need equally many golden rows", where=str(path), received=str(sizes))
     return rows
 
 

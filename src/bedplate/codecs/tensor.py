@@ -133,6 +133,11 @@ def _array(value: Any, spec: TensorSpec, where: str) -> np.ndarray:
         if not all(isinstance(item, str) for item in array.ravel().tolist()):
             raise PayloadError(f"{place}: only strings fit", expected="strings")
         return array
+    if spec.dtype == "uint64" and array.dtype.kind == "f" and not isinstance(value, np.ndarray):
+        # Of whole numbers below and from 2⁶³ together NumPy makes floats, which lose digits.
+        exact = np.array(value, dtype=object)
+        if all(type(item) is int and item >= 0 for item in exact.ravel().tolist()):
+            array = exact.astype(np.uint64)
     if array.dtype == np.dtype(spec.dtype):
         return array
     wanted = np.dtype(spec.dtype)

@@ -7,6 +7,7 @@
     │   ├── PayloadError          one payload (image, row) doesn't fit the contract; HTTP 400
     │   ├── BundleError           a bundle is damaged, tampered with or too new
     │   └── RunError              a run folder is in the way, or can't be resumed
+    ├── ServerError           exit 1: a server refused, failed or can't be reached
     ├── GateError             exit 1: a gate or check measured something and said no
     ├── InfeasibleError       exit 3: no candidate meets the budget
     └── Interrupted           exit 130: the user stopped the work
@@ -91,6 +92,16 @@ class BundleError(InputError):
 
 class RunError(InputError):
     """A run folder is in the way, or can't be continued."""
+
+
+class ServerError(BedplateError):
+    """A server refused a request, failed, or can't be reached; `status` is HTTP's (gRPC's are translated)."""
+
+    exit_code = 1
+
+    def __init__(self, what: str, *, status: int, **facts: str | None) -> None:
+        self.status = status
+        super().__init__(what, **facts)
 
 
 class GateError(BedplateError):

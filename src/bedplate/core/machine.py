@@ -5,6 +5,8 @@ Nothing here imports torch, and nothing is guessed: what can't be found out is N
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import platform
 import shutil
@@ -174,6 +176,12 @@ def memory_limit() -> int | None:
             if text.isdigit() and int(text) < _NO_LIMIT:
                 limits.append(int(text))
     return min(limits) if limits else None
+
+
+def give_back_memory() -> None:
+    """Give memory that is free in this process back to the system, where its allocator (glibc) keeps it otherwise."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def gpus() -> list[str]:

@@ -14,6 +14,43 @@ LINGER = 1.0
 """Seconds for which an idle connection is kept while the server stops: its next request may be on its way already."""
 
 
+class HeadJoiner:
+    """A transport that holds a reply's head back until its body comes, so that both go out in one system call.
+
+    A head that is followed by nothing goes out at the loop's next turn. Writing is a quarter of what a small model's
+    request costs; uvicorn writes twice.
+    """
+
+    __slots__ = ("_head", "_loop", "_transport")
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport, self._loop = transport, loop
+        self._head = b""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Write, or hold back what begins a reply."""
+        if self._head:
+            data, self._head = self._head + data, b""
+        elif data.startswith(b"HTTP/1.1 "):
+            self._head = data
+            self._loop.call_soon(self._flush)
+            return
+        self._transport.write(data)
+
+    def close(self) -> None:
+        """Close behind what was written."""
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        if self._head:
+            data, self._head = self._head, b""
+            self._transport.write(data)
+
+
 class Connection(HttpToolsProtocol):
     """Uvicorn's connection, closed where a head is too large or too slow: it has no limit for either of its own."""
 
@@ -27,6 +64,7 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first head."""
         super().connection_made(transport)
+        self.transport = HeadJoiner(transport, self.loop)  # type: ignore[assignment]
         self._alarm = self.loop.call_later(self.limits.head_seconds, self._too_slow)
 
     def connection_lost(self, exc: Exception | None) -> None:

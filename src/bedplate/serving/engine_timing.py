@@ -91,12 +91,13 @@ def race(
     Larger sizes are left out where they don't fit into the time; size 1 is always timed.
     """
     ended = time.perf_counter() + seconds
-    batches = {rows: tiled(inputs, rows) for rows in sizes}
+    batches: dict[int, Arrays] = {}
     samples: dict[int, list[list[float]]] = {}
     with ThreadPoolExecutor(max(candidate.runners for candidate in candidates)) as pool:
         runs = [_busy(candidate, pool) for candidate in candidates]
         spent = 0.0
         for rows in sizes:
+            batches[rows] = tiled(inputs, rows)
             first = [_timed(run, batches[rows], 1) for run in runs]
             spent += sum(first)
             samples[rows] = [[took] for took in first]

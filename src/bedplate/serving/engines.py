@@ -15,7 +15,7 @@ from bedplate.bundle import Bundle
 from bedplate.codecs.answers import PROBABILITIES
 from bedplate.core.arrays import Arrays, concatenate, count, take
 from bedplate.core.errors import BundleError, InputError
-from bedplate.core.machine import memory_limit
+from bedplate.core.machine import give_back_memory, memory_limit
 from bedplate.serving import engine_cache, engine_openvino
 from bedplate.serving.batcher import BatchPlan, Outputs
 from bedplate.serving.costs import CostModel
@@ -95,7 +95,10 @@ def choose_engine(bundle: Bundle, *, threads: int, batching: bool = True, wanted
     with engine_cache.alone():
         # Another process may have measured while this one waited.
         found = _from_memory(bundle, variant, graph, parts, batching)
-        return found or _Choice(bundle, variant, graph, threads, wanted).make(parts, batching)
+        found = found or _Choice(bundle, variant, graph, threads, wanted).make(parts, batching)
+    # The engines that lost are gone; what they held would stay with this process.
+    give_back_memory()
+    return found
 
 
 def _check_wanted(wanted: str) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError
 
-from bedplate.core.errors import BedplateError, InputError
+from bedplate.core.errors import BedplateError, BundleError, InputError
 from bedplate.serving import messages
 from bedplate.serving.dataplane import DataPlane
 from bedplate.serving.exchange import Call, Protocol, after
@@ -108,10 +108,18 @@ def _parse(shape: Method, raw: bytes) -> Any:
         raise Problem(400, f"{shape.name}: the message isn't a {shape.request.DESCRIPTOR.full_name}") from error
 
 
+def _as_problem(error: BedplateError) -> Problem:
+    """Return what a caller may know of an error: not where, since that may be a folder of the server."""
+    if isinstance(error, BundleError):
+        return Problem(412, error.what)
+    facts = [f"{word} {text}" for word, text in (("expected", error.expected), ("received", error.received)) if text]
+    return Problem(400, error.what + (f" ({'; '.join(facts)})" if facts else ""))
+
+
 async def fail(given: Any, method: str, error: Exception, trailing: Sequence[tuple[str, str]] = ()) -> None:
     """End a call with the status and words of an error."""
-    if isinstance(error, BedplateError):  # only the message: what it says of places is for the log
-        error = Problem(400 if isinstance(error, InputError) else 412, error.message)
+    if isinstance(error, BedplateError):
+        error = _as_problem(error)
     elif not isinstance(error, Problem):
         log.error("gRPC %s failed", method, exc_info=error)
         error = Problem(500, "the server failed on this request; its log says why")

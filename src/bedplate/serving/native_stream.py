@@ -15,7 +15,7 @@ from bedplate.serving.dataplane import DataPlane, to_json
 from bedplate.serving.exchange import Ask, Question, Reply, after
 from bedplate.serving.models import Model
 from bedplate.serving.native_payloads import Payloads, payloads
-from bedplate.serving.problems import Problem
+from bedplate.serving.problems import Problem, bad_request
 
 log = logging.getLogger("bedplate.serving")
 
@@ -24,15 +24,18 @@ ROWS = 256
 
 MEDIA_TYPE = b"application/x-ndjson"
 
+_SAID = {"true": True, "1": True, "false": False, "0": False}
 _ASKED = ("application/x-ndjson", "application/ndjson", "application/jsonl")
 
 
 def wants_stream(ask: Ask) -> bool:
-    """Return whether a request asks to be answered line by line: by its `Accept`, or by `?stream=true`."""
+    """Return whether a request asks to be answered line by line: by `Accept` or by `?stream=true`. Raises Problem."""
     if ask.query_string:
         said = ask.query("stream").lower()
+        if said in _SAID:
+            return _SAID[said]
         if said:
-            return said in ("true", "1")
+            raise bad_request(f"stream: expected true or false, received {said[:40]!r}")
     accepted = ask.headers.get("accept")
     return bool(accepted) and any(kind in accepted.lower() for kind in _ASKED)
 

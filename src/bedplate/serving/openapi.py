@@ -78,7 +78,9 @@ def _placed(path: str, told: dict[str, Any], names: list[str]) -> dict[str, Any]
 def _undescribed(verb: str, path: str, role: str) -> dict[str, Any]:
     tag = TFS if path.startswith("/v1") else OIP if path.startswith("/v2") else OPERATION
     words = re.sub(r"[^A-Za-z0-9]+", "-", path).strip("-")
-    told = operation(tag, f"{verb}.{words}", f"{verb.upper()} {path}", role=role or "open", named="{name}" in path)
+    told = operation(
+        tag, f"{verb}.{words}", f"{verb.upper()} {path}", role=role or "open", named="{name}" in path, also=(501,)
+    )
     if verb in ("post", "put", "patch"):
         told["requestBody"] = {"content": {JSON: {"schema": {}}}}
     return told
@@ -93,6 +95,9 @@ def _shared_paths() -> dict[str, Any]:
         "/models": _get(BEDPLATE, "models", "What is served, with examples"),
         "/healthz": _get(OPERATION, "health", "Whether the server is well", role="open", unready=True),
         "/metrics": _get(OPERATION, "metrics", "Metrics for Prometheus", kind="text/plain"),
+        "/monitoring/prometheus/metrics": _get(
+            OPERATION, "metrics.tfs", "The same, at its other path", kind="text/plain"
+        ),
         "/v2": _get(OIP, "v2.server", "The server and its extensions", role="open"),
         "/v2/health/live": _get(OIP, "v2.live", "Whether the server lives", role="open"),
         "/v2/health/ready": _get(OIP, "v2.ready", "Whether requests are answered", role="open", unready=True),

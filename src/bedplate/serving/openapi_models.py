@@ -15,7 +15,7 @@ _VERSION = {"name": "version", "in": "path", "required": True, "schema": {"type"
 _LABEL = {"name": "label", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
 _STREAM = {
     "name": "stream", "in": "query", "description": "answer line by line (NDJSON)",
-    "schema": {"enum": ["true", "false"]},
+    "schema": {"enum": ["true", "false", "1", "0"]},
 }  # fmt: skip
 _LENGTH = {
     "name": "Inference-Header-Content-Length", "in": "header",
@@ -113,7 +113,7 @@ def _payload(model: Model, described: dict[str, Any]) -> dict[str, Any]:
             "description": "one row: a value an input",
         }
     types: dict[str, dict[str, Any]] = {
-        "number": {"type": ["number", "string", "null"]},
+        "number": {"type": ["number", "string", "boolean", "null"]},
         "category": {"type": ["string", "number", "boolean", "null"]},
         "date": {"type": ["string", "null"], "description": "a date, such as 2020-01-31"},
         "time": {"type": ["string", "null"], "description": "a time of day, such as 14:30"},
@@ -137,6 +137,8 @@ def _value(spec: TensorSpec) -> dict[str, Any]:
         return {"type": "string"}
     if spec.dtype == "bool":
         return {"type": "boolean"}
+    if spec.dtype == "float64":
+        return {"type": ["number", "null"]}
     if spec.dtype.startswith("float"):
         return {"type": "number"}
     bits = int(spec.dtype.lstrip("uint"))
@@ -180,7 +182,7 @@ def _infer_request(model: Model) -> dict[str, Any]:
         "required": ["name"],
         "properties": {
             "name": {"enum": [spec.name for spec in model.outputs]},
-            "parameters": {"type": "object", "properties": {"binary_data": {"type": "boolean"}}},
+            "parameters": {"type": ["object", "null"], "properties": {"binary_data": {"type": "boolean"}}},
         },
     }
     count = len(model.inputs)
@@ -188,19 +190,19 @@ def _infer_request(model: Model) -> dict[str, Any]:
         "type": "object",
         "required": ["inputs"],
         "properties": {
-            "id": {"type": "string"},
+            "id": {"type": ["string", "null"]},
             "parameters": {
-                "type": "object",
+                "type": ["object", "null"],
                 "properties": {
                     "binary_data_output": {"type": "boolean"},
-                    "timeout": {"type": "integer", "minimum": 0, "description": "microseconds"},
+                    "timeout": {"type": ["integer", "null"], "minimum": 0, "description": "microseconds"},
                 },
             },
             "inputs": {
                 "type": "array", "minItems": count, "maxItems": count,
                 "items": {"anyOf": [_input(spec) for spec in model.inputs]},
             },
-            "outputs": {"type": "array", "items": asked, "uniqueItems": True},
+            "outputs": {"type": ["array", "null"], "items": asked, "uniqueItems": True},
         },
     }  # fmt: skip
 
@@ -210,7 +212,10 @@ def _input(spec: TensorSpec) -> dict[str, Any]:
     rows = {"type": "integer", "minimum": 1, "maximum": MOST_ROWS}
     shape = {"type": "array", "prefixItems": [rows, *sizes], "minItems": 1 + len(sizes), "maxItems": 1 + len(sizes)}
     datatype = DATATYPES[spec.dtype]
-    size = {"type": "object", "properties": {"binary_data_size": {"type": "integer", "minimum": 0}}}
+    size = {
+        "type": ["object", "null"],
+        "properties": {"binary_data_size": {"type": ["integer", "null"], "minimum": 0}},
+    }
     return {
         "type": "object",
         "required": ["name", "shape", "datatype", *(["parameters"] if datatype in ONLY_BINARY else [])],

@@ -50,6 +50,7 @@ class Entry:
 
     `versions` holds all that were ever asked for, whatever their state; `coming` are labels of versions that don't
     answer yet. `held`: it was unloaded by hand, and no folder brings it back. `problem`: what is wrong with its folder.
+    `newest` is the model of the highest version that answers.
     """
 
     name: str
@@ -58,6 +59,12 @@ class Entry:
     coming: dict[str, int] = field(default_factory=dict)
     held: bool = False
     problem: str = ""
+    newest: Model | None = None
+
+    def settle(self) -> None:
+        """Find the newest again; called whenever a version's state has changed."""
+        available = self.available
+        self.newest = self.versions[available[0]].model if available else None
 
     @property
     def available(self) -> list[int]:
@@ -104,6 +111,7 @@ class Repository:
                 f"two bundles would be served as '{model.name}'", hint="give one another name with --name NAME=BUNDLE"
             )
         entry.versions[number] = Version(number, source, state=State.AVAILABLE, model=model)
+        entry.settle()
         for tell in self.arrived:
             tell(model)
 
@@ -116,10 +124,7 @@ class Repository:
     def newest(self, name: str) -> Model | None:
         """Return the model of a name's highest version that answers."""
         entry = self.entries.get(name)
-        if entry is None:
-            return None
-        available = entry.available
-        return entry.versions[available[0]].model if available else None
+        return entry.newest if entry is not None else None
 
     def find(self, name: str, version: str = "", label: str = "", missing: Missing | None = None) -> Model:
         """Return the model that answers a request, or raise a Problem 404."""
@@ -131,10 +136,8 @@ class Repository:
                 found = entry.versions.get(int(version)) if version.isascii() and version.isdigit() else None
                 if found is not None and found.state is State.AVAILABLE and found.model is not None:
                     return found.model
-            elif not label:
-                newest = self.newest(name)
-                if newest is not None:
-                    return newest
+            elif not label and entry.newest is not None:
+                return entry.newest
         raise missing(name, label or version) if missing else unknown_model(name, sorted(self.models))
 
     async def load(self, name: str, number: int, source: Path, stamp: tuple[int, ...] = ()) -> Model:
@@ -152,12 +155,13 @@ class Repository:
             loop = asyncio.get_running_loop()
             model = await loop.run_in_executor(self._executor, self._open, name, number, source)
         except BedplateError as error:
-            version.state, version.error = State.END, error.message
+            version.state, version.error = State.END, error.what  # not where: callers read it
             if before is not None and before.state is State.AVAILABLE:
                 before.stamp = stamp  # not tried again until it is changed again
             raise
         version.model, version.state = model, State.AVAILABLE
         entry.versions[number] = version
+        entry.settle()
         for tell in self.arrived:
             tell(model)
         if before is not None and before.model is not None:
@@ -351,6 +355,7 @@ class Repository:
         if model is None:
             return
         version.state = State.UNLOADING
+        self.entries[model.name].settle()
         await model.drained()
         version.state, version.model = State.END, None
         for tell in self.left:

@@ -84,7 +84,9 @@ def numbers(value: list[Any], spec: TensorSpec, where: str) -> np.ndarray:
                 pass  # something in it is no whole number from 0 to 255: the plain way says what
         if flat is not value:
             try:
-                return plain_numbers(flat, spec, where).reshape(shape)
+                found = plain_numbers(flat, spec, where)
+                if found.ndim == 1:  # else the lists go deeper than the spec
+                    return found.reshape(shape)
             except (Problem, ValueError):
                 pass  # for the message that fits the lists as they were given
     return plain_numbers(value, spec, where)

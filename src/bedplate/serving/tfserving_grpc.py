@@ -29,7 +29,7 @@ from bedplate.serving.tfserving_examples import (
     results,
 )
 from bedplate.serving.tfserving_read import SIGNATURE
-from bedplate.serving.tfserving_signature import not_found, signatures, versions
+from bedplate.serving.tfserving_signature import UNLOADABLE, not_found, signatures, versions
 from bedplate.serving.tfserving_tensors import check_shape, dtype_number, fill, fitted, texts, to_array
 
 _VERBS = {METHOD[verb]: verb for verb in (CLASSIFY, REGRESS)}
@@ -269,7 +269,7 @@ class Management:
         for version in found:
             one = reply.model_version_status.add(version=version.number, state=states.Value(version.state.value))
             one.status.error_code = _UNKNOWN if version.error else 0
-            one.status.error_message = version.error
+            one.status.error_message = UNLOADABLE if version.error else ""
         return reply
 
     async def reload(self, request: Any, _: Context) -> Any:

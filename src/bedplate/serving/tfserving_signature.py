@@ -12,6 +12,9 @@ from bedplate.serving.tfserving_examples import CLASSIFY, METHOD, SIGNATURES, an
 from bedplate.serving.tfserving_read import SIGNATURE
 from bedplate.serving.tfserving_tensors import dtype_name
 
+UNLOADABLE = "the version can't be loaded; the server's log says why"
+"""What a caller is told of a version that failed: the whole error may name a folder of the server."""
+
 
 def not_found(name: str, asked: str) -> Problem:
     """Return what is said of a name, version or label that can't answer: 404, and 400 for a label."""
@@ -47,7 +50,10 @@ def status_json(found: list[Version]) -> dict[str, Any]:
         "model_version_status": [
             {
                 "version": str(version.number), "state": version.state.value,
-                "status": {"error_code": "UNKNOWN" if version.error else "OK", "error_message": version.error},
+                "status": {
+                    "error_code": "UNKNOWN" if version.error else "OK",
+                    "error_message": UNLOADABLE if version.error else "",
+                },
             }
             for version in found
         ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import re
@@ -25,6 +26,8 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _TIMEOUT = re.compile(r"(\d{1,8})([HMSmun])")
 _UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
+# Request ids: random for the process, counted within it; asking the system for randomness costs more.
+_PROCESS, _NUMBERS = os.urandom(4).hex(), itertools.count(1)
 _ID = re.compile(r"[\x21-\x7e]{1,128}")
 
 
@@ -83,7 +86,7 @@ class WebApp:
         ask = Ask(scope["method"], scope["path"], headers, b"", scope["query_string"])
         ask.client = client[0] if client else ""
         given = headers.get("x-request-id")
-        ask.request_id = given if given and _ID.fullmatch(given) else os.urandom(8).hex()
+        ask.request_id = given if given and _ID.fullmatch(given) else f"{_PROCESS}{next(_NUMBERS):08x}"
         route: Route | None = None
         read = False
         try:
