@@ -60,6 +60,16 @@ def test_the_quick_way_reads_whole_images(dtype: str, shape: tuple[int, ...]) ->
     np.testing.assert_array_equal(tensor_from_nested(array.tolist(), spec, "x"), array)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    "value", [[[[1], [2]]], [[[1]], [[2]]], [[[[1, 2]]]], [[1, 2], [3, 4]], [True, 1], [[True, True]]]
+)
+def test_lists_nested_deeper_than_the_spec_stay_so(dtype: str, value: list[Any]) -> None:
+    for shape in SHAPES:
+        spec = TensorSpec("x", dtype, shape)
+        assert outcome(numbers, value, spec) == outcome(plain_numbers, value, spec)
+
+
 def test_large_whole_numbers_keep_every_digit() -> None:
     value = [1, 2**63 + 1, 2**64 - 1]
     assert numbers(value, TensorSpec("x", "uint64"), "x").tolist() == value

@@ -80,14 +80,15 @@ def self_contained(path: Path) -> bytes:
 
 def _location(tensor: Any, path: Path) -> str:
     facts = {entry.key: entry.value for entry in tensor.external_data}
-    location: str = facts.get("location", "")
-    plain = location and "/" not in location and "\\" not in location and location not in (".", "..")
-    if not plain or "\0" in location:
+    location = facts.get("location", "")
+    # Text that isn't UTF-8 comes out of protobuf as bytes.
+    if not isinstance(location, str) or location in ("", ".", "..") or set(location) & set("/\\\0"):
         raise InputError(
             "the graph keeps a tensor outside its own folder", where=str(path),
             expected="the name of a file beside the graph", received=repr(location[:100]),
         )  # fmt: skip
-    return location
+    plain: str = location
+    return plain
 
 
 def _beside(path: Path, location: str) -> int:
@@ -140,7 +141,10 @@ class Frame:
         # From IR 4 on constants needn't be inputs, too; nothing of what came before is lost.
         model.ir_version = max(model.ir_version, 8)
         self.opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
-        _prefix(model.graph)
+        try:
+            _prefix(model.graph)
+        except TypeError as error:
+            raise InputError("the graph has names that are no UTF-8", received=str(error)) from error
         self._model = model
         known = {tensor.name for tensor in self._model.graph.initializer}
         self._inputs = [item for item in self._model.graph.input if item.name not in known]

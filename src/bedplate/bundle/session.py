@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -65,18 +66,19 @@ class OnnxPredict:
         options.enable_cpu_mem_arena = False
         try:
             with loadable(graph) as source:
-                self._session = ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime raises a dozen unrelated types of its own
-            first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise BundleError("onnxruntime can't load this graph", where=where, received=first[:300]) from error
+                self._session = ort.InferenceSession(
+                    source, options, providers=["CPUExecutionProvider"], enable_fallback=0
+                )
+            taken, given = self._session.get_inputs(), self._session.get_outputs()
+            self.inputs = [_spec(node) for node in taken]
+            self.outputs = [_spec(node) for node in given if node.type.startswith("tensor(")]
+            # With the row axis; -1 where a size is free.
+            self.shapes = {node.name: _sizes(node) for node in taken}
+            self.output_shapes = {node.name: _sizes(node) for node in given}
+        except Exception as error:  # onnxruntime raises a dozen unrelated types of its own; names may be no text
+            raise BundleError("onnxruntime can't load this graph", where=where, received=_first(error)) from error
         self.variant = variant
-        taken = self._session.get_inputs()
-        self.inputs = [_spec(node) for node in taken]
-        self.outputs = [_spec(node) for node in self._session.get_outputs() if node.type.startswith("tensor(")]
-        # With the row axis; -1 where a size is free.
-        self.shapes = {node.name: _sizes(node) for node in taken}
-        self.output_shapes = {node.name: _sizes(node) for node in self._session.get_outputs()}
-        self.row_by_row = bool(taken) and all(node.shape[:1] == [1] for node in taken)
+        self.row_by_row = bool(taken) and all(shape[:1] == (1,) for shape in self.shapes.values())
         self._names = [spec.name for spec in self.outputs]
 
     def __call__(self, inputs: Arrays) -> dict[str, np.ndarray]:
@@ -86,6 +88,12 @@ class OnnxPredict:
         if rows != 1:
             return concatenate([self(take(feed, slice(row, row + 1))) for row in range(rows)])
         return dict(zip(self._names, self._session.run(self._names, feed), strict=True))
+
+
+def _first(error: Exception) -> str:
+    """Return an error's first line, without the path of a private copy."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return re.sub(r"\S*/bedplate-[^/\s]+/graph\.onnx", "the graph", lines[0])[:300]
 
 
 def _spec(node: ort.NodeArg) -> TensorSpec:

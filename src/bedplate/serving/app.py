@@ -76,7 +76,8 @@ def rpc_handlers(plane: DataPlane) -> list[grpc.GenericRpcHandler]:
 
 
 def _page(name: str) -> Handler:
-    text = (files("bedplate.serving") / "static" / name).read_bytes()
+    folder = files("bedplate.serving") / "static"
+    text = (folder / name).read_bytes().replace(b"/* live.js */", (folder / "live.js").read_bytes())
     headers = [(b"content-security-policy", _POLICY), (b"x-content-type-options", b"nosniff")]
 
     async def page(_: Ask) -> Reply:

@@ -6,6 +6,7 @@ taken where it was measured to be faster here and gives the golden answers. A ch
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -33,6 +34,9 @@ FASTER = 1.05
 
 LOOSE = {"atol": 0.02, "rtol": 0.0}
 """How far probabilities may lie from the sealed ones where every golden row keeps its label: bf16 rounds by 0.4 %."""
+
+PATIENCE = 10.0
+"""A choice takes about so many seconds at most; what doesn't fit in isn't tried."""
 
 _WIDE = 1.1
 _COPIES = 8
@@ -163,6 +167,7 @@ class _Choice:
     def __init__(self, bundle: Bundle, variant: str, graph: bytes, threads: int, wanted: str) -> None:
         self.bundle, self.variant, self.graph, self.threads = bundle, variant, graph, threads
         self.wanted = wanted
+        self.begun = time.monotonic()
         self.inputs = bundle.golden.inputs
         self.lone = bundle.session(variant, graph, 1)
         self.note = ""
@@ -185,7 +190,7 @@ class _Choice:
 
     def _race(self, least: float, sizes: tuple[int, ...], inline: bool) -> tuple[Candidate, dict[str, float]]:
         candidates = list(self._candidates(inline))
-        race(candidates, self.inputs, min(6.0, max(0.5, 40 * least * len(candidates))), sizes)
+        race(candidates, self.inputs, self._seconds(40 * least * len(candidates)), sizes)
         if inline:
             # One form each: the engine's own overhead decides here, and threads would only add to it.
             for candidate in candidates:
@@ -194,13 +199,14 @@ class _Choice:
             # The precision that is best in one form is tried in the other one, too.
             rival = max((c for c in candidates if c.engine == "openvino"), key=lambda c: c.best_rate, default=None)
             same = [c.best_rate for c in candidates if c.engine == "onnxruntime" and c.runners == 1]
-            if rival is not None and rival.best_rate > 0.9 * max(same, default=0.0):
+            near = rival is not None and rival.best_rate > 0.9 * max(same, default=0.0)
+            if rival is not None and near and self._left() > 0.4 * PATIENCE:
                 beside = self._rival(rival.precision, self.threads, 1)
                 if beside is not None:
                     # Against the others again, since the machine may be busier now than it was then.
                     candidates.append(beside)
                     finalists = [beside, rival, *(c for c in candidates if c.engine == "onnxruntime")]
-                    race(finalists, self.inputs, min(3.0, max(0.5, 30 * least * len(finalists))), sizes)
+                    race(finalists, self.inputs, self._seconds(30 * least * len(finalists)), sizes)
         rates = {candidate.name: round(candidate.best_rate, 1) for candidate in candidates}
         ours = _best([c for c in candidates if c.engine == "onnxruntime"])
         theirs = _best([c for c in candidates if c.engine == "openvino"])
@@ -211,14 +217,24 @@ class _Choice:
         faster = theirs.best_rate >= FASTER * ours.best_rate and theirs.times[1] <= 1.1 * ours.times[1]
         return theirs if self.wanted == "openvino" or faster else ours, rates
 
+    def _left(self) -> float:
+        """Return the seconds that are left for the choice."""
+        return self.begun + PATIENCE - time.monotonic()
+
+    def _seconds(self, wanted: float) -> float:
+        """Return how long a race may take: what is wanted, at least half a second, and half of what is left."""
+        return max(0.5, min(wanted, self._left() / 2))
+
     def _candidates(self, inline: bool) -> Iterator[Candidate]:
         wide = 1 if inline else self.threads
         limit = memory_limit()
         roomy = limit is None or _COPIES * len(self.graph) < limit // 2
-        rivals = []
+        rivals: list[Candidate] = []
         if self.wanted != "onnxruntime" and roomy and engine_openvino.installed():
-            made = (self._rival(precision, 1, wide) for precision in engine_openvino.precisions())
-            rivals = [rival for rival in made if rival is not None]
+            # The quicker precision first: a large model may leave no time for the other.
+            for precision in reversed(engine_openvino.precisions()):
+                rival = self._rival(precision, 1, wide) if self._left() > 0.6 * PATIENCE else None
+                rivals += [rival] if rival is not None else []
         yield from rivals
         if self.wanted == "openvino" and rivals:
             return
