@@ -387,3 +387,22 @@ def test_without_the_onnx_package_plain_tensors_can_be_imported(
 def test_names_that_a_bundle_can_have() -> None:
     assert default_name(Path("/x/My Model (v2).onnx")) == "My-Model-v2"
     assert default_name(Path("/x/模型.onnx")) == "imported"
+
+
+def test_no_damage_gets_past_the_errors(tmp_path: Path) -> None:
+    """Bytes changed, cut out, put in and cut off anywhere: a bundle that answers, or an error that says why."""
+    rng = np.random.default_rng(0)
+    seeds = [linear(tmp_path / "a.onnx").read_bytes(), external(tmp_path / "b.onnx").read_bytes()]
+    specs = [ImportSpec(), ImportSpec(labels=("a", "b", "c")), ImportSpec("table", labels=("a", "b", "c"))]
+    refused = 0
+    for k in range(150):
+        data = bytearray(seeds[k % 2])
+        at = int(rng.integers(len(data)))
+        data[at : at + int(rng.integers(3))] = rng.bytes(int(rng.integers(3)))
+        file = tmp_path / "damaged.onnx"
+        file.write_bytes(data if k % 5 else data[:at])
+        try:
+            import_onnx(file, tmp_path / f"out{k}", specs[k % 3])
+        except InputError:
+            refused += 1
+    assert refused > 50

@@ -15,6 +15,7 @@ from tests.bundle.test_foreign import linear, value, write
 from tests.serving.running import running
 
 from bedplate.bundle.foreign import ImportSpec, import_onnx
+from bedplate.serving.engine_openvino import installed
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +120,33 @@ def test_it_is_described(client: httpx.Client) -> None:
     metrics = client.get("/metrics").text
     assert 'bedplate_engine_info{engine="' in metrics
     assert "bedplate_engine_rows_per_second{" in metrics
+
+
+@pytest.mark.skipif(not installed(), reason="openvino isn't installed")
+def test_a_server_can_be_told_which_engine(tmp_path: Path) -> None:
+    path = linear(tmp_path / "one.onnx")
+    box = import_onnx(path, tmp_path / "one", ImportSpec())
+    rows = np.random.default_rng(2).normal(size=(9, 4)).astype(np.float32)
+    (own,) = ort.InferenceSession(str(path)).run(None, {"features": rows})
+    for engine in ("openvino", "onnxruntime"):
+        with running([("", box.path)], engine=engine) as process:
+            answers = httpx.post(f"{process.url}/predict/one", json=rows.tolist(), timeout=60).json()["answers"]
+            metrics = httpx.get(f"{process.url}/metrics", timeout=60).text
+            assert process.stop() == (0, "HEAVY []\n")
+        assert f'bedplate_engine_info{{engine="{engine}"' in metrics
+        # Its f32 may be left to bf16 where that agrees: within the golden tolerance.
+        np.testing.assert_allclose([one["outputs"]["scores"] for one in answers], own, rtol=1e-3, atol=1e-3)
+
+
+def test_a_heavy_model_is_answered_by_threads(tmp_path: Path) -> None:
+    """What isn't quick enough for the event loop goes through the queue, the budget and the pool."""
+    path = linear(tmp_path / "wide.onnx", inputs=2048, outputs=2048)
+    box = import_onnx(path, tmp_path / "wide", ImportSpec())
+    rows = np.random.default_rng(2).normal(size=(70, 2048)).astype(np.float32)
+    (own,) = ort.InferenceSession(str(path)).run(None, {"features": rows})
+    with running([("", box.path), ("twin", box.path)], engine="onnxruntime") as process:
+        reply = httpx.post(f"{process.url}/v1/models/twin:predict", json={"instances": rows.tolist()}, timeout=60)
+    np.testing.assert_allclose(np.array(reply.json()["predictions"], np.float32), own, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.slow

@@ -10,11 +10,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from tests.training.samples import go, spec, table
+from tests.training.samples import cnn, go, images, spec, table
 from tests.training.samples import mlp as network
 
 from bedplate.core.errors import GateError, Interrupted, RunError
@@ -71,6 +72,30 @@ def test_a_run_stopped_at_any_step_continues_bit_for_bit(tmp_path: Path, stop_af
     resumed = go(network(), table(), spec(), checkpoint=path, resume=True)
     assert weights_digest(dict(resumed.network.state_dict())) == weights_digest(dict(whole.network.state_dict()))
     assert [e["train_loss"] for e in resumed.history] == [e["train_loss"] for e in whole.history]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_compiled_run_stopped_in_mid_epoch_continues_bit_for_bit(tmp_path: Path) -> None:
+    def compiled(**more: Any) -> Run:
+        return go(cnn(), images(), spec(epochs=3, compile=True), **more)
+
+    whole = compiled()
+    path = tmp_path / "checkpoint.safetensors"
+
+    class Stop(Exception):
+        pass
+
+    def stop(event: str, run: Run) -> None:
+        if event == "step" and run.step == 9:
+            run.save(path)
+            raise Stop
+
+    with pytest.raises(Stop):
+        compiled(checkpoint=path, hooks=[stop])
+    torch._dynamo.reset()  # the process that goes on has compiled nothing yet
+    resumed = compiled(checkpoint=path, resume=True)
+    assert weights_digest(dict(resumed.network.state_dict())) == weights_digest(dict(whole.network.state_dict()))
 
 
 def test_a_checkpoint_of_other_conditions_is_refused(tmp_path: Path) -> None:

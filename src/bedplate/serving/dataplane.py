@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,6 +16,7 @@ import orjson
 from bedplate.bundle import Bundle
 from bedplate.core.errors import InputError
 from bedplate.core.machine import threads_granted
+from bedplate.serving.engine_budget import ThreadBudget
 from bedplate.serving.engines import choose_engine
 from bedplate.serving.exchange import Call, Protocol, Question, Reply, soonest
 from bedplate.serving.metrics import Metrics
@@ -75,6 +77,7 @@ class DataPlane:
         self.stopping: list[Callable[[], Awaitable[None]]] = []
         # Models run and payloads are decoded by these; two at least, so that one doesn't wait for the other.
         self._pool = ThreadPoolExecutor(max(2, self.threads), thread_name_prefix="bedplate-serve")
+        self._budget = ThreadBudget(self.threads)
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="bedplate-load")
         self.repository = Repository(self.open_model, self._loader)
         self.repository.arrived += [self.watcher.add, self.metrics.add_model]
@@ -94,6 +97,8 @@ class DataPlane:
         chosen = choose_engine(bundle, threads=self.threads, batching=self.batching, wanted=self.engine)
         variant = bundle.manifest.variants[chosen.variant]
         bundle.golden.replay(chosen.run, chosen.variant, {**variant.tolerance, **chosen.tolerance}, name)
+        if not chosen.plan.inline:
+            chosen = replace(chosen, run=self._budget.gate(chosen.run, chosen.threads))
         return Model(name, bundle, chosen, self._pool, str(version))
 
     def serve(self, bundles: Sequence[tuple[str, Bundle]]) -> None:
