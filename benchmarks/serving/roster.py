@@ -1,0 +1,186 @@
+"""Who is measured: how each server is installed, started with its best documented settings, and asked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.serving.environments import ROOT
+from benchmarks.serving.models import Model
+
+PEERS = Path(__file__).parent / "peers"
+CORES = 2
+ENGINE = "onnxruntime==1.31.1"
+NUMPY = "numpy==2.4.6"
+PILLOW = "pillow==13.0.0"
+BATCH = 16
+
+JSON = {"Content-Type": "application/json"}
+BYTES = {"Content-Type": "application/octet-stream"}
+JPEG = {"Content-Type": "image/jpeg"}
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One request, and how its reply is read: bytes to probabilities, float32 of (classes,)."""
+
+    path: str
+    body: bytes
+    headers: dict[str, str]
+    read: Callable[[bytes], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Peer:
+    """One server.
+
+    Attributes:
+        name: as in the tables.
+        environment: the name of its environment, which peers may share.
+        packages: what pip installs there.
+        command: the words after the environment's `bin` folder; PORT, MODEL and BUNDLE are filled in.
+        ask: the request for a model in a form, or None where the server has no such form.
+        settings: what was set, in words.
+        processes: how many processes run the model.
+        kind: "own", "floor" (a bare loop) or "peer".
+        aim: Bedplate is to be so many times as fast; 0 for no aim.
+        prepare: a command that is run once a model before the clock starts.
+        models: the models it is measured with.
+        main: the distributions whose versions are told.
+    """
+
+    name: str
+    environment: str
+    packages: tuple[str, ...]
+    command: tuple[str, ...]
+    ask: Callable[[Model, str], Ask | None]
+    settings: str
+    processes: int = 1
+    kind: str = "peer"
+    aim: float = 0.0
+    prepare: tuple[str, ...] = ()
+    models: tuple[str, ...] = ("cnn", "adult", "resnet18")
+    main: tuple[str, ...] = ()
+
+    def threads(self, model: Model) -> int:
+        """Return the threads of one session: one for small models; for others all cores shared by the processes."""
+        return max(1, CORES // self.processes) if model.heavy else 1
+
+
+def predictions(reply: bytes) -> np.ndarray:
+    """Read `{"predictions": [[…]]}`."""
+    return np.asarray(json.loads(reply)["predictions"][0], np.float32)
+
+
+def raw(reply: bytes) -> np.ndarray:
+    """Read float32 as they lie in memory."""
+    return np.frombuffer(reply, np.float32)
+
+
+def v2_binary(reply: bytes) -> np.ndarray:
+    """Read the last tensor of a reply in the Open Inference Protocol's binary form."""
+    return np.frombuffer(reply[_json_end(reply) :], np.float32)
+
+
+def _json_end(reply: bytes) -> int:
+    _, end = json.JSONDecoder().raw_decode(reply.decode("latin-1"))
+    return end
+
+
+def v2_json(reply: bytes) -> np.ndarray:
+    """Read the first output of a reply of the Open Inference Protocol."""
+    return np.asarray(json.loads(reply)["outputs"][0]["data"], np.float32).reshape(-1)
+
+
+def native(model: Model) -> Callable[[bytes], np.ndarray]:
+    """Return the reader of Bedplate's own replies."""
+
+    def read(reply: bytes) -> np.ndarray:
+        found: dict[str, Any] = json.loads(reply)["answers"][0]["probabilities"]
+        return np.array([found[label] for label in model.labels], np.float32)
+
+    return read
+
+
+def dumps(value: Any) -> bytes:
+    """Return compact JSON."""
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+def by_hand(model: Model, form: str) -> Ask:
+    """Ask a server whose paths are ours: `/json`, `/binary`, `/jpeg`."""
+    if form == "json":
+        return Ask("/json", dumps({"instances": [model.instance]}), JSON, predictions)
+    if form == "binary":
+        return Ask("/binary", model.pixels.tobytes(), BYTES, raw)
+    return Ask("/jpeg", model.jpeg, JPEG, predictions)
+
+
+def ask_bedplate(model: Model, form: str) -> Ask:
+    """Ask Bedplate: TensorFlow Serving's JSON, the Open Inference Protocol's binary tensors, or a file as it is."""
+    if form == "json":
+        return Ask(f"/v1/models/{model.name}:predict", dumps({"instances": [model.instance]}), JSON, predictions)
+    if form == "jpeg":
+        return Ask(f"/predict/{model.name}", model.jpeg, JPEG, native(model))
+    pixels = model.pixels.tobytes()
+    head = dumps({
+        "inputs": [{
+            "name": model.inputs[0]["name"], "datatype": "UINT8", "shape": [1, *model.pixels.shape],
+            "parameters": {"binary_data_size": len(pixels)},
+        }],
+        "parameters": {"binary_data_output": True},
+    })  # fmt: skip
+    headers = {**BYTES, "Inference-Header-Content-Length": str(len(head))}
+    return Ask(f"/v2/models/{model.name}/infer", head + pixels, headers, v2_binary)
+
+
+BEDPLATE = ("bedplate", "serve", "--name", "BUNDLE", "--port", "PORT", "--processes", "PROCESSES")
+FLOOR = (ENGINE, NUMPY, PILLOW, "orjson==3.13.0", "uvloop==0.23.0")
+OWN = (f"--editable={ROOT}",)
+
+
+def script(name: str) -> tuple[str, ...]:
+    """Return the command of a peer's own file."""
+    return ("python", str(PEERS / name))
+
+
+SERVERS: tuple[Peer, ...] = (
+    Peer(
+        "Bedplate", "bedplate", OWN, (*BEDPLATE, "--engine", "onnxruntime"), ask_bedplate,
+        "as it comes, on ONNX Runtime", kind="own", main=("bedplate", "onnxruntime"),
+    ),
+    Peer(
+        "Bedplate, 2 processes", "bedplate", OWN, (*BEDPLATE, "--engine", "onnxruntime"), ask_bedplate,
+        "--processes 2, on ONNX Runtime", processes=2, kind="own",
+    ),
+    Peer(
+        "Bedplate, any engine", "bedplate-openvino", (f"--editable={ROOT}[openvino]",), BEDPLATE, ask_bedplate,
+        "as it comes, with bedplate[openvino]", kind="own", models=("resnet18",), main=("openvino",),
+    ),
+    *(
+        Peer(
+            f"bare ASGI, {words}", "bare-asgi", (*FLOOR, "uvicorn==0.54.0", "httptools==0.9.0"),
+            script("bare_asgi.py"), by_hand, "uvicorn, uvloop, httptools, orjson; the model on the event loop",
+            processes=processes, kind="floor", main=("uvicorn", "uvloop", "httptools", "orjson"),
+        )
+        for processes, words in ((1, "1 process"), (2, "2 processes"))
+    ),
+    *(
+        Peer(
+            f"bare Granian, {words}", "granian", (*FLOOR, "granian==2.8.7"), script("bare_granian.py"), by_hand,
+            "RSGI, uvloop, orjson; the model on the event loop", processes=processes, kind="floor",
+            main=("granian",),
+        )
+        for processes, words in ((1, "1 process"), (2, "2 processes"))
+    ),
+    Peer(
+        "FastAPI", "fastapi", (*FLOOR, "fastapi==0.165.0", "uvicorn==0.54.0", "httptools==0.9.0"),
+        script("fastapi_.py"), by_hand, "pydantic bodies; uvicorn with 2 workers, uvloop and httptools",
+        processes=2, aim=2.5, main=("fastapi", "pydantic", "uvicorn"),
+    ),
+)  # fmt: skip
