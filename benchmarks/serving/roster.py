@@ -51,6 +51,7 @@ class Peer:
         aim: Bedplate is to be so many times as fast; 0 for no aim.
         prepare: a command that is run once a model before the clock starts.
         models: the models it is measured with.
+        warmth: how many times as long it is warmed up as the others.
         main: the distributions whose versions are told.
     """
 
@@ -65,6 +66,7 @@ class Peer:
     aim: float = 0.0
     prepare: tuple[str, ...] = ()
     models: tuple[str, ...] = ("cnn", "adult", "resnet18")
+    warmth: float = 1.0
     main: tuple[str, ...] = ()
 
     def threads(self, model: Model) -> int:

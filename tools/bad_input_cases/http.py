@@ -27,7 +27,7 @@ REQUESTS = (
     Request("a text for a picture", "/predict/digits", b"hello", ("not an image",), 400, PNG),
     Request("a picture cut short", "/predict/digits", picture(1, size=(60, 50))[:2000], ("truncated or damaged",), 400, PNG),
     Request("a decompression bomb", "/predict/digits", _bomb(), ("too large to decode safely",), 400, PNG),
-    Request("a form", "/predict/digits", b"--x--", ("send the file itself",), 415, "multipart/form-data; boundary=x"),
+    Request("a form without a file", "/predict/digits", b"--x--", ("holds no file", "send one"), 400, "multipart/form-data; boundary=x"),
     Request("broken JSON", "/predict/orders", b'{"amount": ', ("JSON",)),
     Request("NaN in JSON", "/predict/orders", b'{"amount": NaN, "city": "Rome"}', ("NaN", "null")),
     Request("infinity in JSON", "/predict/orders", b'{"amount": 1e999, "city": "Rome"}', ("infinity",)),
