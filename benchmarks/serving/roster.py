@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -141,6 +142,82 @@ def ask_bedplate(model: Model, form: str) -> Ask:
     return Ask(f"/v2/models/{model.name}/infer", head + pixels, headers, v2_binary)
 
 
+def ask_bentoml(model: Model, form: str) -> Ask | None:
+    """Ask BentoML: arrays and rows as JSON, files as a form."""
+
+    def read(reply: bytes) -> np.ndarray:
+        return np.asarray(json.loads(reply)[0], np.float32)
+
+    if form == "json" and len(model.pixels):
+        return Ask("/pixels", dumps({"image": [model.instance]}), JSON, read)
+    if form == "json":
+        return Ask("/rows", dumps({"rows": [model.instance]}), JSON, read)
+    if form == "jpeg":
+        line = "--the-end-of-a-part"
+        head = f'{line}\r\nContent-Disposition: form-data; name="images"; filename="a.jpg"\r\nContent-Type: image/jpeg'
+        body = f"{head}\r\n\r\n".encode() + model.jpeg + f"\r\n{line}--\r\n".encode()
+        return Ask("/files", body, {"Content-Type": f"multipart/form-data; boundary={line[2:]}"}, read)
+    return None
+
+
+def ask_litserve(model: Model, form: str) -> Ask:
+    """Ask LitServe, which takes JSON: bytes go as base64."""
+    if form == "json":
+        return Ask("/predict", dumps({"instances": [model.instance]}), JSON, predictions)
+    return Ask("/predict", dumps({"image": as_base64(model, form)}), JSON, predictions)
+
+
+def ask_mlserver(model: Model, form: str) -> Ask:
+    """Ask MLServer in the Open Inference Protocol's JSON: bytes go as base64, for want of the binary extension."""
+    if form != "json":
+        inputs = [{
+            "name": model.inputs[0]["name"], "shape": [1], "datatype": "BYTES",
+            "parameters": {"content_type": "base64"}, "data": [as_base64(model, form)],
+        }]  # fmt: skip
+    elif len(model.pixels):
+        flat = model.pixels.reshape(-1).tolist()
+        inputs = [{
+            "name": model.inputs[0]["name"], "shape": [1, *model.pixels.shape], "datatype": "UINT8", "data": flat,
+        }]  # fmt: skip
+    else:
+        kinds = {"string": "BYTES", "float64": "FP64"}
+        inputs = [
+            {"name": one["name"], "shape": [1], "datatype": kinds[one["dtype"]], "data": [model.instance[one["name"]]]}
+            for one in model.inputs
+        ]
+    return Ask(f"/v2/models/{model.name}/infer", dumps({"inputs": inputs}), JSON, v2_json)
+
+
+def ask_mlflow(model: Model, form: str) -> Ask | None:
+    """Ask MLflow: tensors and rows as JSON; files and the large model's pixels as base64."""
+
+    def read(reply: bytes) -> np.ndarray:
+        found = json.loads(reply)["predictions"]
+        found = found["probabilities"] if isinstance(found, dict) else found
+        return np.asarray(found[0], np.float32)
+
+    if form == "json" and len(model.pixels):
+        body: Any = {"inputs": [model.instance]}
+    elif form == "json":
+        body = {"dataframe_split": {"columns": list(model.instance), "data": [list(model.instance.values())]}}
+    elif model.heavy:
+        body = {"dataframe_split": {"columns": ["image"], "data": [[as_base64(model, form)]]}}
+    else:
+        return None
+    return Ask("/invocations", dumps(body), JSON, read)
+
+
+def ask_torchserve(model: Model, form: str) -> Ask:
+    """Ask TorchServe: bodies as they are, replies as JSON."""
+    asked = by_hand(model, form)
+    return Ask(f"/predictions/{model.name}", asked.body, asked.headers, predictions)
+
+
+def as_base64(model: Model, form: str) -> str:
+    """Return the sample's pixels, or its file, as text."""
+    return base64.b64encode(model.jpeg if form == "jpeg" else model.pixels.tobytes()).decode()
+
+
 BEDPLATE = ("bedplate", "serve", "--name", "BUNDLE", "--port", "PORT", "--processes", "PROCESSES")
 FLOOR = (ENGINE, NUMPY, PILLOW, "orjson==3.13.0", "uvloop==0.23.0")
 OWN = (f"--editable={ROOT}",)
@@ -184,5 +261,39 @@ SERVERS: tuple[Peer, ...] = (
         "FastAPI", "fastapi", (*FLOOR, "fastapi==0.165.0", "uvicorn==0.54.0", "httptools==0.9.0"),
         script("fastapi_.py"), by_hand, "pydantic bodies; uvicorn with 2 workers, uvloop and httptools",
         processes=2, aim=2.5, main=("fastapi", "pydantic", "uvicorn"),
+    ),
+    Peer(
+        "LitServe", "litserve", (ENGINE, NUMPY, PILLOW, "litserve==0.2.19", "pyzmq"), script("litserve_.py"),
+        ask_litserve, "batches of 16, 2 workers, 2 API servers, fast_queue (ZeroMQ)", processes=2, aim=4.0,
+        main=("litserve",),
+    ),
+    Peer(
+        "BentoML", "bentoml", (ENGINE, NUMPY, PILLOW, "bentoml==1.4.40"),
+        ("bentoml", "serve", "bentoml_:Model", "--working-dir", "PEERS", "--host", "127.0.0.1", "--port", "PORT"),
+        ask_bentoml, "adaptive batches of 16, 2 workers; access log and metrics off", processes=2, aim=4.0,
+        main=("bentoml",),
+    ),
+    Peer(
+        "MLServer", "mlserver", (ENGINE, NUMPY, PILLOW, "mlserver==1.7.1"), script("mlserver_.py"), ask_mlserver,
+        "batches of 16; parallel_workers=0", aim=4.0, main=("mlserver",),
+    ),
+    Peer(
+        "Ray Serve", "ray", (ENGINE, NUMPY, PILLOW, "ray[serve]==2.60.0", "orjson==3.13.0"), script("ray_.py"), by_hand,
+        "serve.batch of 16, 2 replicas; access log off", processes=2, aim=4.0, main=("ray",),
+    ),
+    Peer(
+        "MLflow", "mlflow", (ENGINE, NUMPY, PILLOW, "onnx==1.23.2", "mlflow==3.17.2"), script("mlflow_.py"), ask_mlflow,
+        "mlflow models serve with 2 workers", processes=2, aim=4.0, prepare=(*script("mlflow_.py"), "prepare"),
+        main=("mlflow",),
+    ),
+    Peer(
+        "TorchServe", "torchserve",
+        (
+            ENGINE, NUMPY, PILLOW, "torch==2.13.0", "torchserve==0.12.0", "torch-model-archiver==0.12.0", "setuptools",
+            "pyyaml",
+        ),
+        script("torchserve_.py"), ask_torchserve, "batches of 16, 2 workers; system metrics off, logs asynchronous",
+        processes=2, aim=3.0, prepare=(*script("torchserve_.py"), "prepare"), warmth=4.0,
+        main=("torchserve", "torch"),
     ),
 )  # fmt: skip

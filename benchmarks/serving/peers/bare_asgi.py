@@ -7,7 +7,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import orjson
 import uvicorn
-from work import PORT, PROCESSES, Work, from_bytes, from_instances
+from work import PORT, PROCESSES, Work, from_bytes, from_instances, rare_collections
 
 JSON = [(b"content-type", b"application/json")]
 RAW = [(b"content-type", b"application/octet-stream")]
@@ -18,7 +18,9 @@ async def app(scope, receive, send):
     global work
     if scope["type"] != "http":
         return
-    work = work or Work()
+    if work is None:
+        work = Work()
+        rare_collections()
     message = await receive()
     body = message.get("body", b"")
     while message.get("more_body"):

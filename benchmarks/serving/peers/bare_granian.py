@@ -7,7 +7,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import orjson
 from granian import Granian
-from work import PORT, PROCESSES, Work, from_bytes, from_instances
+from work import PORT, PROCESSES, Work, from_bytes, from_instances, rare_collections
 
 JSON = [("content-type", "application/json")]
 RAW = [("content-type", "application/octet-stream")]
@@ -16,7 +16,9 @@ work = None
 
 async def app(scope, protocol):
     global work
-    work = work or Work()
+    if work is None:
+        work = Work()
+        rare_collections()
     body = await protocol()
     path = scope.path
     tensors = from_instances(orjson.loads(body)["instances"]) if path == "/json" else from_bytes(body)

@@ -51,8 +51,12 @@ class Console:
         if self.quiet or not self.colour:
             yield lambda done, text: None
             return
-        from rich.console import Console as RichConsole
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+        try:
+            from rich.console import Console as RichConsole
+            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+        except ImportError:  # the core install, where nothing takes long, goes without
+            yield lambda done, text: None
+            return
 
         columns = (
             TextColumn("            {task.description}"),

@@ -31,7 +31,7 @@ _RENAMED = {
 }  # fmt: skip
 
 PACKAGES = (
-    "bedplate", "numpy", "onnxruntime", "openvino", "pillow", "safetensors", "grpcio", "uvicorn", "uvloop",
+    "bedplate", "numpy", "onnxruntime", "openvino", "pillow", "safetensors", "grpcio", "uvicorn",
     "torch", "onnx", "onnxscript", "scikit-learn", "pyarrow",
 )  # fmt: skip
 

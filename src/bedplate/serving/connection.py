@@ -57,6 +57,7 @@ class Connection(HttpToolsProtocol):
     limits = Limits()
     _head_bytes = 0
     _in_head = True
+    _begun = False
     _alarm: asyncio.TimerHandle | None = None
     _leaving = False
     _half_closed = False
@@ -74,19 +75,20 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Read, and look whether a head is still open behind it."""
-        self._head_bytes += len(data)
         super().data_received(data)
         if not self._in_head:
             if self._alarm is not None:
                 self._disarm()
-        elif self._head_bytes > self.limits.head_bytes:
+            return
+        self._head_bytes += len(data)
+        if self._head_bytes > self.limits.head_bytes:
             self._refuse(431, f"the request's head is too large: at most {self.limits.head_bytes:,} bytes")
         elif self._alarm is None:
             self._alarm = self.loop.call_later(self.limits.head_seconds, self._too_slow)
 
     def on_message_begin(self) -> None:
         """Note that a head begins."""
-        self._in_head, self._head_bytes = True, 0
+        self._in_head, self._begun, self._head_bytes = True, True, 0
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
@@ -130,7 +132,7 @@ class Connection(HttpToolsProtocol):
 
     def _too_slow(self) -> None:
         self._alarm = None
-        if self._head_bytes:
+        if self._begun:
             self._refuse(408, f"the request's head didn't come within {self.limits.head_seconds:g} seconds")
         else:
             self.transport.close()

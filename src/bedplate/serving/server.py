@@ -147,7 +147,7 @@ def run(
             await rpc.stop(_DRAIN_SECONDS)
 
     config = uvicorn.Config(
-        app, log_level="warning", access_log=False, lifespan="on", ws="none", server_header=False, loop="uvloop",
+        app, log_level="warning", access_log=False, lifespan="on", ws="none", server_header=False, loop="asyncio",
         http=connection_class(spec.limits), timeout_graceful_shutdown=_DRAIN_SECONDS, timeout_keep_alive=75,
         limit_concurrency=_MOST_CONNECTIONS, date_header=False, proxy_headers=False,
         ssl_certfile=spec.tls[0] if spec.tls else None, ssl_keyfile=spec.tls[1] if spec.tls else None,
