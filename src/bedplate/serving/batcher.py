@@ -7,11 +7,13 @@ reads of the network; others are run by threads, of which there are as many as t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 
@@ -26,6 +28,8 @@ QUEUE_SECONDS = 10.0
 
 MOST_WAITING = 256, 200_000
 """The bounds of a queue in rows, however slow or quick the model is."""
+
+_LOOK_EVERY = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +103,14 @@ class Batcher:
         self._gap: float | None = None  # seconds between two requests, smoothed
         self._last = 0.0
         self._timer: asyncio.TimerHandle | None = None
+        self._running: dict[int, tuple[float, list[Ticket]]] = {}
+        self._number = 0
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at = 0.0
+
+    def oldest(self) -> float | None:
+        """Return when the batch was handed to a thread that has been gone the longest, in monotonic seconds."""
+        return min((begun for begun, _ in self._running.values()), default=None)
 
     @property
     def idle(self) -> bool:
@@ -109,7 +121,8 @@ class Batcher:
         """Return the finished ticket of a request; its future holds the outputs.
 
         Raises:
-            Problem: 429 where the queue is full, 504 where the deadline passed before the request was run.
+            Problem: 429 where the queue is full, 504 where the deadline passed before the request was run, or while it
+                was run in a thread. Such a run goes on, since it can't be stopped; its answer is for nobody.
         """
         now = time.monotonic()
         if deadline is not None and deadline <= now:
@@ -148,7 +161,30 @@ class Batcher:
         if not self._scheduled and self._free:
             self._scheduled = True
             loop.call_soon(self._pump, loop)
+        if deadline is not None and not self.plan.inline and (self._alarm is None or deadline < self._alarm_at):
+            self._arm(loop, deadline, now)
         return ticket
+
+    def _arm(self, loop: asyncio.AbstractEventLoop, deadline: float, now: float) -> None:
+        """Look after deadlines at that time: no free runner may come round before."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm_at = deadline
+        self._alarm = loop.call_later(max(0.0, deadline - now), self._look_after_deadlines, loop)
+
+    def _look_after_deadlines(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Answer all whose time is up, also those that are being run."""
+        self._alarm = None
+        now = time.monotonic() + 1e-3  # the loop's clock counts in milliseconds
+        for _, batch in self._running.values():
+            for ticket in batch:
+                if ticket.deadline is not None and ticket.deadline <= now and not ticket.future.done():
+                    ticket.future.set_exception(Problem(504, "the request's deadline passed while it was run"))
+        self._drop_expired(now)
+        tickets = chain(self._waiting, *(batch for _, batch in self._running.values()))
+        soonest = min((t.deadline for t in tickets if t.deadline is not None and not t.future.done()), default=None)
+        if soonest is not None:  # all are looked through, so not too often
+            self._arm(loop, max(soonest, now + _LOOK_EVERY), now)
 
     def _seconds_to_wait(self) -> float:
         whole = max(1, self.plan.most_rows)
@@ -176,7 +212,9 @@ class Batcher:
         else:
             assert self._executor is not None
             self._free -= 1
-            self._executor.submit(self._in_thread, loop, batch)
+            self._number += 1
+            self._running[self._number] = now, batch
+            self._executor.submit(self._in_thread, loop, batch, self._number)
         if self._waiting and self._free and not self._scheduled:
             self._scheduled = True
             loop.call_soon(self._pump, loop)
@@ -218,17 +256,20 @@ class Batcher:
         self.rows_waiting -= rows
         return batch
 
-    def _in_thread(self, loop: asyncio.AbstractEventLoop, batch: list[Ticket]) -> None:
+    def _in_thread(self, loop: asyncio.AbstractEventLoop, batch: list[Ticket], number: int) -> None:
         result = _run(self._run, batch)
-        loop.call_soon_threadsafe(self._back, loop, batch, result)
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the server didn't wait for this one
+            loop.call_soon_threadsafe(self._back, loop, batch, number, result)
 
     def _back(
         self,
         loop: asyncio.AbstractEventLoop,
         batch: list[Ticket],
+        number: int,
         result: tuple[list[Outputs | BaseException], float, float],
     ) -> None:
         self._free += 1
+        del self._running[number]
         self._finish(batch, *result)
         if self._waiting and not self._scheduled:
             self._scheduled = True
