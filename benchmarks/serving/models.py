@@ -130,7 +130,7 @@ def picture(size: int = 224) -> bytes:
 
 def make(name: str, folder: Path) -> Model:
     """Return a model with its sample and its golden answers, made in a folder unless it is there already."""
-    path = _make(name, folder)
+    path = _make(name, folder.resolve())
     bundle = Bundle.open(path)
     predict = bundle.session("f32", bundle.graph("f32"), 1)
     row: Mapping[str, np.ndarray] = take(bundle.golden.inputs, slice(0, 1))

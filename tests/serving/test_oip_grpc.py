@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.bundle.boxes import images
-from tests.serving.conformance import checks
 from tests.serving.echo import DTYPES, asking, echo_bundle, values
+from tests.serving.running import running
 from tests.serving.test_oip_binary import encode
 
 from bedplate.bundle import Bundle
@@ -33,8 +33,8 @@ def channel(tmp_path_factory: pytest.TempPathFactory, image_box: Bundle, table_b
     echo = echo_bundle(folder / "echo")
     typed = echo_bundle(folder / "typed", name="typed", dtypes=TYPED)
     with (
-        checks.serving(echo.path, typed.path, image_box.path, table_box.path) as (_, address),
-        grpc.insecure_channel(address) as channel,
+        running([("", one.path) for one in (echo, typed, image_box, table_box)], grpc_port=0) as server,
+        grpc.insecure_channel(server.grpc) as channel,
     ):
         yield channel
 

@@ -92,6 +92,8 @@ def _unpacked(data: bytes, encoding: str, most: int) -> bytes:
         raise _too_large(most)
     if not unpacker.eof:
         raise bad_request(f"the {encoding} body ends early")
+    if unpacker.unused_data:
+        raise bad_request(f"{len(unpacker.unused_data)} bytes follow the {encoding} body; pack it as one part")
     return plain
 
 

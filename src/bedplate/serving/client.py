@@ -12,8 +12,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import httpx
 import numpy as np
@@ -21,7 +20,7 @@ import numpy as np
 from bedplate.core.arrays import Arrays
 from bedplate.core.errors import InputError, ServerError
 from bedplate.serving import client_calls as calls
-from bedplate.serving.client_calls import AGAIN, Payload, Request, Tries, refusal, unreachable
+from bedplate.serving.client_calls import AGAIN, AsyncClosing, Closing, Payload, Request, Tries, refusal, unreachable
 
 # A request whose connection broke before a reply came may be sent again: a prediction changes nothing.
 _BROKEN = (httpx.ConnectError, httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError, httpx.PoolTimeout)
@@ -47,8 +46,20 @@ class _Settings:
             "limits": httpx.Limits(max_connections=100, max_keepalive_connections=100, keepalive_expiry=30),
         }  # fmt: skip
 
+    def after(self, tries: Tries, reply: httpx.Response | Exception) -> float | None:
+        """Return the seconds to wait before the next try, or None where the reply is for good. Raises ServerError."""
+        if isinstance(reply, httpx.Response):
+            return tries.pause(reply.headers.get("retry-after")) if reply.status_code in AGAIN else None
+        pause = tries.pause() if isinstance(reply, _BROKEN) else None
+        if pause is not None:
+            return pause
+        if isinstance(reply, httpx.TimeoutException):
+            raise ServerError(f"no answer within {self.timeout:g} seconds", status=504, where=self.url) from reply
+        raise unreachable(self.url, reply) from reply
 
-def _read(request: Request, reply: httpx.Response) -> Any:
+
+def _read(request: Request, reply: httpx.Response | Exception) -> Any:
+    assert isinstance(reply, httpx.Response)
     if reply.is_success:
         return request.read(reply.content, reply.headers)
     raise refusal(reply.status_code, reply.content)
@@ -64,7 +75,7 @@ def _sent(request: Request, left: float) -> dict[str, Any]:
     }  # fmt: skip
 
 
-class Client(_Settings):
+class Client(_Settings, Closing):
     """A client over HTTP. Threads may share it. Close it, or use it as a context.
 
     Args:
@@ -78,14 +89,6 @@ class Client(_Settings):
     def __init__(self, url: str, **settings: Any) -> None:
         super().__init__(url, **settings)
         self._http = httpx.Client(**self.options)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the connections."""
@@ -167,35 +170,23 @@ class Client(_Settings):
         """Send a request until it is answered for good, and return what its reply says."""
         tries = Tries(self.timeout, self.retries)
         while True:
+            reply: httpx.Response | Exception
             try:
                 reply = self._http.request(**_sent(request, tries.seconds_left))
-            except httpx.TimeoutException as error:
-                raise ServerError(f"no answer within {self.timeout:g} seconds", status=504, where=self.url) from error
-            except _BROKEN as error:
-                pause = tries.pause()
-                if pause is None:
-                    raise unreachable(self.url, error) from error
-            else:
-                pause = tries.pause(reply.headers.get("retry-after")) if reply.status_code in AGAIN else None
-                if pause is None:
-                    return _read(request, reply)
+            except httpx.TransportError as error:
+                reply = error
+            pause = self.after(tries, reply)
+            if pause is None:
+                return _read(request, reply)
             time.sleep(pause)
 
 
-class AsyncClient(_Settings):
+class AsyncClient(_Settings, AsyncClosing):
     """The same for asyncio; see `Client` for arguments, answers and errors."""
 
     def __init__(self, url: str, **settings: Any) -> None:
         super().__init__(url, **settings)
         self._http = httpx.AsyncClient(**self.options)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
 
     async def close(self) -> None:
         """Close the connections."""
@@ -243,16 +234,12 @@ class AsyncClient(_Settings):
         """Send a request until it is answered for good, and return what its reply says."""
         tries = Tries(self.timeout, self.retries)
         while True:
+            reply: httpx.Response | Exception
             try:
                 reply = await self._http.request(**_sent(request, tries.seconds_left))
-            except httpx.TimeoutException as error:
-                raise ServerError(f"no answer within {self.timeout:g} seconds", status=504, where=self.url) from error
-            except _BROKEN as error:
-                pause = tries.pause()
-                if pause is None:
-                    raise unreachable(self.url, error) from error
-            else:
-                pause = tries.pause(reply.headers.get("retry-after")) if reply.status_code in AGAIN else None
-                if pause is None:
-                    return _read(request, reply)
+            except httpx.TransportError as error:
+                reply = error
+            pause = self.after(tries, reply)
+            if pause is None:
+                return _read(request, reply)
             await asyncio.sleep(pause)

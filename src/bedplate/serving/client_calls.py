@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 from urllib.parse import quote
 
 import numpy as np
@@ -75,6 +76,38 @@ class Tries:
         if retry_after is not None and retry_after.replace(".", "", 1).isdigit():
             seconds = max(seconds, min(float(retry_after), LONGEST_PAUSE))
         return seconds if time.monotonic() + seconds < self._end else None
+
+
+class Closing:
+    """A client that can be used as a context."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        raise NotImplementedError
+
+
+class AsyncClosing:
+    """The same for asyncio."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        raise NotImplementedError
 
 
 def refusal(status: int, body: bytes) -> ServerError:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -15,7 +14,7 @@ import numpy as np
 from bedplate.codecs.codec import TensorSpec
 from bedplate.core.arrays import Arrays
 from bedplate.core.errors import InputError, ServerError
-from bedplate.serving.client_calls import Tries
+from bedplate.serving.client_calls import AsyncClosing, Closing, Tries
 from bedplate.serving.messages import message, service
 from bedplate.serving.oip_binary import DATATYPES, bytes_of, datatype_of, tensor_from_bytes
 
@@ -75,7 +74,7 @@ def infer_reply(reply: Any) -> dict[str, np.ndarray]:
     return found
 
 
-class GrpcClient(_Grpc):
+class GrpcClient(_Grpc, Closing):
     """A blocking client. Threads may share it.
 
     Args:
@@ -91,14 +90,6 @@ class GrpcClient(_Grpc):
             if self.credentials
             else grpc.insecure_channel(self.address, _OPTIONS)
         )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the channel."""
@@ -139,7 +130,7 @@ class GrpcClient(_Grpc):
             time.sleep(pause)
 
 
-class AsyncGrpcClient(_Grpc):
+class AsyncGrpcClient(_Grpc, AsyncClosing):
     """The same for asyncio. Make it where the loop runs."""
 
     def __init__(self, address: str, **settings: Any) -> None:
@@ -149,14 +140,6 @@ class AsyncGrpcClient(_Grpc):
             if self.credentials
             else grpc.aio.insecure_channel(self.address, _OPTIONS)
         )
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
 
     async def close(self) -> None:
         """Close the channel."""

@@ -1,9 +1,12 @@
-"""One HTTP/1.1 connection: uvicorn's on httptools, with limits on what a request's head may cost."""
+"""One HTTP/1.1 connection: uvicorn's on httptools, with limits on what it may cost while nothing useful comes."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import resource
+from pathlib import Path
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -12,6 +15,30 @@ from bedplate.serving.body import Limits
 
 LINGER = 1.0
 """Seconds for which an idle connection is kept while the server stops: its next request may be on its way already."""
+
+
+MOST_CONNECTIONS = 20_000
+"""The most connections of a process, where it may have so many open files."""
+
+_OTHER_FILES = 64
+"""Files that loading a model, saving a state and answering over gRPC may need beside the connections."""
+
+
+def most_connections() -> int:
+    """Return how many connections this process can hold; its limit of open files is raised as far as it may be."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_CONNECTIONS + 1024
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        raised = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (raised, hard))
+            soft = raised
+    try:
+        used = len(list(Path("/dev/fd").iterdir()))
+    except OSError:
+        used = _OTHER_FILES
+    most = MOST_CONNECTIONS if soft == resource.RLIM_INFINITY else soft - used - _OTHER_FILES
+    return max(8, min(most, MOST_CONNECTIONS))
 
 
 class HeadJoiner:
@@ -52,9 +79,16 @@ class HeadJoiner:
 
 
 class Connection(HttpToolsProtocol):
-    """Uvicorn's connection, closed where a head is too large or too slow: it has no limit for either of its own."""
+    """Uvicorn's connection, closed where a head is too large or too slow, or where a reply isn't taken.
+
+    Where there are too many, the one goes that has been without a whole request the longest: so thousands that only
+    hold a place keep nobody out.
+    """
 
     limits = Limits()
+    most = MOST_CONNECTIONS
+    idle: dict[Connection, None]
+    _stalled: asyncio.TimerHandle | None = None
     _head_bytes = 0
     _in_head = True
     _begun = False
@@ -66,12 +100,44 @@ class Connection(HttpToolsProtocol):
         """Begin to wait for the first head."""
         super().connection_made(transport)
         self.transport = HeadJoiner(transport, self.loop)  # type: ignore[assignment]
+        self.idle[self] = None
+        if len(self.connections) > self.most:
+            oldest = next(iter(self.idle))
+            self.idle.pop(oldest)
+            oldest.transport.close()
         self._alarm = self.loop.call_later(self.limits.head_seconds, self._too_slow)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait no longer."""
         self._disarm()
+        self.idle.pop(self, None)
+        if self._stalled is not None:
+            self._stalled.cancel()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Note that the caller doesn't take its reply."""
+        super().pause_writing()
+        self._watch_writing()
+
+    def resume_writing(self) -> None:
+        """Note that it does again."""
+        super().resume_writing()
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
+
+    def _watch_writing(self) -> None:
+        left = self.transport.get_write_buffer_size()
+        self._stalled = self.loop.call_later(self.limits.body_seconds, self._if_stalled, left)
+
+    def _if_stalled(self, before: int) -> None:
+        """Hang up where nothing of a reply was taken for so long: it holds memory, and perhaps a model."""
+        self._stalled = None
+        if self.transport.get_write_buffer_size() < before:
+            self._watch_writing()
+        else:
+            self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """Read, and look whether a head is still open behind it."""
@@ -94,6 +160,7 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Note that the head has ended, and refuse it where it is too large."""
         self._in_head = False
+        self.idle.pop(self, None)
         if len(self.headers) > 64 and sum(len(n) + len(v) + 4 for n, v in self.headers) > self.limits.head_bytes:
             self._refuse(431, f"the request's head is too large: at most {self.limits.head_bytes:,} bytes")
             return
@@ -110,6 +177,8 @@ class Connection(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Close where the caller's side is closed and nothing of it is left to answer."""
         super().on_response_complete()
+        if self.cycle.response_complete:  # else another request waits behind this one
+            self.idle[self] = None
         if self._half_closed and not self.pipeline and self.cycle.response_complete:
             self.transport.close()
 
@@ -152,4 +221,4 @@ class Connection(HttpToolsProtocol):
 
 def connection_class(limits: Limits) -> type[Any]:
     """Return the connection's class for some limits."""
-    return type("LimitedConnection", (Connection,), {"limits": limits})
+    return type("LimitedConnection", (Connection,), {"limits": limits, "idle": {}, "most": most_connections()})

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,6 +22,7 @@ from bedplate.serving.metrics import Metrics
 from bedplate.serving.models import Model
 from bedplate.serving.problems import Problem, bad_request
 from bedplate.serving.repository import Repository, check_name
+from bedplate.serving.threads import Threads
 from bedplate.serving.watch import Watcher
 
 if TYPE_CHECKING:
@@ -34,6 +34,9 @@ T = TypeVar("T")
 
 CHANGES = frozenset({"load_name", "unload_name", "set_label", "reconfigure"})
 """The repository's methods that change what is served."""
+
+LAST_SECONDS = 5.0
+"""How long a server that ends waits for what is still running when all requests are answered."""
 
 
 class DataPlane:
@@ -50,6 +53,7 @@ class DataPlane:
 
     Attributes:
         draining: is set when the server stops taking requests; streams end then.
+        left_behind: whether something was still running when the server gave up waiting for it at its end.
     """
 
     def __init__(
@@ -70,15 +74,16 @@ class DataPlane:
         self.watcher = Watcher(self.metrics, state, self.say)
         self.started = time.time()
         self.ready = False
+        self.left_behind = False
         self.compat = compat
         self.draining = asyncio.Event()
         self.hub: Hub | None = None
         self.starting: list[Callable[[], Awaitable[None]]] = []
         self.stopping: list[Callable[[], Awaitable[None]]] = []
         # Models run and payloads are decoded by these; two at least, so that one doesn't wait for the other.
-        self._pool = ThreadPoolExecutor(max(2, self.threads), thread_name_prefix="bedplate-serve")
+        self._pool = Threads(max(2, self.threads), "bedplate-serve")
         self._budget = ThreadBudget(self.threads)
-        self._loader = ThreadPoolExecutor(1, thread_name_prefix="bedplate-load")
+        self._loader = Threads(1, "bedplate-load")
         self.repository = Repository(self.open_model, self._loader)
         self.repository.arrived += [self.watcher.add, self.metrics.add_model]
         self.repository.left += [self.metrics.remove_model]
@@ -121,11 +126,23 @@ class DataPlane:
         await asyncio.get_running_loop().run_in_executor(None, self.close)
 
     def close(self) -> None:
-        """Finish the work in hand and save what was watched."""
+        """Finish the work in hand and save what was watched; what hangs is left behind."""
         self.ready = False
-        self._loader.shutdown(wait=True)
-        self._pool.shutdown(wait=True)
+        self.left_behind = not (self._loader.end(LAST_SECONDS) & self._pool.end(LAST_SECONDS))
         self.watcher.close()
+
+    def hanging(self) -> list[str]:
+        """Return the models that have been running one batch for twice as long as any request may wait.
+
+        Such a run can't be stopped, and keeps a thread; only a new process helps.
+        """
+        since = time.monotonic() - 2 * self.timeout
+        found = []
+        for name, version in self.repository.index():
+            oldest = version.model.batcher.oldest() if version.model is not None else None
+            if oldest is not None and oldest < since:
+                found.append(name)
+        return found
 
     async def manage(self, what: str, **arguments: Any) -> Any:
         """Change what is served, in all processes of this server; `what` names a method of the repository.

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from bedplate.bundle import Bundle
+from bedplate.bundle.onnxscan import scan_graph
 from bedplate.codecs.answers import PROBABILITIES
 from bedplate.core.arrays import Arrays, concatenate, count, take
 from bedplate.core.errors import BundleError, InputError
@@ -178,7 +179,9 @@ class _Choice:
         joined = not self.lone.row_by_row and batches_agree(self.lone, self.inputs)
         if not joined and not self.lone.row_by_row:
             self.note = "batching changes the answers, so it is off"
-        inline = least <= INLINE_SECONDS
+        # How long a loop runs its inputs may decide: on the event loop it would hold up everybody.
+        endless = scan_graph(self.graph, self.variant).operators & {"Loop", "Scan"}
+        inline = least <= INLINE_SECONDS and not endless
         best, rates = self._race(least, SIZES if joined else (1,), inline)
         fitting = {rows: s for rows, s in best.times.items() if not inline or s <= INLINE_SECONDS or rows == 1}
         choice = Remembered(

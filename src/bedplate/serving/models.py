@@ -24,7 +24,7 @@ from bedplate.serving.body import json_kind
 from bedplate.serving.counts import Counts
 from bedplate.serving.engines import Chosen
 from bedplate.serving.problems import bad_request, from_error
-from bedplate.serving.tensors import check_rows, tensor_from_nested
+from bedplate.serving.tensors import check_rows, refuse_truths, tensor_from_nested
 
 
 class Model:
@@ -184,6 +184,18 @@ class Model:
             {spec.name: tensor_from_nested(values[spec.name], spec, f"{where}['{spec.name}']") for spec in self.inputs},
             where,
         )
+
+    def refuse_truths(self, value: Any, where: str) -> None:
+        """Raise a Problem 400 where `true` or `false` stands among the numbers of images or plain tensors."""
+        if self.is_table:  # whose columns say themselves what they take
+            return
+        names = [spec.name for spec in self.inputs if spec.dtype not in ("bool", "string")]
+        if len(names) == len(self.inputs):
+            refuse_truths(value, where)
+            return
+        for part in value if isinstance(value, list) else [value]:
+            for name in names if isinstance(part, dict) else ():
+                refuse_truths(part.get(name), f"{where}, '{name}'")
 
     def cleaned(self, arrays: Mapping[str, np.ndarray], where: str) -> Arrays:
         """Return the tensors with categories spelt as in training; all must have equally many rows."""

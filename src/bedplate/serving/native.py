@@ -23,8 +23,10 @@ def routes(plane: DataPlane) -> list[Route]:
         return json_reply({"models": [describe(model) for model in plane.repository.models.values()]})
 
     async def health(_: Ask) -> Reply:
-        status = {"status": "ok" if plane.ready else "stopping", "models": sorted(plane.repository.models)}
-        return json_reply(status, 200 if plane.ready else 503)
+        hanging = plane.hanging()
+        word = "stopping" if not plane.ready else "hanging" if hanging else "ok"
+        status = {"status": word, "models": sorted(plane.repository.models)}
+        return json_reply(status | ({"hanging": hanging} if hanging else {}), 200 if word == "ok" else 503)
 
     at_once = model_handler(plane, NATIVE)
 

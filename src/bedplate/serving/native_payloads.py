@@ -16,6 +16,7 @@ from bedplate.serving.models import Model
 from bedplate.serving.native_forms import Part, read_form
 from bedplate.serving.oip_binary import text
 from bedplate.serving.problems import Problem, bad_request, from_error
+from bedplate.serving.tensors import speaks_of_truths
 
 IMAGE_FIELDS = ("file", "image", "data")
 """The fields of a form that may hold an image where the form has no file."""
@@ -46,7 +47,7 @@ def payloads(model: Model, body: bytes, content_type: str) -> Payloads:
     if model.is_table:
         return Payloads(_rows(model, body, kind), model.decode)
     if model.bundle.codec.kind == "tensor":
-        return Payloads(_list(parse_json(body)), model.decode)
+        return Payloads(_list(_parsed(model, body)), model.decode)
     return _images(model, body, kind)
 
 
@@ -57,11 +58,18 @@ def _is_json(kind: str, body: bytes) -> bool:
 def _images(model: Model, body: bytes, kind: str) -> Payloads:
     if not _is_json(kind, body):
         return Payloads([body], model.decode)
-    value = parse_json(body)
+    value = _parsed(model, body)
     shape = model.inputs[0].shape
     if isinstance(value, list) and _sizes(value) in (shape, shape[: 2 if shape[2] == 1 else 3]):
         value = [value]  # one image's nested lists; a grey one may leave its channel out
     return Payloads(_list(value), lambda values: model.decode_json(values, "images"))
+
+
+def _parsed(model: Model, body: bytes) -> Any:
+    value = parse_json(body)
+    if speaks_of_truths(body):
+        model.refuse_truths(value, "the body")
+    return value
 
 
 def _rows(model: Model, body: bytes, kind: str) -> Iterable[Any]:

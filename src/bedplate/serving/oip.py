@@ -36,7 +36,8 @@ def routes(plane: DataPlane) -> list[Route]:
         return plane.repository.find(ask.parameters["name"], ask.parameters.get("version", ""))
 
     async def live(_: Ask) -> Reply:
-        return json_reply({"live": True})
+        alive = not plane.hanging()  # else only a new process helps
+        return json_reply({"live": alive}, 200 if alive else 503)
 
     async def ready(_: Ask) -> Reply:
         return json_reply({"ready": plane.ready}, 200 if plane.ready else 503)

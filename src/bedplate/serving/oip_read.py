@@ -25,7 +25,7 @@ from bedplate.serving.oip_binary import (
     text,
 )
 from bedplate.serving.problems import bad_request
-from bedplate.serving.tensors import tensor_from_flat
+from bedplate.serving.tensors import refuse_truths, speaks_of_truths, tensor_from_flat
 
 HEADER = "inference-header-content-length"
 """The header that says how many bytes of JSON come before the tensors' bytes."""
@@ -46,12 +46,12 @@ def read(call: Call) -> Question:
     ask: Ask = call.payload
     length = ask.headers.get(HEADER) if HEADER in ask.headers else None
     if length is None:
-        return _question(json_object(ask.body), None, call.model)
+        return _question(json_object(ask.body), None, call.model, speaks_of_truths(ask.body))
     size = _header_size(length, len(ask.body))
     behind = memoryview(ask.body)[size:]
     if size == 0:
         return _raw(behind, call.model)
-    return _question(json_object(ask.body[:size]), behind, call.model)
+    return _question(json_object(ask.body[:size]), behind, call.model, speaks_of_truths(ask.body[:size]))
 
 
 def _header_size(given: str, most: int) -> int:
@@ -93,7 +93,7 @@ def _raw_shape(size: int, spec: TensorSpec, where: str) -> list[int]:
     return [1, *(whole if one == -1 else one for one in spec.shape)] if free else [whole, *spec.shape]
 
 
-def _question(request: dict[str, Any], behind: memoryview | None, model: Model) -> Question:
+def _question(request: dict[str, Any], behind: memoryview | None, model: Model, truths: bool) -> Question:
     identity = request.get("id")
     if identity is not None and not isinstance(identity, str):
         raise bad_request(f"id: expected a string, received {json_kind(identity)}")
@@ -106,6 +106,8 @@ def _question(request: dict[str, Any], behind: memoryview | None, model: Model) 
         size = _binary_size(entry, behind, where)
         if size is None:
             arrays[spec.name] = _from_json(entry, spec, where)
+            if truths and spec.dtype not in ("bool", "string"):
+                refuse_truths(entry["data"], where)
             continue
         assert behind is not None
         if at + size > len(behind):

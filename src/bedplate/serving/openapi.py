@@ -39,8 +39,8 @@ def openapi(plane: DataPlane, routes: Sequence[Route] = ()) -> dict[str, Any]:
         paths[path] = {verb: _placed(path, told, names) for verb, told in verbs.items()}
     for route in routes:
         path, verb = route.path, route.methods.lower()
-        # Routes of several methods only say which method is meant; `*` takes what no other path takes.
-        if " " in verb or "*" in path or path in ("/", "/docs", "/openapi.json") or verb in paths.get(path, {}):
+        # Routes of any method only say which method is meant; a path with `*` takes what no other path takes.
+        if " " in verb or "*" in verb + path or path in ("/", "/docs", "/openapi.json") or verb in paths.get(path, {}):
             continue
         if verb == "post" and path in WRITTEN and names:
             continue

@@ -43,6 +43,11 @@ def from_error(error: BedplateError) -> Problem:
     return Problem(400, error.message, facts=facts)
 
 
+def unknown_version(name: str, asked: str, known: list[int]) -> Problem:
+    """Return a 404 that names the versions that answer."""
+    return Problem(404, f"no version or label '{asked[:100]}' of '{name}' is served here; there are: {known[:100]}")
+
+
 def unknown_model(name: str, known: list[str]) -> Problem:
     """Return a 404 that names the models that are there."""
     return Problem(404, f"no model '{name[:100]}' is served here; there are: {listing(known)}")

@@ -14,7 +14,7 @@ from typing import Any
 from bedplate.core.errors import BedplateError, InputError, listing
 from bedplate.serving.folder import Shelf, check_label, labels_of, policy_of, scan, scan_name
 from bedplate.serving.models import Model
-from bedplate.serving.problems import Problem, unknown_model
+from bedplate.serving.problems import Problem, unknown_model, unknown_version
 
 log = logging.getLogger("bedplate.serving")
 
@@ -138,7 +138,11 @@ class Repository:
                     return found.model
             elif not label and entry.newest is not None:
                 return entry.newest
-        raise missing(name, label or version) if missing else unknown_model(name, sorted(self.models))
+        if missing is not None:
+            raise missing(name, label or version)
+        if entry is not None and entry.newest is not None:
+            raise unknown_version(name, label or version, entry.available)
+        raise unknown_model(name, sorted(self.models))
 
     async def load(self, name: str, number: int, source: Path, stamp: tuple[int, ...] = ()) -> Model:
         """Open a version and serve it; one of this number that is served already gives way once the new one is warm.

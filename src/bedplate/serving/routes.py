@@ -20,7 +20,7 @@ class Route:
     """One path with the methods that it answers, and the role that may ask.
 
     In `path`, `{name}` stands for one part without a slash or colon, `{name:*}` for anything. The letters' case counts
-    unless `ignore_case` is set.
+    unless `ignore_case` is set. The method `*` takes any that no route before has taken.
     """
 
     methods: str
@@ -51,7 +51,7 @@ class Routes:
             match = pattern.fullmatch(path)
             if match is None:
                 continue
-            if asked in methods:
+            if asked in methods or "*" in methods:
                 found = route, {key: unquote(value) for key, value in match.groupdict().items() if value is not None}
                 if len(self._remembered) < _MOST_REMEMBERED:
                     self._remembered[method, path] = found

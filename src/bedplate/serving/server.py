@@ -26,7 +26,6 @@ from bedplate.serving.spec import ServerSpec
 from bedplate.serving.tokens import TokenGuard
 
 _DRAIN_SECONDS = 30
-_MOST_CONNECTIONS = 1000
 
 
 class _Server(uvicorn.Server):
@@ -149,11 +148,13 @@ def run(
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, lifespan="on", ws="none", server_header=False, loop="asyncio",
         http=connection_class(spec.limits), timeout_graceful_shutdown=_DRAIN_SECONDS, timeout_keep_alive=75,
-        limit_concurrency=_MOST_CONNECTIONS, date_header=False, proxy_headers=False,
+        date_header=False, proxy_headers=False,
         ssl_certfile=spec.tls[0] if spec.tls else None, ssl_keyfile=spec.tls[1] if spec.tls else None,
     )  # fmt: skip
     server = _Server(config, started, stopping)
     server.run(sockets=[listener])
+    if plane.left_behind:
+        say("a model hangs; it is left behind")
     return 0 if server.started else os.EX_SOFTWARE
 
 

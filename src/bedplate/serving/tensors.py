@@ -69,6 +69,28 @@ def tensor_from_flat(data: list[Any], shape: Sequence[int], spec: TensorSpec, wh
     return array.reshape(tuple(shape))
 
 
+def speaks_of_truths(body: bytes | memoryview) -> bool:
+    """Return whether `true` or `false` may stand in a JSON text; a letter that numbers lack is looked for first."""
+    body = bytes(body)
+    return (b"r" in body and b"true" in body) or (b"l" in body and b"false" in body)
+
+
+def refuse_truths(value: Any, where: str) -> None:
+    """Raise a Problem 400 where a truth value stands among numbers in nested lists or objects.
+
+    NumPy would count it as 0 or 1. To look at every value's type costs as much as reading it, so this is asked only of
+    a request that `speaks_of_truths`.
+    """
+    level = [value]
+    while level:
+        if bool in set(map(type, level)):
+            raise bad_request(f"{where}: expected numbers, received true or false among them")
+        level = [
+            item for part in level if isinstance(part, list | dict)
+            for item in (part.values() if isinstance(part, dict) else part)
+        ]  # fmt: skip
+
+
 def numbers(value: list[Any], spec: TensorSpec, where: str) -> np.ndarray:
     """Return JSON numbers, flat or nested, as an array of `spec.dtype`: what `plain_numbers` gives, sooner.
 

@@ -20,7 +20,7 @@ from bedplate.serving.dataplane import DataPlane, json_reply, to_json
 from bedplate.serving.exchange import Ask, Call, Protocol, Question, Reply
 from bedplate.serving.models import Model
 from bedplate.serving.problems import Problem, bad_request
-from bedplate.serving.routes import Route
+from bedplate.serving.routes import Handler, Route
 from bedplate.serving.tfserving_examples import CLASSIFY, REGRESS, read_json, results
 from bedplate.serving.tfserving_read import read_predict
 from bedplate.serving.tfserving_signature import metadata_json, not_found, status_json, versions
@@ -54,8 +54,11 @@ def routes(plane: DataPlane) -> list[Route]:
     async def malformed(ask: Ask) -> Reply:
         raise malformed_request(ask)
 
-    async def wrong_method(ask: Ask) -> Reply:
-        raise malformed_request(ask) if strict else Problem(405, malformed_request(ask).message, allow="POST")
+    def only(allow: str) -> Handler:
+        async def wrong_method(ask: Ask) -> Reply:
+            raise malformed_request(ask) if strict else Problem(405, malformed_request(ask).message, allow=allow)
+
+        return wrong_method
 
     found = [Route("GET", "/v1/models", no_name, ignore_case=True)] if strict else []
     for base in ("/v1/models/{name}", "/v1/models/{name}/versions/{version}", "/v1/models/{name}/labels/{label}"):
@@ -63,13 +66,18 @@ def routes(plane: DataPlane) -> list[Route]:
             path = f"{base}:{verb}"
             found += [
                 Route("POST", path, _checking(model_handler(plane, protocol, not_found)), ignore_case=True),
-                Route("GET PUT DELETE", path, wrong_method, ignore_case=True),
+                Route("*", path, only("POST"), ignore_case=True),
             ]
         found += [
             Route("GET", f"{base}/metadata", metadata, ignore_case=True),
             Route("GET", base, status, ignore_case=True),
+            *(Route("*", path, only("GET"), ignore_case=True) for path in (f"{base}/metadata", base)),
         ]
-    return [*found, Route("GET POST PUT DELETE", "/v1/{rest:*}", malformed, ignore_case=True)]
+    found += [
+        Route("*", "/v1/models", only("GET"), ignore_case=True),
+        Route("*", "/v1/models/{name}:explain", only("POST"), ignore_case=True),
+    ]
+    return [*found, Route("*", "/v1/{rest:*}", malformed, ignore_case=True)]
 
 
 def malformed_request(ask: Ask) -> Problem:

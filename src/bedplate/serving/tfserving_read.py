@@ -21,7 +21,7 @@ from bedplate.serving.body import json_kind
 from bedplate.serving.exchange import Ask, Call, Question
 from bedplate.serving.models import Model, decode_base64
 from bedplate.serving.problems import bad_request
-from bedplate.serving.tensors import check_rows, tensor_from_nested
+from bedplate.serving.tensors import check_rows, speaks_of_truths, tensor_from_nested
 
 SIGNATURE = "serving_default"
 
@@ -84,8 +84,12 @@ def read_predict(call: Call) -> Question:
             raise bad_request(f"instances: expected a list with at least one row, received {json_kind(rows)}")
         check_rows(len(rows), "instances")
         arrays = _tensor_rows(call.model, rows) if own else call.model.decode_json(rows, "instances")
+        if speaks_of_truths(ask.body):
+            call.model.refuse_truths(rows, "instances")
         return Question(arrays, len(rows), "predictions")
     arrays = _tensor_columns(call.model, request["inputs"]) if own else _columns(call.model, request["inputs"])
+    if speaks_of_truths(ask.body):
+        call.model.refuse_truths(request["inputs"], "inputs")
     return Question(arrays, count(arrays), "outputs")
 
 

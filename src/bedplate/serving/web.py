@@ -30,6 +30,9 @@ _UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 _PROCESS, _NUMBERS = os.urandom(4).hex(), itertools.count(1)
 _ID = re.compile(r"[\x21-\x7e]{1,128}")
 
+MOST_REQUESTS = 1000
+"""Requests that may be in hand at once; health and the pages are answered beyond."""
+
 
 class Guard:
     """What stands before every handler. `check` may raise a Problem; `finish` may change the reply and sees its end."""
@@ -60,11 +63,16 @@ class WebApp:
         self.routes = Routes(routes)
         self.limits = limits or Limits()
         self.guards = list(guards)
+        self._in_hand = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one ASGI connection: HTTP, or the server's own life."""
         if scope["type"] == "http":
-            await self._http(scope, receive, send)
+            self._in_hand += 1
+            try:
+                await self._http(scope, receive, send)
+            finally:
+                self._in_hand -= 1
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
 
@@ -98,6 +106,7 @@ class WebApp:
                     # Asked also where there is no such path: who may ask nothing learns nothing of what is there.
                     for guard in self.guards:
                         guard.check(ask, route)
+                self._check_room(route)
                 ask.deadline = _deadline(headers, self.plane.timeout)
                 if ask.method != "GET":
                     ask.body = await read_body(headers, receive, self.limits)
@@ -118,6 +127,10 @@ class WebApp:
         if isinstance(reply.body, bytes) and len(reply.body) >= LEAST_BYTES:
             await compress(reply, headers.get("accept-encoding"))
         await _send(send, ask, reply)
+
+    def _check_room(self, route: Route) -> None:
+        if self._in_hand > MOST_REQUESTS and route.role:
+            raise Problem(503, f"{MOST_REQUESTS:,} requests are in hand already", retry_after=1)
 
     def _early(self, ask: Ask) -> Reply | None:
         """Return what a guard answers in place of a handler."""

@@ -41,17 +41,3 @@ def client_environment(name: str, requirements: Sequence[str]) -> Path:
             pytest.skip(f"the environment of '{name}' can't be made: {last[:300]}")
     (folder / "complete").touch()
     return python
-
-
-def run_checks(python: Path, script: Path, *arguments: str, timeout: float = 280) -> dict[str, str]:
-    """Return what a script of checks printed: a line of JSON each, {"name", "fault"}; the fault by name, "" where none."""
-    import json
-
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
-    done = subprocess.run(
-        [str(python), str(script), *arguments], capture_output=True, text=True, timeout=timeout,
-        env={**environment, "TF_CPP_MIN_LOG_LEVEL": "3"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    return {line["name"]: line["fault"] for line in lines}

@@ -10,16 +10,15 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-import traceback
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import numpy as np
 from kserve import InferenceGRPCClient, InferenceRESTClient, InferInput, InferRequest, RESTConfig
 from kserve.protocol.infer_type import RequestedOutput
+from script import IMAGES, run_all
 
 HTTP, GRPC = sys.argv[1], sys.argv[2]
-IMAGES = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 1), dtype=np.uint8)
 
 
 def request(*, binary: bool | None = None, outputs: bool | None = None, identity: str | None = "abc") -> InferRequest:
@@ -123,12 +122,4 @@ def check_grpc_typed() -> None:
 
 
 if __name__ == "__main__":
-    for name, check in list(globals().items()):
-        if not name.startswith("check_"):
-            continue
-        try:
-            check()
-        except Exception:
-            print(json.dumps({"name": name, "fault": traceback.format_exc()[-1500:]}), flush=True)
-        else:
-            print(json.dumps({"name": name, "fault": ""}), flush=True)
+    run_all(globals())

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from tests.serving.conformance import checks
 from tests.serving.conformance.clients import client_environment
+from tests.serving.running import running
 
 from bedplate.bundle import Bundle
 
@@ -18,8 +19,8 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def results(image_box: Bundle, table_box: Bundle) -> dict[str, str]:
     python = client_environment("kserve", ("kserve>=0.15",))
-    with checks.serving(image_box.path, table_box.path) as (url, address):
-        return checks.run(python, SCRIPT, url, address)
+    with running([("", image_box.path), ("", table_box.path)], grpc_port=0) as server:
+        return checks.run(python, SCRIPT, server.url, server.grpc)
 
 
 @pytest.mark.parametrize("name", checks.names(SCRIPT))

@@ -6,9 +6,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.serving.conformance import checks
 from tests.serving.conformance.clients import client_environment
 from tests.serving.echo import echo_bundle
+from tests.serving.running import running
 
 from bedplate.bundle import Bundle
 
@@ -24,9 +24,10 @@ LEFT_OUT = "/(load|unload)$|:(explain|classify|regress)$"
 
 def test_every_reply_is_as_the_document_says(tmp_path: Path, image_box: Bundle, table_box: Bundle) -> None:
     python = client_environment("schemathesis", ("schemathesis>=4.0",))
-    with checks.serving(echo_bundle(tmp_path / "echo").path, image_box.path, table_box.path) as (url, _):
+    echo = echo_bundle(tmp_path / "echo")
+    with running([("", one.path) for one in (echo, image_box, table_box)]) as server:
         done = subprocess.run(
-            [str(python.with_name("schemathesis")), "run", f"{url}/openapi.json", "--phases", "examples,coverage,fuzzing",
+            [str(python.with_name("schemathesis")), "run", f"{server.url}/openapi.json", "--phases", "examples,coverage,fuzzing",
              "--checks", CHECKS, "--max-examples", "25", "--exclude-path-regex", LEFT_OUT, "--continue-on-failure",
              "--generation-deterministic", "--no-color"],
             cwd=tmp_path, capture_output=True, text=True, timeout=280,

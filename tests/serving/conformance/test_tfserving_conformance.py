@@ -6,18 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.serving.conformance.clients import client_environment, run_checks
+from tests.serving.conformance import checks
+from tests.serving.conformance.clients import client_environment
 from tests.serving.echo import echo_bundle
 from tests.serving.running import running
 
 from bedplate.bundle import Bundle
 
 CHECKS = Path(__file__).with_name("tfserving_checks.py")
-NAMES = [
-    line[4:].partition("(")[0]
-    for line in CHECKS.read_text(encoding="utf-8").splitlines()
-    if line.startswith("def check_")
-]
 
 
 @pytest.fixture(scope="module")
@@ -25,11 +21,11 @@ def faults(image_box: Bundle, table_box: Bundle, tmp_path_factory: pytest.TempPa
     python = client_environment("tfs", ["tensorflow-serving-api>=2.19", "grpcio"])
     echo = echo_bundle(tmp_path_factory.mktemp("boxes") / "echo")
     with running([("", image_box.path), ("", table_box.path), ("", echo.path)], grpc_port=0) as server:
-        yield run_checks(python, CHECKS, server.grpc)
+        yield checks.run(python, CHECKS, server.grpc)
         assert server.stop()[0] == 0
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", checks.names(CHECKS))
 def test_the_official_client_gets_its_answer(faults: dict[str, str], name: str) -> None:
     assert faults[name] == ""

@@ -8,6 +8,7 @@ import pytest
 from tests.serving.conformance import checks
 from tests.serving.conformance.clients import client_environment
 from tests.serving.echo import echo_bundle
+from tests.serving.running import running
 
 from bedplate.bundle import Bundle
 
@@ -20,8 +21,8 @@ pytestmark = pytest.mark.slow
 def results(tmp_path_factory: pytest.TempPathFactory, image_box: Bundle, table_box: Bundle) -> dict[str, str]:
     python = client_environment("triton", ("tritonclient[all]>=2.50", "ml_dtypes"))
     echo = echo_bundle(tmp_path_factory.mktemp("boxes") / "echo")
-    with checks.serving(echo.path, image_box.path, table_box.path) as (url, address):
-        return checks.run(python, SCRIPT, url, address)
+    with running([("", echo.path), ("", image_box.path), ("", table_box.path)], grpc_port=0) as server:
+        return checks.run(python, SCRIPT, server.url, server.grpc)
 
 
 @pytest.mark.parametrize("name", checks.names(SCRIPT))

@@ -8,14 +8,13 @@ and back), 'small' (images of 8×8×1) and 'prices' (a table).
 
 from __future__ import annotations
 
-import json
 import sys
-import traceback
 from typing import Any
 
 import grpc
 import numpy as np
 import tensorflow as tf
+from script import IMAGES, run_all, values
 from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
@@ -31,28 +30,6 @@ from tensorflow_serving.apis import (
 CHANNEL = grpc.insecure_channel(sys.argv[1])
 PREDICTION = prediction_service_pb2_grpc.PredictionServiceStub(CHANNEL)
 MODEL = model_service_pb2_grpc.ModelServiceStub(CHANNEL)
-rng = np.random.default_rng(0)
-IMAGES = rng.integers(0, 256, (3, 8, 8, 1), dtype=np.uint8)
-KINDS = {
-    "bool": np.bool_, "uint8": np.uint8, "uint16": np.uint16, "uint32": np.uint32, "uint64": np.uint64,
-    "int8": np.int8, "int16": np.int16, "int32": np.int32, "int64": np.int64, "float16": np.float16,
-    "float32": np.float32, "float64": np.float64, "string": np.object_,
-}  # fmt: skip
-
-
-def values(rows: int = 3) -> dict[str, np.ndarray]:
-    found: dict[str, np.ndarray] = {}
-    for name, kind in KINDS.items():
-        if name == "string":
-            found[name] = np.array([f"row {k}: Zürich".encode() for k in range(rows)], np.object_)
-        elif name == "bool":
-            found[name] = rng.random((rows, 2)) < 0.5
-        elif name.startswith("float"):
-            found[name] = rng.normal(size=(rows, 2)).astype(kind)
-        else:
-            limits = np.iinfo(kind)
-            found[name] = rng.integers(limits.min, limits.max, (rows, 2), dtype=kind, endpoint=True)
-    return found
 
 
 def asked(name: str, inputs: dict[str, Any], **more: Any) -> predict_pb2.PredictRequest:
@@ -280,12 +257,4 @@ def check_deadline() -> None:
 
 
 if __name__ == "__main__":
-    for name, check in list(globals().items()):
-        if not name.startswith("check_"):
-            continue
-        try:
-            check()
-        except Exception:
-            print(json.dumps({"name": name, "fault": traceback.format_exc()[-1500:]}), flush=True)
-        else:
-            print(json.dumps({"name": name, "fault": ""}), flush=True)
+    run_all(globals())

@@ -9,9 +9,7 @@ and back), 'small' (images of 8×8×1) and 'prices' (a table).
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
-import traceback
 from functools import partial
 from typing import Any
 
@@ -21,31 +19,10 @@ import tritonclient.grpc as grpcclient
 import tritonclient.grpc.aio as grpcaio
 import tritonclient.http as httpclient
 import tritonclient.http.aio as httpaio
+from script import IMAGES, KINDS, run_all, values
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
 HTTP, GRPC = sys.argv[1].removeprefix("http://"), sys.argv[2]
-rng = np.random.default_rng(0)
-IMAGES = rng.integers(0, 256, (3, 8, 8, 1), dtype=np.uint8)
-KINDS = {
-    "bool": np.bool_, "uint8": np.uint8, "uint16": np.uint16, "uint32": np.uint32, "uint64": np.uint64,
-    "int8": np.int8, "int16": np.int16, "int32": np.int32, "int64": np.int64, "float16": np.float16,
-    "float32": np.float32, "float64": np.float64, "string": np.object_,
-}  # fmt: skip
-
-
-def values(rows: int = 3) -> dict[str, np.ndarray]:
-    found: dict[str, np.ndarray] = {}
-    for name, kind in KINDS.items():
-        if name == "string":
-            found[name] = np.array([f"row {k}: Zürich".encode() for k in range(rows)], np.object_)
-        elif name == "bool":
-            found[name] = rng.random((rows, 2)) < 0.5
-        elif name.startswith("float"):
-            found[name] = rng.normal(size=(rows, 2)).astype(kind)
-        else:
-            limits = np.iinfo(kind)
-            found[name] = rng.integers(limits.min, limits.max, (rows, 2), dtype=kind, endpoint=True)
-    return found
 
 
 def inputs_of(module: Any, arrays: dict[str, np.ndarray], binary: bool | None = None) -> list[Any]:
@@ -388,12 +365,4 @@ def check_grpc_errors() -> None:
 
 
 if __name__ == "__main__":
-    for name, check in list(globals().items()):
-        if not name.startswith("check_"):
-            continue
-        try:
-            check()
-        except Exception:
-            print(json.dumps({"name": name, "fault": traceback.format_exc()[-1500:]}), flush=True)
-        else:
-            print(json.dumps({"name": name, "fault": ""}), flush=True)
+    run_all(globals())
