@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup demo check fix test test-all bench docs clean
+.PHONY: setup demo check fix test test-all bench soak docs clean
 
 setup: $(STAMP)  ## make the environment
 
@@ -41,7 +41,11 @@ test-all: setup  ## every test, with the recipes at full length
 bench: setup  ## benchmarks: make bench (the recipes' scores), or ROOM=… for another
 	$(BIN)/python -m benchmarks.$(ROOM)
 
+soak: setup  ## an hour under load: does memory grow, do times? (MINUTES=10 for less, BUNDLE=DIR for another model)
+	$(BIN)/python -m benchmarks.serving.soak --minutes $(or $(MINUTES),60) $(if $(BUNDLE),--bundle $(BUNDLE))
+
 docs: setup  ## regenerate the tables and help texts in docs/, and fail if a page links to nothing
+	$(BIN)/python tools/build_reliability.py
 	$(BIN)/python tools/build_docs.py
 
 clean:

@@ -9,6 +9,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from bedplate.core.hashing import sha256_bytes
+
 ROOT = Path(__file__).parents[2]
 HOME = Path(tempfile.gettempdir()) / "bedplate-peers"
 
@@ -22,14 +24,17 @@ def environment(name: str, packages: tuple[str, ...]) -> Path:
     folder = HOME / name
     binaries, ready = folder / "bin", folder / "ready"
     wanted = "\n".join(packages)
+    own = name.startswith("bedplate")
+    if own:  # its packages are those of the sources as they are now; what they no longer need mustn't be weighed
+        wanted += "\n" + sha256_bytes((ROOT / "pyproject.toml").read_bytes() + (ROOT / "constraints.txt").read_bytes())
     if ready.exists() and ready.read_text() == wanted:
         return binaries
     print(f"making the environment {name}", flush=True)
     free = {key: value for key, value in os.environ.items() if key != "PIP_CONSTRAINT"}
-    if name.startswith("bedplate"):
+    if own:
         free["PIP_CONSTRAINT"] = str(ROOT / "constraints.txt")
-    if not binaries.exists():
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    if own or not binaries.exists():
+        subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
     done = subprocess.run(
         [binaries / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages],
         env=free, capture_output=True, text=True, check=False,

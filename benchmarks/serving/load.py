@@ -68,6 +68,4 @@ def closed_loop(
         raise RuntimeError(f"wrk failed: {(done.stderr or done.stdout)[-300:]}")
     said = json.loads(found[-1])
     good = said["requests"] - said["bad"]
-    return Pace(
-        good / (said["microseconds"] / 1e6), said["p50"] / 1e3, said["p99"] / 1e3, said["bad"] + said["lost"]
-    )
+    return Pace(good / (said["microseconds"] / 1e6), said["p50"] / 1e3, said["p99"] / 1e3, said["bad"] + said["lost"])

@@ -62,9 +62,12 @@ class Visit:
         model: what it serves.
         place: where its files go.
         fresh: forget what earlier starts remembered.
+        more: further words of the command.
     """
 
-    def __init__(self, peer: Peer, model: Model, place: Place, *, fresh: bool = False) -> None:
+    def __init__(
+        self, peer: Peer, model: Model, place: Place, *, fresh: bool = False, more: tuple[str, ...] = ()
+    ) -> None:
         self.peer, self.model, self.place = peer, model, place
         binaries = environment(peer.environment, peer.packages)
         self.folder = place.folder / "".join(c if c.isalnum() else "-" for c in f"{peer.name}-{model.name}")
@@ -82,7 +85,7 @@ class Visit:
         self._binaries = binaries
         if peer.prepare and not (self.folder / "prepared").exists():
             self._prepare()
-        self.server = Server(self._words(peer.command), self.environment, self.folder)
+        self.server = Server(self._words((*peer.command, *more)), self.environment, self.folder)
 
     def _words(self, words: tuple[str, ...]) -> list[str]:
         meanings = {
@@ -132,6 +135,9 @@ class Visit:
             url, ask.body, ask.headers, self.folder, connections=many, seconds=self.place.warm * self.peer.warmth
         )
         pace = closed_loop(url, ask.body, ask.headers, self.folder, connections=many, seconds=self.place.seconds)
+        fault = wrong(ask, self.model, form, self.port)  # a server that broke under load isn't a quick one
+        if fault or pace.bad:
+            return {"failed": f"under load: {fault or f'{pace.bad} answers that were not good'}", **asdict(pace)}
         return asdict(pace)
 
     def schedule(self, ask: Ask, rate: float) -> dict[str, Any]:

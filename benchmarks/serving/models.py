@@ -1,4 +1,4 @@
-"""The models that all serve: made with Bedplate's own command, with one sample row, its bodies and its golden answer."""
+"""The models that all serve: made by Bedplate's own command, with a sample row, its bodies and its golden answer."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import numpy as np
 
 from bedplate.bundle import Bundle
 from bedplate.core.arrays import take
+from benchmarks.serving.environments import ROOT
 
 NAMES = ("cnn", "adult", "resnet18")
 TITLES = {
@@ -99,7 +100,7 @@ def _make(name: str, folder: Path) -> Path:
     if name == "resnet18":
         folder.mkdir(parents=True, exist_ok=True)
         graph, labels = folder / "resnet18.onnx", folder / "classes.txt"
-        subprocess.run([sys.executable, "-m", "benchmarks.serving.networks", graph], check=True)
+        subprocess.run([sys.executable, "-m", "benchmarks.serving.networks", graph], check=True, cwd=ROOT)
         labels.write_text("".join(f"class {k}\n" for k in range(1000)))
         _bedplate(
             "import", graph, "--codec", "image", "--labels", labels, "--mean", "0.485,0.456,0.406", "--std",
@@ -120,7 +121,9 @@ def picture(size: int = 224) -> bytes:
     from PIL import Image
 
     random = np.random.default_rng(0)
-    coarse = Image.fromarray(random.integers(0, 256, (9, 9, 3), np.uint8)).resize((size, size), Image.Resampling.BICUBIC)
+    coarse = Image.fromarray(random.integers(0, 256, (9, 9, 3), np.uint8)).resize(
+        (size, size), Image.Resampling.BICUBIC
+    )
     grain = random.normal(0, 6, (size, size, 1))
     pixels = np.clip(np.asarray(coarse, np.float64) + grain, 0, 255).astype(np.uint8)
     file = io.BytesIO()

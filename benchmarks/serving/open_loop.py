@@ -38,6 +38,8 @@ class Schedule:
         answered: good answers within the schedule's own time; a server that keeps up reaches nearly `sent`.
         bad: answers of another status than 200, and broken connections.
         unanswered: requests without an answer when the patience ended.
+        late: how far behind its schedule the generator itself sent, 99th percentile in ms: beyond a millisecond or so
+            the figures tell as much of the generator, which shares the processors, as of the server.
     """
 
     rate: float
@@ -49,6 +51,7 @@ class Schedule:
     p99: float
     p999: float
     worst: float
+    late: float
 
     @property
     def kept_up(self) -> bool:
@@ -127,6 +130,7 @@ class _Loop:
         self.latencies: list[float] = []
         self.answered_at: list[float] = []
         self.bad = 0
+        self.lateness: list[float] = []
 
     def start_due(self) -> None:
         """Send what waits, as far as there are connections."""
@@ -138,6 +142,7 @@ class _Loop:
             connection = self.free.pop()
             intended = self.backlog.popleft()
             self.busy[connection.fileno()] = connection
+            self.lateness.append(time.perf_counter() - intended)
             try:
                 connection.begin(self.request, intended)
             except OSError:
@@ -210,7 +215,8 @@ def open_loop(
         connection.socket.close()
     in_time = sum(1 for moment in loop.answered_at if moment <= end)
     p50, p99, p999 = (1e3 * percentile(latencies, share) for share in (0.5, 0.99, 0.999))
-    return Schedule(rate, total, in_time, loop.bad, len(waiting), p50, p99, p999, 1e3 * latencies[-1])
+    late = 1e3 * percentile(sorted(loop.lateness) or [0.0], 0.99)
+    return Schedule(rate, total, in_time, loop.bad, len(waiting), p50, p99, p999, 1e3 * latencies[-1], late)
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -16,12 +18,17 @@ MARK = "BEDPLATE_BENCHMARK_SERVER"
 """An environment variable by which a server's processes are known, even those that left their parent."""
 
 
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def free_port(row: int = 5) -> int:
+    """Return the first of some ports in a row that nobody listens on, below those that systems give out."""
+    for first in random.sample(range(20_000, 32_000, 10), 200):
+        with contextlib.ExitStack() as probes:
+            try:
+                for port in range(first, first + row):
+                    probes.enter_context(socket.socket()).bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return first
+    raise RuntimeError("no free ports between 20000 and 32000")
 
 
 def post(port: int, path: str, body: bytes, headers: Mapping[str, str], timeout: float = 60) -> tuple[int, bytes]:
@@ -77,14 +84,16 @@ class Server:
     def processes(self) -> set[int]:
         """Return the ids of the server's living processes: descendants, and those with its mark."""
         parents: dict[int, int] = {}
-        for entry in os.listdir("/proc"):
-            if not entry.isdigit():
+        for entry in Path("/proc").iterdir():
+            if not entry.name.isdigit():
                 continue
-            pid = int(entry)
+            pid = int(entry.name)
             try:
-                stat = Path(f"/proc/{pid}/stat").read_text()
-                parents[pid] = int(stat.rpartition(")")[2].split()[1])
-                if self._mark.encode() in Path(f"/proc/{pid}/environ").read_bytes():
+                state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
+                if state == "Z":  # it has ended, and only nobody has asked how
+                    continue
+                parents[pid] = int(parent)
+                if self._mark.encode() in (entry / "environ").read_bytes():
                     self._known.add(pid)
             except (OSError, ValueError):
                 continue
@@ -107,20 +116,26 @@ class Server:
         return resident / 1e6, proportional / 1e6
 
     def stop(self) -> None:
-        """End the server: politely, and after a few seconds without asking."""
-        ours = self.processes()
+        """End the server: politely, and what is left after a few seconds without asking."""
+        self.processes()
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        until = time.perf_counter() + 8
-        while (left := self.processes()) and time.perf_counter() < until:
-            ours |= left
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(8)
+        if not self._gone(2.0):
+            for pid in self.processes():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            if not self._gone(10.0):
+                raise RuntimeError(f"processes that can't be ended: {sorted(self.processes())}")
+        self.process.wait(10)
+
+    def _gone(self, seconds: float) -> bool:
+        """Return whether all processes end within some seconds."""
+        until = time.perf_counter() + seconds
+        while self.processes():
+            if time.perf_counter() > until:
+                return False
             self.process.poll()
-            if left == {self.process.pid} and self.process.poll() is not None:
-                break
             time.sleep(0.05)
-        for pid in self.processes():
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
-        self.process.wait(30)
+        return True

@@ -199,7 +199,7 @@ def ask_mlflow(model: Model, form: str) -> Ask | None:
     if form == "json" and len(model.pixels):
         body: Any = {"inputs": [model.instance]}
     elif form == "json":
-        body = {"dataframe_split": {"columns": list(model.instance), "data": [list(model.instance.values())]}}
+        body = {"inputs": {name: [value] for name, value in model.instance.items()}}
     elif model.heavy:
         body = {"dataframe_split": {"columns": ["image"], "data": [[as_base64(model, form)]]}}
     else:
@@ -220,6 +220,9 @@ def as_base64(model: Model, form: str) -> str:
 
 BEDPLATE = ("bedplate", "serve", "--name", "BUNDLE", "--port", "PORT", "--processes", "PROCESSES")
 FLOOR = (ENGINE, NUMPY, PILLOW, "orjson==3.13.0", "uvloop==0.23.0")
+UVICORN = ("uvloop==0.23.0", "httptools==0.9.0")
+"""What uvicorn's pages recommend for speed, for peers that run it and don't bring these."""
+
 OWN = (f"--editable={ROOT}",)
 
 
@@ -268,7 +271,7 @@ SERVERS: tuple[Peer, ...] = (
         main=("litserve",),
     ),
     Peer(
-        "BentoML", "bentoml", (ENGINE, NUMPY, PILLOW, "bentoml==1.4.40"),
+        "BentoML", "bentoml", (ENGINE, NUMPY, PILLOW, "bentoml==1.4.40", *UVICORN),
         ("bentoml", "serve", "bentoml_:Model", "--working-dir", "PEERS", "--host", "127.0.0.1", "--port", "PORT"),
         ask_bentoml, "adaptive batches of 16, 2 workers; access log and metrics off", processes=2, aim=4.0,
         main=("bentoml",),
@@ -279,10 +282,12 @@ SERVERS: tuple[Peer, ...] = (
     ),
     Peer(
         "Ray Serve", "ray", (ENGINE, NUMPY, PILLOW, "ray[serve]==2.60.0", "orjson==3.13.0"), script("ray_.py"), by_hand,
-        "serve.batch of 16, 2 replicas; access log off", processes=2, aim=4.0, main=("ray",),
+        "serve.batch of 16, 2 replicas, RAY_SERVE_THROUGHPUT_OPTIMIZED; access log off", processes=2, aim=4.0,
+        main=("ray",),
     ),
     Peer(
-        "MLflow", "mlflow", (ENGINE, NUMPY, PILLOW, "onnx==1.23.2", "mlflow==3.17.2"), script("mlflow_.py"), ask_mlflow,
+        "MLflow", "mlflow", (ENGINE, NUMPY, PILLOW, "onnx==1.23.2", "mlflow==3.17.2", *UVICORN), script("mlflow_.py"),
+        ask_mlflow,
         "mlflow models serve with 2 workers", processes=2, aim=4.0, prepare=(*script("mlflow_.py"), "prepare"),
         main=("mlflow",),
     ),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 from bedplate.core import machine
@@ -66,3 +68,23 @@ def test_freed_memory_goes_back_to_the_system() -> None:
     machine.give_back_memory()
     assert not statm.exists() or int(statm.read_text().split()[1]) <= before
     assert len(kept) == 100_000
+
+
+def test_a_library_may_not_keep_this_threads_stack_for_signals() -> None:
+    """As OpenVINO does, which frees it later: the next signal would end the process."""
+    text = """
+import ctypes, os, signal
+from bedplate.core.machine import _SignalStack, own_signal_stack
+libc = ctypes.CDLL(None)
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+size = 1 << 16
+place = libc.mmap(None, size, 3, 0x22, -1, 0)
+with own_signal_stack():
+    libc.sigaltstack(ctypes.byref(_SignalStack(place, 0, size)), None)
+libc.munmap(ctypes.c_void_p(place), ctypes.c_size_t(size))
+signal.signal(signal.SIGTERM, lambda *_: print("taken", flush=True))
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, "taken")

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tools import build_docs
+from tools import build_docs, build_reliability
 
 import bedplate
 from bedplate.cli.main import VERBS, build_parser
@@ -57,6 +57,13 @@ def test_the_check_sees_a_stale_section_and_a_broken_link(tmp_path: Path, monkey
     page.write_text("# Page\n\n[a](#page) [b](#nowhere) [c](missing.md) `[d](code.md)`\n", encoding="utf-8")
     monkeypatch.setattr(build_docs, "ROOT", tmp_path)
     assert [line.split()[-3] for line in build_docs.broken_links([page])] == ["#nowhere", "missing.md"]
+
+
+def test_every_fault_names_a_test_that_is_there(capsys: pytest.CaptureFixture[str]) -> None:
+    assert build_reliability.main(["--check"]) == 0, capsys.readouterr().err
+    gone = {"Requests": [("a fault", "an answer", "serving/test_server.py::test_that_never_was")]}
+    assert build_reliability.missing(gone) == ["serving/test_server.py::test_that_never_was"]
+    assert build_reliability.missing({"Requests": [("a fault", "", "serving/test_none.py::test_x")]})
 
 
 @pytest.mark.parametrize("path", PAGES, ids=name_of)

@@ -186,3 +186,48 @@ def test_waiting_brings_requests_together_where_a_batch_costs_much_and_a_row_lit
         return model.sizes
 
     assert len(sizes(0.2)) < len(sizes(0.0))
+
+
+def test_who_runs_out_of_time_while_it_is_run_is_told_then(pool: ThreadPoolExecutor) -> None:
+    batcher = Batcher(Twice(0.4), BatchPlan(most_rows=2), pool)
+
+    async def work() -> None:
+        begun = time.monotonic()
+        patient = asyncio.create_task(answers(batcher, rows(1)))
+        (late,) = await answers(batcher, rows(2), deadline=begun + 0.05)
+        assert isinstance(late, Problem)
+        assert (late.status, late.message) == (504, "the request's deadline passed while it was run")
+        assert time.monotonic() - begun < 0.3
+        oldest = batcher.oldest()
+        assert oldest is not None
+        assert oldest < time.monotonic()
+        assert await patient == [[2.0]]
+        assert batcher.oldest() is None
+        assert await answers(batcher, rows(3)) == [[6.0]]
+
+    asyncio.run(work())
+
+
+def test_who_waits_behind_one_that_never_comes_back_is_told_in_time(pool: ThreadPoolExecutor) -> None:
+    go = threading.Event()
+
+    def hang(inputs: Arrays) -> dict[str, np.ndarray]:
+        go.wait(10)
+        return {"y": inputs["x"]}
+
+    batcher = Batcher(hang, BatchPlan(most_rows=1), pool)
+
+    async def work() -> None:
+        begun = time.monotonic()
+        moments = [begun + 0.05 * k for k in (6, 1, 4, 2)]  # each earlier one moves the alarm
+        tasks = [asyncio.create_task(answers(batcher, rows(k), deadline=at)) for k, at in enumerate(moments)]
+        for task, at in zip(tasks, moments, strict=True):
+            (late,) = await task
+            assert isinstance(late, Problem)
+            assert late.status == 504
+            assert time.monotonic() < max(moments) + 0.2, at
+        assert batcher.rows_waiting == 0
+        go.set()
+        assert await answers(batcher, rows(9)) == [[9.0]]
+
+    asyncio.run(work())

@@ -44,3 +44,20 @@ def test_what_is_remembered_is_bounded() -> None:
     for k in range(3000):
         assert routes.find("GET", f"/x/{k}")[1] == {"name": str(k)}
     assert len(routes._remembered) <= 1024
+
+
+def test_many_odd_paths_keep_no_good_one_out() -> None:
+    routes = Routes([Route("GET", "/x/{name}", handler)])
+    for k in range(3000):
+        routes.find("GET", f"/x/{k}")
+    routes.find("GET", "/x/good")
+    assert ("GET", "/x/good") in routes._remembered
+
+
+def test_any_method_is_taken_by_what_says_so_and_told_to_nobody() -> None:
+    routes = Routes([Route("POST", "/x", handler), Route("*", "/x", handler), Route("GET", "/y", handler)])
+    assert routes.find("POST", "/x")[0].methods == "POST"
+    assert routes.find("BREW", "/x")[0].methods == "*"
+    with pytest.raises(Problem) as refused:
+        routes.find("POST", "/y")
+    assert refused.value.allow == "GET"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,14 @@ from hypothesis import strategies as st
 
 from bedplate.codecs.codec import TensorSpec
 from bedplate.serving.problems import Problem
-from bedplate.serving.tensors import numbers, plain_numbers, tensor_from_flat, tensor_from_nested
+from bedplate.serving.tensors import (
+    numbers,
+    plain_numbers,
+    refuse_truths,
+    speaks_of_truths,
+    tensor_from_flat,
+    tensor_from_nested,
+)
 
 DTYPES = ["bool", "uint8", "int8", "uint16", "int32", "int64", "uint64", "float16", "float32", "float64"]
 SHAPES = [(), (1,), (3,), (2, 2), (2, 2, 1), (-1,), (2, -1)]
@@ -108,3 +116,15 @@ def test_lists_deeper_than_the_spec_are_refused(value: list[Any], shape: tuple[i
         value = [[[1]]]
     with pytest.raises(Problem, match="must have the shape"):
         tensor_from_nested(value, TensorSpec("x", dtype, shape), "x")
+
+
+@pytest.mark.parametrize("value", [[True], [[1, False]], [{"a": [1, [True]]}], True, [[[0]], [[True]]]])
+def test_truth_values_are_found_wherever_they_stand(value: Any) -> None:
+    assert speaks_of_truths(json.dumps(value).encode())
+    with pytest.raises(Problem, match="true or false among them"):
+        refuse_truths(value, "x")
+
+
+@pytest.mark.parametrize("value", [[1, 0], [[1.0, None]], {"a": [1]}, "true", []])
+def test_numbers_and_texts_are_no_truth_values(value: Any) -> None:
+    refuse_truths(value, "x")

@@ -7,7 +7,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import orjson
 import uvicorn
-from work import PORT, PROCESSES, Work, from_bytes, from_instances, rare_collections
+from work import PORT, PROCESSES, Work, from_bytes, from_instances_quickly, rare_collections
 
 JSON = [(b"content-type", b"application/json")]
 RAW = [(b"content-type", b"application/octet-stream")]
@@ -27,7 +27,7 @@ async def app(scope, receive, send):
         message = await receive()
         body += message.get("body", b"")
     path = scope["path"]
-    tensors = from_instances(orjson.loads(body)["instances"]) if path == "/json" else from_bytes(body)
+    tensors = from_instances_quickly(orjson.loads(body)["instances"]) if path == "/json" else from_bytes(body)
     found = work.run(tensors)
     if path == "/binary":
         reply, headers = found.tobytes(), RAW

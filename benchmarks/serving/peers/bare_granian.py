@@ -7,7 +7,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import orjson
 from granian import Granian
-from work import PORT, PROCESSES, Work, from_bytes, from_instances, rare_collections
+from work import PORT, PROCESSES, Work, from_bytes, from_instances_quickly, rare_collections
 
 JSON = [("content-type", "application/json")]
 RAW = [("content-type", "application/octet-stream")]
@@ -21,7 +21,7 @@ async def app(scope, protocol):
         rare_collections()
     body = await protocol()
     path = scope.path
-    tensors = from_instances(orjson.loads(body)["instances"]) if path == "/json" else from_bytes(body)
+    tensors = from_instances_quickly(orjson.loads(body)["instances"]) if path == "/json" else from_bytes(body)
     found = work.run(tensors)
     if path == "/binary":
         protocol.response_bytes(200, RAW, found.tobytes())

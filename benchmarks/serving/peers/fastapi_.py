@@ -1,4 +1,4 @@
-"""FastAPI by hand, as its pages show: pydantic reads the body, the endpoint runs the model, uvicorn's workers share it."""
+"""FastAPI by hand, as its pages show: pydantic reads the body, the endpoint runs the model, in two workers."""
 
 import sys
 from pathlib import Path

@@ -40,8 +40,8 @@ def save(folder):
     if IMAGE:
         inputs = Schema([TensorSpec(np.dtype(np.uint8), (-1, *IMAGE["shape"]), IMAGE["name"])])
     else:
-        kinds = {"string": DataType.string, "float64": DataType.double}
-        inputs = Schema([ColSpec(kinds[one["dtype"]], name) for name, one in INPUTS.items()])
+        kinds = {"string": object, "float64": np.float64}
+        inputs = Schema([TensorSpec(np.dtype(kinds[one["dtype"]]), (-1,), name) for name, one in INPUTS.items()])
     mlflow.onnx.save_model(
         onnx.load(MODEL["graph"]), folder, signature=ModelSignature(inputs, output), pip_requirements=[],
         onnx_session_options={
@@ -58,6 +58,7 @@ if __name__ == "__main__":
         save(folder)
     else:
         os.environ["PEER_SOURCE"] = str(Path(__file__).parent)
+        os.environ["UVICORN_ACCESS_LOG"] = "false"
         words = ["models", "serve", "-m", str(folder), "--env-manager", "local", "-h", "127.0.0.1"]
         words += ["-p", str(PORT), "--workers", str(PROCESSES)]
         os.execv(Path(sys.executable).with_name("mlflow"), ["mlflow", *words])

@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from mlserver import MLModel
 from mlserver.codecs import NumpyCodec, StringCodec
 from mlserver.types import InferenceResponse
-from work import IMAGE, INPUTS, MODEL, PORT, PROCESSES, THREADS, Work, from_bytes, joined
+from work import IMAGE, INPUTS, MODEL, PORT, PROCESSES, Work, from_bytes, joined
 
 
 class Runtime(MLModel):
@@ -19,7 +19,7 @@ class Runtime(MLModel):
         return True
 
     async def predict(self, payload):
-        found = self.work.run(joined([tensors for tensors in self._read(payload)]))
+        found = self.work.run(joined(self._read(payload)))
         output = NumpyCodec.encode_output("probabilities", found)
         return InferenceResponse(model_name=self.name, outputs=[output])
 

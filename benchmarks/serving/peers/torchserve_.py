@@ -1,6 +1,5 @@
 """TorchServe 0.12: an archive with a handler that runs the session, batches of up to 16, a worker a core."""
 
-import json
 import os
 import subprocess
 import sys

@@ -9,6 +9,8 @@ import gc
 import io
 import json
 import os
+from itertools import chain
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -16,7 +18,7 @@ import onnxruntime
 PORT = int(os.environ.get("PEER_PORT", "0"))
 PROCESSES = int(os.environ.get("PEER_PROCESSES", "1"))
 THREADS = int(os.environ.get("PEER_THREADS", "1"))
-MODEL = json.loads(open(os.environ["PEER_MODEL"]).read())
+MODEL = json.loads(Path(os.environ["PEER_MODEL"]).read_text())
 INPUTS = {one["name"]: one for one in MODEL["inputs"]}
 IMAGE = MODEL["inputs"][0] if MODEL["kind"] == "image" else None
 DTYPES = {"string": object, "float64": np.float64, "uint8": np.uint8}
@@ -44,6 +46,14 @@ def from_instances(instances):
     return {
         name: np.array([row[name] for row in instances], DTYPES[one["dtype"]]) for name, one in INPUTS.items()
     }  # fmt: skip
+
+
+def from_instances_quickly(instances):
+    """Return what `from_instances` does, sooner: one byte a pixel is laid flat without NumPy's search for a type."""
+    if not IMAGE:
+        return from_instances(instances)
+    flat = bytearray(chain.from_iterable(chain.from_iterable(chain.from_iterable(instances))))
+    return {IMAGE["name"]: np.frombuffer(flat, np.uint8).reshape(len(instances), *IMAGE["shape"])}
 
 
 def from_bytes(body):

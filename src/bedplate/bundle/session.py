@@ -91,9 +91,10 @@ class OnnxPredict:
 
 
 def _first(error: Exception) -> str:
-    """Return an error's first line, without the path of a private copy."""
+    """Return an error's first line, without the path of a private copy and the place in onnxruntime's source."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    return re.sub(r"\S*/bedplate-[^/\s]+/graph\.onnx", "the graph", lines[0])[:300]
+    line = re.sub(r"/\S+\.(?:h|cc):\d+ .*?\) (?=[A-Z])", "", lines[0])
+    return re.sub(r"\S*/bedplate-[^/\s]+/graph\.onnx", "the graph", line)[:300]
 
 
 def _spec(node: ort.NodeArg) -> TensorSpec:

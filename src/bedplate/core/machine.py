@@ -12,6 +12,7 @@ import platform
 import shutil
 import subprocess
 import time
+from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -176,6 +177,29 @@ def memory_limit() -> int | None:
             if text.isdigit() and int(text) < _NO_LIMIT:
                 limits.append(int(text))
     return min(limits) if limits else None
+
+
+class _SignalStack(ctypes.Structure):
+    _fields_ = [("start", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t)]
+
+
+@contextlib.contextmanager
+def own_signal_stack() -> Iterator[None]:
+    """Keep this thread's stack for signals as it was, whatever a library does to it meanwhile.
+
+    OpenVINO's CPU plugin gives the thread that loads it another one, and frees it when the plugin goes, in whatever
+    thread that is. The next signal, as SIGTERM to a server, would be taken on freed memory and end the process.
+    """
+    before = _SignalStack()
+    libc: Any = None
+    with contextlib.suppress(OSError, AttributeError):
+        libc = ctypes.CDLL(None)
+        libc.sigaltstack(None, ctypes.byref(before))
+    try:
+        yield
+    finally:
+        with contextlib.suppress(AttributeError):
+            libc.sigaltstack(ctypes.byref(before), None)
 
 
 def give_back_memory() -> None:

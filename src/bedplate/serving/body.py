@@ -20,12 +20,49 @@ MOST_BYTES = 64 << 20
 
 @dataclass(frozen=True)
 class Limits:
-    """What one request may cost: bytes of its body (as sent and unpacked) and of its head, seconds to send either."""
+    """What one request may cost: bytes of its body (as sent and unpacked) and of its head, seconds to send either.
+
+    `all_bytes` is what the bodies of all requests in hand may take together, in one process; 0 means sixteen of the
+    largest.
+    """
 
     body_bytes: int = MOST_BYTES
+    all_bytes: int = 0
     head_bytes: int = 64 << 10
     head_seconds: float = 20.0
     body_seconds: float = 60.0
+
+
+class Room:
+    """What the bodies in hand take together."""
+
+    __slots__ = ("held", "most")
+
+    def __init__(self, most: int) -> None:
+        self.held, self.most = 0, most
+
+
+class Share:
+    """What one request takes of the room, until `release`."""
+
+    __slots__ = ("_bytes", "_room")
+
+    def __init__(self, room: Room) -> None:
+        self._room, self._bytes = room, 0
+
+    def add(self, size: int) -> None:
+        """Take more. Raises Problem 503 where there is no room for it."""
+        if self._room.held + size > self._room.most:
+            raise Problem(
+                503, f"the requests in hand take {self._room.held:,} bytes already; come back later", retry_after=1
+            )
+        self._room.held += size
+        self._bytes += size
+
+    def release(self) -> None:
+        """Give all back."""
+        self._room.held -= self._bytes
+        self._bytes = 0
 
 
 def _too_large(most: int) -> Problem:
@@ -33,9 +70,9 @@ def _too_large(most: int) -> Problem:
 
 
 async def read_body(
-    headers: Headers, receive: Callable[[], Awaitable[MutableMapping[str, Any]]], limits: Limits
+    headers: Headers, receive: Callable[[], Awaitable[MutableMapping[str, Any]]], limits: Limits, share: Share
 ) -> bytes:
-    """Return the whole body, unpacked where it is gzip or deflate. Raises Problem 400, 408, 413 or 415."""
+    """Return the whole body, unpacked where it is gzip or deflate. Raises Problem 400, 408, 413, 415 or 503."""
     most = limits.body_bytes
     said = headers.get("content-length")
     if said.isdigit() and int(said) > most:
@@ -43,13 +80,17 @@ async def read_body(
     message = await receive() if said == "0" else await _in_time(receive, limits)
     body = message.get("body", b"")
     if message.get("more_body"):
-        body = await _rest(body, receive, limits)
+        body = await _rest(body, receive, limits, share)
     elif message["type"] == "http.disconnect":
         raise bad_request("the request ended early")
     if len(body) > most:
         raise _too_large(most)
     encoding = headers.get("content-encoding")
-    return _unpacked(body, encoding.strip().lower(), most) if encoding else bytes(body)
+    if not encoding:
+        return bytes(body)
+    plain = _unpacked(body, encoding.strip().lower(), most)
+    share.add(len(plain))
+    return plain
 
 
 async def _in_time(receive: Callable[[], Awaitable[MutableMapping[str, Any]]], limits: Limits) -> Any:
@@ -60,16 +101,21 @@ async def _in_time(receive: Callable[[], Awaitable[MutableMapping[str, Any]]], l
         raise Problem(408, f"the body didn't come within {limits.body_seconds:g} seconds") from error
 
 
-async def _rest(first: bytes, receive: Callable[[], Awaitable[MutableMapping[str, Any]]], limits: Limits) -> bytes:
+async def _rest(
+    first: bytes, receive: Callable[[], Awaitable[MutableMapping[str, Any]]], limits: Limits, share: Share
+) -> bytes:
     """Return a body that comes in parts; a part costs its bytes, not a list entry, however small it is."""
     body = bytearray(first)
+    share.add(len(body))
     try:
         async with asyncio.timeout(limits.body_seconds):
             while True:
                 message = await receive()
                 if message["type"] == "http.disconnect":
                     raise bad_request("the request ended early")
-                body += message.get("body", b"")
+                part = message.get("body", b"")
+                body += part
+                share.add(len(part))
                 if len(body) > limits.body_bytes:
                     raise _too_large(limits.body_bytes)
                 if not message.get("more_body"):

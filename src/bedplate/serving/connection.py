@@ -20,8 +20,8 @@ LINGER = 1.0
 MOST_CONNECTIONS = 20_000
 """The most connections of a process, where it may have so many open files."""
 
-_OTHER_FILES = 64
-"""Files that loading a model, saving a state and answering over gRPC may need beside the connections."""
+_OTHER_FILES = 128
+"""Files that loading a model, saving a state, answering over gRPC and accepting may need beside the connections."""
 
 
 def most_connections() -> int:

@@ -101,7 +101,7 @@ class DataPlane:
         """Return a warm model of an opened bundle."""
         chosen = choose_engine(bundle, threads=self.threads, batching=self.batching, wanted=self.engine)
         variant = bundle.manifest.variants[chosen.variant]
-        bundle.golden.replay(chosen.run, chosen.variant, {**variant.tolerance, **chosen.tolerance}, name)
+        bundle.golden.replay(chosen.run, chosen.variant, {**variant.tolerance, **chosen.tolerance}, str(bundle.source))
         if not chosen.plan.inline:
             chosen = replace(chosen, run=self._budget.gate(chosen.run, chosen.threads))
         return Model(name, bundle, chosen, self._pool, str(version))

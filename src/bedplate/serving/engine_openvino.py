@@ -16,7 +16,7 @@ import numpy as np
 from bedplate.bundle.session import OnnxPredict, loadable
 from bedplate.core.arrays import Arrays, concatenate, count, take
 from bedplate.core.errors import BundleError
-from bedplate.core.machine import cpu_features
+from bedplate.core.machine import cpu_features, own_signal_stack
 
 Precision = Literal["f32", "bf16"]
 
@@ -85,7 +85,7 @@ class OpenVinoPredict:
         }
         try:
             core = load_openvino().Core()
-            with loadable(graph) as source:
+            with loadable(graph) as source, own_signal_stack():
                 model = core.read_model(source, b"") if isinstance(source, bytes) else core.read_model(source)
                 compiled = core.compile_model(model, "CPU", options)
             self._ports = {spec.name: compiled.input(spec.name) for spec in like.inputs}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -37,7 +38,14 @@ def serve(
         BundleError: a bundle is damaged, or answers otherwise on this machine.
         InputError: nothing to serve, a name or port is taken, or the state folder can't be used.
     """
-    say = announce or (lambda line: print(line, file=sys.stderr, flush=True))  # noqa: T201
+
+    def say(line: str) -> None:
+        with contextlib.suppress(OSError, ValueError):  # a full disk, a closed pipe: no reason to stop serving
+            if announce is not None:
+                announce(line)
+            else:
+                print(line, file=sys.stderr, flush=True)  # noqa: T201
+
     if spec is None:
         named = tuple((name, Path(path)) for name, path in bundles)
         spec = ServerSpec(named, host=host, port=port, state=state)

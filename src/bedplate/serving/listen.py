@@ -7,8 +7,23 @@ import socket
 
 from bedplate.core.errors import InputError
 
+WAITING = 2048
+"""Connections that the system holds until they are accepted."""
 
-def bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
+
+class Listener(socket.socket):
+    """A listening socket whose queue stays long, however few connections asyncio accepts in one turn.
+
+    asyncio takes one number for both. It accepts before it lets go, so many in one turn would run out of open files
+    where there are too many connections.
+    """
+
+    def listen(self, backlog: int = WAITING) -> None:
+        """Listen, with room for as many as the system allows."""
+        super().listen(max(backlog, WAITING))
+
+
+def bind(host: str, port: int, *, shared: bool = False) -> Listener:
     """Return a listening socket; one of several on the same port where it is `shared`.
 
     Raises:
@@ -18,7 +33,7 @@ def bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         # The protocol is named because asyncio switches Nagle's algorithm off only where it is (else: 40 ms a reply).
-        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        listener = Listener(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     except (OSError, OverflowError, UnicodeError) as error:
         raise InputError("can't listen here", where=where, received=str(error), hint="give another --host") from error
     try:
@@ -26,7 +41,7 @@ def bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
         if shared:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listener.bind(address)
-        listener.listen(2048)
+        listener.listen()
     except (OSError, OverflowError) as error:
         listener.close()
         if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:

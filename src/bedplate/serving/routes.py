@@ -53,8 +53,9 @@ class Routes:
                 continue
             if asked in methods or "*" in methods:
                 found = route, {key: unquote(value) for key, value in match.groupdict().items() if value is not None}
-                if len(self._remembered) < _MOST_REMEMBERED:
-                    self._remembered[method, path] = found
+                if len(self._remembered) >= _MOST_REMEMBERED:  # the oldest goes: many odd paths keep no good one out
+                    del self._remembered[next(iter(self._remembered))]
+                self._remembered[method, path] = found
                 return found
             allowed |= methods
         shown = path[:200]

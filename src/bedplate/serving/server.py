@@ -8,6 +8,7 @@ import gc
 import os
 import signal
 import socket
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 
 import uvicorn
@@ -26,6 +27,7 @@ from bedplate.serving.spec import ServerSpec
 from bedplate.serving.tokens import TokenGuard
 
 _DRAIN_SECONDS = 30
+_ACCEPTED_AT_ONCE = 16
 
 
 class _Server(uvicorn.Server):
@@ -148,14 +150,18 @@ def run(
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, lifespan="on", ws="none", server_header=False, loop="asyncio",
         http=connection_class(spec.limits), timeout_graceful_shutdown=_DRAIN_SECONDS, timeout_keep_alive=75,
-        date_header=False, proxy_headers=False,
+        date_header=False, proxy_headers=False, backlog=_ACCEPTED_AT_ONCE,
         ssl_certfile=spec.tls[0] if spec.tls else None, ssl_keyfile=spec.tls[1] if spec.tls else None,
     )  # fmt: skip
     server = _Server(config, started, stopping)
     server.run(sockets=[listener])
+    code = 0 if server.started else os.EX_SOFTWARE
     if plane.left_behind:
-        say("a model hangs; it is left behind")
-    return 0 if server.started else os.EX_SOFTWARE
+        # A thread within an engine can't be ended, and Python's own end would pull the engine away from under it.
+        say("a model hangs and is left behind; stopped")
+        sys.stdout.flush()
+        os._exit(code)
+    return code
 
 
 def _calm_collector() -> None:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
-from bedplate.serving.body import Limits, read_body
+from bedplate.serving.body import Limits, Room, Share, read_body
 from bedplate.serving.compression import LEAST_BYTES, compress
 from bedplate.serving.dataplane import DataPlane, problem_reply
 from bedplate.serving.exchange import Ask, Call, Headers, Protocol, Reply, after, soonest
@@ -64,15 +64,18 @@ class WebApp:
         self.limits = limits or Limits()
         self.guards = list(guards)
         self._in_hand = 0
+        self._room = Room(self.limits.all_bytes or 16 * self.limits.body_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one ASGI connection: HTTP, or the server's own life."""
         if scope["type"] == "http":
             self._in_hand += 1
+            share = Share(self._room)
             try:
-                await self._http(scope, receive, send)
+                await self._http(scope, receive, send, share)
             finally:
                 self._in_hand -= 1
+                share.release()
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
 
@@ -87,7 +90,7 @@ class WebApp:
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 
-    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _http(self, scope: Scope, receive: Receive, send: Send, share: Share) -> None:
         begun = time.perf_counter()
         headers = Headers(scope["headers"])
         client = scope.get("client")
@@ -109,7 +112,7 @@ class WebApp:
                 self._check_room(route)
                 ask.deadline = _deadline(headers, self.plane.timeout)
                 if ask.method != "GET":
-                    ask.body = await read_body(headers, receive, self.limits)
+                    ask.body = await read_body(headers, receive, self.limits, share)
                 read = True
                 reply = await route.handler(ask)
             else:

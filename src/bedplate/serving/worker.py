@@ -11,6 +11,7 @@ from typing import Any
 from bedplate.core.errors import BedplateError
 from bedplate.core.machine import threads_granted
 from bedplate.serving.channel import error_to
+from bedplate.serving.listen import Listener
 from bedplate.serving.spec import ServerSpec, spec_from_json
 
 
@@ -37,7 +38,7 @@ def main(text: str) -> int:
 
     order = json.loads(text)
     end = socket.socket(fileno=order["channel"])
-    listener = socket.socket(fileno=order["listeners"][0])
+    listener = Listener(fileno=order["listeners"][0])
     hub = Hub(end)
     try:
         return run(
