@@ -76,6 +76,7 @@ FAULTS: Mapping[str, Sequence[Fault]] = {
         ("10,000 idle connections", "others are answered", f"{TRANSPORT}::test_thousands_of_idle_connections_keep_nobody_out"),
         ("open files run out", "the longest idle gives way", f"{TRANSPORT}::test_open_files_that_run_out_cost_the_idle_their_place"),
         ("slow heads on every connection", "the oldest gives way", f"{TRANSPORT}::test_those_who_keep_writing_a_head_give_way_to_those_who_ask"),
+        ("thousands of connections that come and go", "memory stays", f"{TRANSPORT}::test_connections_that_have_ended_leave_nothing_behind"),
         ("a thousand requests in hand", "503 with `Retry-After`; health answers", f"{TRANSPORT}::test_a_thousand_in_hand_and_health_still_answers"),
         ("the port is taken", "exit 2 before anything is loaded", f"{LIFE}::test_a_port_that_is_taken_is_said_before_anything_is_loaded"),
         ("the gRPC port is taken", "exit 2 before anything is loaded", "serving/test_grpc_server.py::test_a_port_that_is_taken_is_said_before_anything_is_loaded"),

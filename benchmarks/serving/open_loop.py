@@ -38,7 +38,7 @@ class Schedule:
         answered: good answers within the schedule's own time; a server that keeps up reaches nearly `sent`.
         bad: answers of another status than 200, and broken connections.
         unanswered: requests without an answer when the patience ended.
-        late: how far behind its schedule the generator itself sent, 99th percentile in ms: beyond a millisecond or so
+        late: how far behind its schedule the generator itself woke, 99th percentile in ms: beyond a millisecond or so
             the figures tell as much of the generator, which shares the processors, as of the server.
     """
 
@@ -142,7 +142,6 @@ class _Loop:
             connection = self.free.pop()
             intended = self.backlog.popleft()
             self.busy[connection.fileno()] = connection
-            self.lateness.append(time.perf_counter() - intended)
             try:
                 connection.begin(self.request, intended)
             except OSError:
@@ -200,6 +199,7 @@ def open_loop(
         now = time.perf_counter()
         while due < total and begun + due / rate <= now:
             loop.backlog.append(begun + due / rate)
+            loop.lateness.append(now - (begun + due / rate))  # its own; a wait for a connection is the server's
             due += 1
         loop.start_due()
         if due == total and not loop.busy and not loop.backlog:

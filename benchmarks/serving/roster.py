@@ -276,9 +276,16 @@ SERVERS: tuple[Peer, ...] = (
         ask_bentoml, "adaptive batches of 16, 2 workers; access log and metrics off", processes=2, aim=4.0,
         main=("bentoml",),
     ),
-    Peer(
-        "MLServer", "mlserver", (ENGINE, NUMPY, PILLOW, "mlserver==1.7.1"), script("mlserver_.py"), ask_mlserver,
-        "batches of 16; parallel_workers=0", aim=4.0, main=("mlserver",),
+    *(
+        Peer(
+            name, "mlserver", (ENGINE, NUMPY, PILLOW, "mlserver==1.7.1", "uvloop==0.21.0"), script("mlserver_.py"),
+            ask_mlserver, words, processes=processes, aim=4.0, main=("mlserver",),
+        )
+        # Its workers end at once with later versions of uvloop, which no longer make a loop unasked.
+        for name, processes, words in (
+            ("MLServer", 1, "batches of 16; parallel_workers=0"),
+            ("MLServer, 2 workers", 2, "batches of 16; parallel_workers=2"),
+        )
     ),
     Peer(
         "Ray Serve", "ray", (ENGINE, NUMPY, PILLOW, "ray[serve]==2.60.0", "orjson==3.13.0"), script("ray_.py"), by_hand,

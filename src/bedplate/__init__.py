@@ -12,9 +12,14 @@ The names below are loaded when they are first used; importing `bedplate` import
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+# From 1.29 on, onnxruntime on Linux reports its use to its maker unless this is set before it is loaded, with names of
+# models and hashes of weights among it. Nothing here phones home.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 if TYPE_CHECKING:
     from bedplate.bundle import Bundle

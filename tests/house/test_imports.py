@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
 
 HEAVY = {
     "torch",
@@ -52,3 +56,17 @@ def test_public_names_exist_and_are_loaded_when_asked_for() -> None:
     for name in bedplate.__all__:
         assert getattr(bedplate, name) is not None
     assert set(bedplate.__all__) <= set(dir(bedplate))
+
+
+def test_onnxruntime_keeps_no_store_of_its_use(tmp_path: Path) -> None:
+    """It would report to its maker: a device's id and a database of events, and sockets to send them."""
+    code = (
+        "import bedplate.bundle.session as s, numpy as np\n"
+        "from tests.bundle.boxes import image_graph, images\n"
+        "predict = s.OnnxPredict(image_graph(), variant='f32')\n"
+        "predict({'image': images(2)})\n"
+    )
+    free = {key: value for key, value in os.environ.items() if key not in ("CI", "ORT_DISABLE_TELEMETRY")}
+    environment = {**free, "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache"), "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment, cwd=tmp_path)
+    assert [str(path) for path in tmp_path.rglob("*") if path.is_file()] == []

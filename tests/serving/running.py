@@ -86,11 +86,12 @@ def running(bundles: Sequence[tuple[str, Path]], *, state: Path | None = None, *
 
 
 @contextlib.contextmanager
-def command(*words: str | Path, lines: Path | None = None) -> Iterator[Running]:
-    """Run `bedplate serve WORDS` on a free port, and end it; what it says goes to `lines`."""
+def command(*words: str | Path, lines: Path | None = None, port: int | None = 0) -> Iterator[Running]:
+    """Run `bedplate serve WORDS` (on a free port; port None leaves it to the words), and end it."""
+    chosen = [] if port is None else ["--port", str(port)]
     with lines.open("w") if lines else contextlib.nullcontext(subprocess.DEVNULL) as said:  # type: ignore[attr-defined]
         process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-m", "bedplate", "serve", "--port", "0", "--json", *map(str, words)],
+            [sys.executable, "-W", "error", "-m", "bedplate", "serve", *chosen, "--json", *map(str, words)],
             stdout=subprocess.PIPE, stderr=said, text=True, env={**os.environ, "PYTHONPATH": str(SOURCE)},
         )  # fmt: skip
         assert process.stdout is not None

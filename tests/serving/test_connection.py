@@ -92,7 +92,10 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_held(head: bytes, addr
     ],
 )  # fmt: skip
 def test_what_is_no_http_gets_a_400(text: bytes, address: tuple[str, int]) -> None:
-    assert talk(address, text, end=True).startswith(b"HTTP/1.1 400 ")
+    found = talk(address, text, end=True)
+    assert found.startswith(b"HTTP/1.1 400 ")
+    assert b"application/json" in found
+    assert b'"error"' in found
 
 
 def test_pipelined_requests_are_answered_in_order(address: tuple[str, int]) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,9 +17,10 @@ from typing import Any
 import httpx
 import pytest
 from tests.bundle.boxes import image_bundle, image_graph
-from tests.serving.running import Running, command
+from tests.serving.running import SOURCE, Running, command
 
 from bedplate.bundle import Bundle
+from bedplate.bundle.archive import pack_archive
 
 
 @pytest.fixture(scope="session")
@@ -200,3 +204,49 @@ def test_a_label_switch_under_load_loses_nothing(
     for thread in threads:
         thread.join()
     assert set(found) == {200}
+
+
+@pytest.mark.parametrize("name", ["old models", "prices (copy).bundle", "a#b"])
+def test_one_bad_name_is_the_trouble_of_that_name_alone(
+    name: str, folder: Path, boxes: list[Bundle], png: bytes, said: Path
+) -> None:
+    publish(boxes[1], folder / name / "1" if not name.endswith(".bundle") else folder / "copied" / "1")
+    if name.endswith(".bundle"):
+        pack_archive(boxes[1].path, folder / name)
+    with command("--repository", folder, lines=said) as server:
+        assert answering(server, png) == boxes[0].id
+        publish(boxes[2], folder / "small" / "2")
+        until(lambda: answering(server, png) == boxes[2].id)
+        time.sleep(1.5)
+    assert said.read_text().count("not a name to serve under") == 1
+
+
+def test_labels_are_what_the_file_says_also_after_it_was_faulty(
+    server: Running, folder: Path, boxes: list[Bundle], png: bytes, said: Path
+) -> None:
+    settings = folder / "small" / "serving.json"
+    publish(boxes[1], folder / "small" / "2")
+    settings.write_text(json.dumps({"versions": "all", "labels": {"stable": 1, "canary": 2}}))
+    until(lambda: answering(server, png, "/predict/small/labels/stable") == boxes[0].id)
+    settings.write_text("junk")
+    until(lambda: "isn't JSON" in said.read_text())
+    assert "what is served goes on" in said.read_text()
+    assert answering(server, png, "/predict/small/labels/stable") == boxes[0].id
+    settings.write_text(json.dumps({"versions": "all", "labels": {"canary": 2}}))
+    until(lambda: answering(server, png, "/predict/small/labels/stable") == "404")
+    assert answering(server, png, "/predict/small/labels/canary") == boxes[1].id
+    settings.unlink()
+    until(lambda: states(server)[1] == "END")
+    assert httpx.get(f"{server.url}/models/small/versions").json()["labels"] == {}
+
+
+def test_a_folder_that_is_none_is_said_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("x")
+    for place in (tmp_path / "none", file):
+        done = subprocess.run(
+            [sys.executable, "-m", "bedplate", "serve", "--repository", str(place), "--port", "0"],
+            capture_output=True, text=True, timeout=60, check=False, env={**os.environ, "PYTHONPATH": str(SOURCE)},
+        )  # fmt: skip
+        assert done.returncode == 2
+        assert "the repository can't be read" in done.stderr

@@ -283,3 +283,14 @@ def test_health_and_metrics_tell_what_was_done(client: httpx.Client, png: bytes)
     assert 'bedplate_request_seconds_bucket{le="0.01",model="small",protocol="native",version="1"}' in text
     assert 'bedplate_model_info{bundle="' in text
     assert "absent" not in text
+
+
+@pytest.mark.parametrize("kind", ["", "application/json", "application/octet-stream"])
+def test_rows_a_line_are_read_whatever_they_are_called(client: httpx.Client, table_box: Bundle, kind: str) -> None:
+    rows = table_rows(5, seed=11)
+    body = "\n".join(json.dumps(row) for row in rows).encode()
+    headers = {"content-type": kind} if kind else {}
+    reply = client.post("/predict/prices?stream=true", content=body, headers=headers)
+    assert reply.status_code == 200, reply.text
+    assert [json.loads(line) for line in reply.text.splitlines()] == table_box.predict(rows)
+    assert client.post("/predict/prices", content=b'{"a": 1} x', headers=headers).status_code == 400

@@ -173,3 +173,51 @@ def test_each_process_keeps_its_state_and_monitor_reads_them_together(
     assert sorted(path.name for path in state.iterdir()) == ["process-0", "process-1"]
     found = read_state(state, image_box.id, Reference.from_json(image_box.reference, "small"))
     assert found.rows == 30
+
+
+def test_counters_never_go_back_where_a_process_is_killed(server: Running, png: bytes) -> None:
+    def answered() -> float:
+        text = httpx.get(f"{server.url}/metrics", timeout=10).text
+        return sum(
+            float(value) for value in re.findall(r'bedplate_requests_total\{[^}]*status="200"[^}]*\} ([\d.]+)', text)
+        )
+
+    for _ in range(60):
+        httpx.post(f"{server.url}/predict/small", content=png)
+    before = answered()
+    assert before == 60
+    first = workers(server)[0]
+    os.kill(first, signal.SIGKILL)
+    deadline = time.monotonic() + 20
+    while first in workers(server) or len(workers(server)) < PROCESSES:
+        assert time.monotonic() < deadline
+        assert answered() >= before
+    for _ in range(10):
+        httpx.post(f"{server.url}/predict/small", content=png)
+    assert answered() == before + 10
+
+
+@pytest.mark.slow
+def test_a_process_that_stands_still_is_replaced(server: Running, png: bytes, said: Path) -> None:
+    stopped = workers(server)[0]
+    os.kill(stopped, signal.SIGSTOP)
+    text = ""
+    deadline = time.monotonic() + 10
+    while "bedplate_model_info" not in text:  # of the other one, and not later than a scrape may take
+        assert time.monotonic() < deadline
+        try:
+            text = httpx.get(f"{server.url}/metrics", timeout=4).text
+        except httpx.TimeoutException:  # the system gave the connection to the one that stands still
+            continue
+    deadline = time.monotonic() + 60
+    while stopped in workers(server):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert "has not answered" in said.read_text()
+    deadline = time.monotonic() + 20
+    while len(workers(server)) < PROCESSES:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    time.sleep(1)
+    for _ in range(20):
+        assert httpx.post(f"{server.url}/predict/small", content=png, timeout=5).status_code == 200

@@ -24,6 +24,9 @@ _TYPES = {
 }  # fmt: skip
 
 
+# Where another program loaded onnxruntime first, what `bedplate/__init__.py` sets came too late for it.
+ort.disable_telemetry_events()
+
 _STALLS = 32 << 20
 """Graphs of so many bytes are loaded by way of a file."""
 

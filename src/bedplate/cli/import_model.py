@@ -35,7 +35,9 @@ def import_(arguments: argparse.Namespace) -> int:
     console.detail(f"id      {bundle.id}")
     console.say(f"next: bedplate serve {bundle.path}")
     if arguments.json:
-        print(json.dumps({"bundle": str(bundle.path), "id": bundle.id, "name": bundle.name}, ensure_ascii=False))
+        print(
+            json.dumps({"bundle": str(bundle.path.resolve()), "id": bundle.id, "name": bundle.name}, ensure_ascii=False)
+        )
     elif arguments.quiet:
         print(bundle.path)
     return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,6 +38,11 @@ def spec_of(arguments: argparse.Namespace) -> ServerSpec:
             raise InputError("out of range", where=flag, expected="more than 0", received=f"{size:g}")
     if bool(arguments.tls_cert) != bool(arguments.tls_key):
         raise InputError("TLS needs both", expected="--tls-cert and --tls-key", hint="give the other one, too")
+    for origin in arguments.cors:
+        if origin != "*" and not re.fullmatch(r"https?://[^/\s?#]+", origin):
+            raise InputError(
+                "not an origin", where="--cors", expected="https://HOST[:PORT] or '*'", received=origin[:100]
+            )
     tls = (Path(arguments.tls_cert), Path(arguments.tls_key)) if arguments.tls_cert else None
     for file in [*(tls or ()), *([Path(arguments.token_file)] if arguments.token_file else [])]:
         if not file.is_file():
@@ -70,8 +76,15 @@ def serve(arguments: argparse.Namespace) -> int:
     spec = spec_of(arguments)
     console = console_for(arguments)
 
+    said: dict[str, str] = {}
+
+    def announce(line: str) -> None:
+        if line.startswith(("grpc://", "grpcs://")):
+            said["grpc"] = line
+        console.say(line)
+
     def ready(url: str) -> None:
         if arguments.json:
-            print(json.dumps({"url": url}), flush=True)
+            print(json.dumps({"url": url, **({"grpc": said["grpc"]} if "grpc" in said else {})}), flush=True)
 
-    return serve_bundles(spec=spec, announce=console.say, ready=ready)
+    return serve_bundles(spec=spec, announce=announce, ready=ready)

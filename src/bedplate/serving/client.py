@@ -45,6 +45,10 @@ class _Settings:
             "base_url": self.url, "headers": headers, "verify": verify,
             "limits": httpx.Limits(max_connections=100, max_keepalive_connections=100, keepalive_expiry=30),
         }  # fmt: skip
+        self._connect()
+
+    def _connect(self) -> None:
+        raise NotImplementedError
 
     def after(self, tries: Tries, reply: httpx.Response | Exception) -> float | None:
         """Return the seconds to wait before the next try, or None where the reply is for good. Raises ServerError."""
@@ -86,8 +90,7 @@ class Client(_Settings, Closing):
         verify: how TLS certificates are checked: True, or an `ssl.SSLContext`.
     """
 
-    def __init__(self, url: str, **settings: Any) -> None:
-        super().__init__(url, **settings)
+    def _connect(self) -> None:
         self._http = httpx.Client(**self.options)
 
     def close(self) -> None:
@@ -184,8 +187,7 @@ class Client(_Settings, Closing):
 class AsyncClient(_Settings, AsyncClosing):
     """The same for asyncio; see `Client` for arguments, answers and errors."""
 
-    def __init__(self, url: str, **settings: Any) -> None:
-        super().__init__(url, **settings)
+    def _connect(self) -> None:
         self._http = httpx.AsyncClient(**self.options)
 
     async def close(self) -> None:

@@ -38,12 +38,18 @@ class _Grpc:
     ) -> None:  # fmt: skip
         if "://" in address:
             scheme, _, address = address.partition("://")
-            if scheme != "grpc":
+            if scheme == "grpcs" and credentials is None:
+                credentials = grpc.ssl_channel_credentials()
+            if scheme not in ("grpc", "grpcs"):
                 raise InputError("not an address for gRPC", expected="HOST:PORT", received=f"{scheme}://{address}")
         self.address, self.timeout, self.retries = address, timeout, retries
         self.credentials = credentials
         self.metadata = [("authorization", f"Bearer {token}")] if token else []
         self.methods = service(SERVICE)
+        self._connect()
+
+    def _connect(self) -> None:
+        raise NotImplementedError
 
     def failure(self, error: grpc.RpcError) -> ServerError:
         code = error.code()
@@ -83,8 +89,7 @@ class GrpcClient(_Grpc, Closing):
         credentials: of `grpc.ssl_channel_credentials` for TLS; None speaks plain text.
     """
 
-    def __init__(self, address: str, **settings: Any) -> None:
-        super().__init__(address, **settings)
+    def _connect(self) -> None:
         self._channel = (
             grpc.secure_channel(self.address, self.credentials, _OPTIONS)
             if self.credentials
@@ -133,8 +138,7 @@ class GrpcClient(_Grpc, Closing):
 class AsyncGrpcClient(_Grpc, AsyncClosing):
     """The same for asyncio. Make it where the loop runs."""
 
-    def __init__(self, address: str, **settings: Any) -> None:
-        super().__init__(address, **settings)
+    def _connect(self) -> None:
         self._channel = (
             grpc.aio.secure_channel(self.address, self.credentials, _OPTIONS)
             if self.credentials

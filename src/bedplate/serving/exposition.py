@@ -18,6 +18,12 @@ class _Families(Collector):
         return self._families
 
 
+def counters_of(text: str) -> str:
+    """Return an exposition without its gauges: what a process that has ended leaves behind."""
+    families = [family for family in text_string_to_metric_families(text) if family.type != "gauge"]
+    return _written(families)
+
+
 def merged(texts: Sequence[str]) -> str:
     """Return the sum of some expositions: counters and histograms are added, of gauges the highest counts."""
     found: dict[str, Metric] = {}
@@ -38,6 +44,10 @@ def merged(texts: Sequence[str]) -> str:
     for name, samples in values.items():
         for (full_name, labels), value in samples.items():
             found[name].add_sample(full_name, dict(labels), value)
+    return _written(list(found.values()))
+
+
+def _written(families: Sequence[Metric]) -> str:
     registry = CollectorRegistry()
-    registry.register(_Families(list(found.values())))
+    registry.register(_Families(families))
     return generate_latest(registry).decode()

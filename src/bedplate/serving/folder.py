@@ -88,12 +88,20 @@ def scan(folder: Path, only: str = "") -> dict[str, Shelf]:
     for entry in listed[:_MOST_NAMES]:
         if only and entry.name not in (only, only + ARCHIVE):
             continue
-        if entry.is_dir():
-            shelf = scan_name(Path(entry.path))
-            if shelf.sources or shelf.problem:
-                found[entry.name] = shelf
-        elif entry.name.endswith(ARCHIVE):
-            found.setdefault(entry.name.removesuffix(ARCHIVE), Shelf({1: Source(Path(entry.path), _stamp(entry))}))
+        name = entry.name.removesuffix(ARCHIVE)
+        try:
+            if entry.is_dir():
+                name, shelf = entry.name, scan_name(Path(entry.path))
+            elif entry.name.endswith(ARCHIVE):
+                shelf = Shelf({1: Source(Path(entry.path), _stamp(entry))})
+            else:
+                continue
+        except OSError as error:  # what can't be read is the trouble of that name alone
+            shelf = Shelf(problem=f"can't be read ({error.strerror})")
+        if not servable(name) and (shelf.sources or shelf.problem):
+            shelf = Shelf(problem="not a name to serve under; use letters, digits, dots, - and _")
+        if shelf.sources or shelf.problem:
+            found.setdefault(name, shelf)
     return found
 
 
@@ -174,6 +182,11 @@ def _settings(file: Path) -> tuple[Policy, dict[str, int]]:
                 f"unknown key '{key}'", where=SETTINGS, expected=" or ".join(known), hint=did_you_mean(key, known)
             )
     return policy_of(value.get("versions", "latest"), SETTINGS), labels_of(value.get("labels", {}), SETTINGS)
+
+
+def servable(name: str) -> bool:
+    """Return whether a name fits into paths, labels and metrics."""
+    return bool(name) and name.isprintable() and not any(c in name for c in "/:?#%\\ ") and not name.startswith(".")
 
 
 def _seen(name: str) -> bool:

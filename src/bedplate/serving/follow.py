@@ -60,7 +60,8 @@ class Follower:
         if seen is not None:
             shelves = {name: self._steady(name, shelf, seen.get(name)) for name, shelf in shelves.items()}
         for failure in await self._repository.follow(shelves):
-            self._say(f"not served: {failure.message}")
+            kept = self._repository.newest(failure.where or "") is not None
+            self._say(f"{'what is served goes on' if kept else 'not served'}: {failure.message}")
 
     def _steady(self, name: str, shelf: Shelf, before: Shelf | None) -> Shelf:
         """Return a shelf without what has changed since the last look: it may still be being copied.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ssl
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -51,17 +52,24 @@ def serve(
         spec = ServerSpec(named, host=host, port=port, state=state)
     if not spec.bundles and spec.repository is None:
         raise InputError("nothing to serve", expected="at least one bundle")
-    listeners = [bind(spec.host, spec.port, shared=spec.processes > 1)]
+    check_folders(spec)
+    if spec.tls is not None:
+        check_certificate(*spec.tls)
+    shared = spec.processes > 1
+    listeners = [bind(spec.host, spec.port, shared=shared)]
     try:
+        listeners += [bind(spec.host, port, shared=shared) for port in spec.also]
         address = spec.host, listeners[0].getsockname()[1]
         if spec.grpc_port is not None:
             # gRPC binds its port itself, when the models are warm; whether it can is better known now.
-            with bind(spec.host, spec.grpc_port) as free:
+            with bind(spec.host, spec.grpc_port, flag="--grpc-port") as free:
                 spec = replace(spec, grpc_port=free.getsockname()[1])
         url = url_of(*address, "https" if spec.tls else "http")
 
         def when_ready() -> None:
             say(f"{url}  (page: /, interface: /docs, metrics: /metrics; Ctrl-C stops)")
+            for port in spec.also:
+                say(f"{url_of(spec.host, port, 'https' if spec.tls else 'http')}  (the same)")
             if spec.grpc_port is not None:
                 say(f"{url_of(spec.host, spec.grpc_port, 'grpcs' if spec.tls else 'grpc')}")
             if ready is not None:
@@ -70,14 +78,62 @@ def serve(
         if spec.processes > 1:
             from bedplate.serving.processes import supervise
 
-            listeners += [bind(*address, shared=True) for _ in range(spec.processes - 1)]
-            code = supervise(spec, [[one] for one in listeners], say, when_ready)
+            ports = (address[1], *spec.also)
+            sets = [listeners[:]]
+            for _ in range(spec.processes - 1):
+                sets.append([])
+                for port in ports:
+                    sets[-1].append(bind(spec.host, port, shared=True))
+                    listeners.append(sets[-1][-1])
+            code = supervise(spec, sets, say, when_ready)
         else:
             from bedplate.serving.server import run
 
-            code = run(spec, listeners[0], say=say, when_ready=when_ready)
+            code = run(spec, listeners, say=say, when_ready=when_ready)
     finally:
         for one in listeners:
             one.close()
     say("stopped")
     return code
+
+
+def check_folders(spec: ServerSpec) -> None:
+    """Raise InputError where a folder that was named can't be what it should."""
+    if spec.repository is not None:
+        try:
+            next(iter(spec.repository.iterdir()), None)
+        except OSError as error:
+            raise InputError(
+                "the repository can't be read", where=str(spec.repository), expected="a folder with names and versions",
+                received=error.strerror or str(error),
+            ) from error  # fmt: skip
+    if spec.state is not None and any((place / "BUNDLE_ID").exists() for place in (spec.state, *spec.state.parents)):
+        raise InputError(
+            "the state can't lie within a bundle", where=str(spec.state), hint="nothing is ever written into a bundle; "
+            "give --state a folder of its own",
+        )  # fmt: skip
+
+
+def check_certificate(certificate: Path, key: Path) -> None:
+    """Raise InputError where a certificate and its key can't be used together."""
+    for file in (certificate, key):
+        try:
+            with file.open("rb") as opened:
+                opened.read(1)
+        except OSError as error:
+            raise InputError("can't be read", where=str(file), received=error.strerror or str(error)) from error
+
+    def locked() -> str:
+        raise InputError(
+            "the private key is locked with a pass phrase",
+            where=str(key),
+            hint="give one without: openssl pkey -in KEY",
+        )
+
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password=locked)
+    except (ssl.SSLError, ValueError, OSError) as error:
+        raise InputError(
+            "the certificate and its key can't be used together", where=f"{certificate}, {key}",
+            expected="a PEM certificate chain, and its own private key as PEM", received=str(error)[:120],
+        ) from error  # fmt: skip

@@ -23,8 +23,8 @@ class Listener(socket.socket):
         super().listen(max(backlog, WAITING))
 
 
-def bind(host: str, port: int, *, shared: bool = False) -> Listener:
-    """Return a listening socket; one of several on the same port where it is `shared`.
+def bind(host: str, port: int, *, shared: bool = False, flag: str = "--port") -> Listener:
+    """Return a listening socket; one of several on the same port where it is `shared`. `flag` named the port.
 
     Raises:
         InputError: the port is taken, or the address isn't this machine's.
@@ -46,9 +46,11 @@ def bind(host: str, port: int, *, shared: bool = False) -> Listener:
         listener.close()
         if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
             raise InputError(
-                "the port is in use", where=where, hint="choose another with --port; --port 0 takes a free one"
+                "the port is in use", where=where, hint=f"choose another with {flag}; {flag} 0 takes a free one"
             ) from error
-        raise InputError("can't listen here", where=where, received=str(error), hint="choose another --port") from error
+        raise InputError(
+            "can't listen here", where=where, received=str(error), hint=f"choose another {flag}"
+        ) from error
     return listener
 
 

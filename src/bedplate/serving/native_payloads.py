@@ -74,7 +74,12 @@ def _parsed(model: Model, body: bytes) -> Any:
 
 def _rows(model: Model, body: bytes, kind: str) -> Iterable[Any]:
     if _is_json(kind, body) and kind not in ("text/csv", *_LINES):
-        return _list(parse_json(body))
+        try:
+            return _list(parse_json(body))
+        except Problem:
+            # Objects a line, sent without saying so: the reader of lines names the line that is at fault.
+            if b"\n{" not in body.strip() or body.lstrip()[:1] != b"{":
+                raise
     if body.startswith(_PACKED):
         # A packed file is unpacked without a limit by the reader of files; the header has one.
         raise Problem(415, "packed files aren't read; send the plain rows, or gzip with Content-Encoding: gzip")

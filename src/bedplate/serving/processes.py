@@ -22,11 +22,14 @@ from typing import Any
 
 from bedplate.core.errors import BedplateError
 from bedplate.serving.channel import Channel
-from bedplate.serving.exposition import merged
+from bedplate.serving.exposition import counters_of, merged
 from bedplate.serving.spec import ServerSpec, spec_to_json
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
 """Seconds before a process that died is started again; doubled each time it dies within a minute."""
+
+PING_SECONDS, MOST_MISSED = 5.0, 4
+"""How often a process is asked whether it lives, and how many answers it may miss."""
 
 _STOP_SECONDS = 45.0
 
@@ -43,6 +46,7 @@ class _Worker:
     begun: float = 0.0
     pause: float = FIRST_PAUSE
     restarts: int = 0
+    metrics: str = ""
 
 
 class Supervisor:
@@ -66,6 +70,8 @@ class Supervisor:
         self._workers = [_Worker(number, own) for number, own in enumerate(listeners)]
         self._stopping = asyncio.Event()
         self._failed: BedplateError | None = None
+        # What processes that have ended had counted, as far as it was ever shown: counters never go back.
+        self._ended: list[str] = []
         # What was changed while running, so that a successor begins where its predecessor was.
         self._changes: list[tuple[str, dict[str, Any]]] = []
 
@@ -110,6 +116,9 @@ class Supervisor:
                 self._stopping.set()
                 return
             worker.restarts += 1
+            if worker.metrics:
+                self._ended = [merged([*self._ended, counters_of(worker.metrics)])]
+                worker.metrics = ""
             worker.pause = min(worker.pause * 2, LONGEST_PAUSE) if time.monotonic() - worker.begun < 60 else FIRST_PAUSE
             code = worker.process.returncode if worker.process else None
             self._say(f"process {worker.number} ended ({_ending(code)}); starting it again")
@@ -134,7 +143,9 @@ class Supervisor:
         theirs.close()
         worker.channel = Channel(lambda what, arguments: self._asked(worker, what, arguments))
         await worker.channel.start(ours)
+        watch = asyncio.get_running_loop().create_task(self._watch(worker))
         await worker.channel.closed.wait()
+        watch.cancel()
         worker.channel.close()
         worker.channel = None
         deadline = time.monotonic() + _STOP_SECONDS
@@ -143,6 +154,20 @@ class Supervisor:
         if worker.process.poll() is None:
             worker.process.kill()
             worker.process.wait()
+
+    async def _watch(self, worker: _Worker) -> None:
+        """Kill a process that has stopped answering its supervisor: its event loop serves nobody either."""
+        missed = 0
+        while True:
+            await asyncio.sleep(PING_SECONDS)
+            if not worker.ready.is_set() or worker.process is None or self._stopping.is_set():
+                continue
+            missed = 0 if await self._tell(worker, "ping", {}) else missed + 1
+            if missed >= MOST_MISSED and worker.process.poll() is None:
+                self._say(
+                    f"process {worker.number} has not answered for {MOST_MISSED * PING_SECONDS:g} seconds; killed"
+                )
+                worker.process.kill()
 
     async def _asked(self, worker: _Worker, what: str, arguments: dict[str, Any]) -> Any:
         """Answer a worker."""
@@ -162,7 +187,10 @@ class Supervisor:
                 self._failed = self._failed or error_from(arguments["error"])
             return None
         if what == "metrics":
-            return merged([text for text in await self._all("metrics") if isinstance(text, str)])
+            for one, text in zip(self._workers, await self._all("metrics"), strict=True):
+                # Of one that doesn't answer in time, what it said last.
+                one.metrics = text if isinstance(text, str) else one.metrics
+            return merged([*self._ended, *(one.metrics for one in self._workers if one.metrics)])
         if what == "everywhere":
             return await self._everywhere(worker, arguments["change"], arguments["arguments"])
         raise BedplateError("no such question", received=what)
@@ -184,7 +212,7 @@ class Supervisor:
         if worker.channel is None or not worker.ready.is_set():
             return None
         try:
-            async with asyncio.timeout(120 if what != "metrics" else 5):
+            async with asyncio.timeout(120 if what not in ("metrics", "ping") else 2):
                 return await worker.channel.ask(what, **arguments)
         except (ConnectionError, TimeoutError):
             return None

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bedplate.core.errors import BedplateError, InputError, listing
-from bedplate.serving.folder import Shelf, check_label, labels_of, policy_of, scan, scan_name
+from bedplate.serving.folder import Shelf, check_label, labels_of, policy_of, scan, scan_name, servable
 from bedplate.serving.models import Model
 from bedplate.serving.problems import Problem, unknown_model, unknown_version
 
@@ -65,6 +65,11 @@ class Entry:
         """Find the newest again; called whenever a version's state has changed."""
         available = self.available
         self.newest = self.versions[available[0]].model if available else None
+        # A label never points at what doesn't answer; it comes back with its version.
+        for label in [label for label, number in self.labels.items() if number not in available]:
+            self.coming[label] = self.labels.pop(label)
+        for label in [label for label, number in self.coming.items() if number in available]:
+            self.labels[label] = self.coming.pop(label)
 
     @property
     def available(self) -> list[int]:
@@ -74,8 +79,8 @@ class Entry:
 
 def check_name(name: str) -> str:
     """Return a name that fits into paths and labels, or raise InputError."""
-    if not name or not name.isprintable() or any(c in name for c in "/:?#%\\ ") or name.startswith("."):
-        raise InputError("not a name to serve under", received=repr(name), hint="use letters, digits, - and _")
+    if not servable(name):
+        raise InputError("not a name to serve under", received=repr(name), hint="use letters, digits, dots, - and _")
     return name
 
 
@@ -247,6 +252,7 @@ class Repository:
                     409,
                     f"version {version} of '{name}' doesn't answer; those that do: {entry.available}; load it first",
                 )
+            entry.coming.pop(label, None)
             entry.labels[check_label(label)] = version
         return dict(entry.labels)
 
@@ -269,7 +275,9 @@ class Repository:
             for name in gone:
                 for number in self.entries[name].available if name in self.entries else []:
                     await self.unload(name, number)
-            self._shelves = dict(shelves)
+            # What a faulty file said before it was faulty still counts: its labels are compared with the next ones.
+            said = {name: self._shelves[name] for name, one in shelves.items() if one.problem and name in self._shelves}
+            self._shelves = {**shelves, **said}
             return failures
 
     async def reconfigure(self, config: list[dict[str, Any]]) -> None:
@@ -342,10 +350,9 @@ class Repository:
         before = self._shelves.get(name, Shelf()).labels
         for label in before.keys() - shelf.labels.keys():
             entry.labels.pop(label, None)
+            entry.coming.pop(label, None)
         entry.coming |= {label: number for label, number in shelf.labels.items() if before.get(label) != number}
-        for label, number in list(entry.coming.items()):
-            if number in entry.available:
-                entry.labels[label] = entry.coming.pop(label)
+        entry.settle()
         return failures
 
     def _note(self, name: str, problem: str) -> list[BedplateError]:

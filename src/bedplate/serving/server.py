@@ -9,7 +9,8 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from functools import partial
 
 import uvicorn
 
@@ -49,6 +50,7 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop without losing anything: say so, take what waits at the door, answer what is in hand."""
         await self._when_stopping()
+        self.config.http_protocol_class.ending = True  # type: ignore[union-attr]
         for server in self.servers:
             server.close()
         await self._take_waiting()
@@ -83,7 +85,7 @@ class _Server(uvicorn.Server):
 
 def run(
     spec: ServerSpec,
-    listener: socket.socket,
+    listeners: Sequence[socket.socket],
     *,
     say: Callable[[str], None],
     when_ready: Callable[[], None] | None = None,
@@ -93,7 +95,7 @@ def run(
 
     Args:
         spec: what is served, and how.
-        listener: a bound socket.
+        listeners: bound sockets; all are answered alike.
         say: is told what a person wants to know, a line at a time.
         when_ready: is called once, when requests are answered.
         hub: the tie to other processes on the same port.
@@ -123,10 +125,12 @@ def run(
         plane.stopping.append(follower.stop)
     rpc: GrpcServer | None = None
 
+    if hub is not None:
+        # Before the first request: what was changed earlier holds, and metrics are those of all, from its beginning.
+        plane.starting.append(partial(hub.start, plane))
+
     async def started() -> None:
         nonlocal rpc
-        if hub is not None:
-            await hub.start(plane)
         for model in plane.repository.models.values():
             say(f"serving '{model.name}' ({model.bundle.task}, {model.chosen.words}, bundle {model.bundle.id[:12]})")
         if spec.grpc_port is not None:
@@ -148,13 +152,15 @@ def run(
             await rpc.stop(_DRAIN_SECONDS)
 
     config = uvicorn.Config(
-        app, log_level="warning", access_log=False, lifespan="on", ws="none", server_header=False, loop="asyncio",
+        # Its own logging asks standard output whether it is a terminal, and there may be none.
+        app, log_config=None, log_level="warning", access_log=False, lifespan="on", ws="none",
+        server_header=False, loop="asyncio",
         http=connection_class(spec.limits), timeout_graceful_shutdown=_DRAIN_SECONDS, timeout_keep_alive=75,
         date_header=False, proxy_headers=False, backlog=_ACCEPTED_AT_ONCE,
         ssl_certfile=spec.tls[0] if spec.tls else None, ssl_keyfile=spec.tls[1] if spec.tls else None,
     )  # fmt: skip
     server = _Server(config, started, stopping)
-    server.run(sockets=[listener])
+    server.run(sockets=list(listeners))
     code = 0 if server.started else os.EX_SOFTWARE
     if plane.left_behind:
         # A thread within an engine can't be ended, and Python's own end would pull the engine away from under it.

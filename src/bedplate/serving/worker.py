@@ -38,12 +38,12 @@ def main(text: str) -> int:
 
     order = json.loads(text)
     end = socket.socket(fileno=order["channel"])
-    listener = Listener(fileno=order["listeners"][0])
+    listeners = [Listener(fileno=number) for number in order["listeners"]]
     hub = Hub(end)
     try:
         return run(
             own_spec(spec_from_json(order["spec"]), order["number"]),
-            listener,
+            listeners,
             say=lambda line: post(end, "say", line=line),
             hub=hub,
         )
