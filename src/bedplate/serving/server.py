@@ -11,6 +11,7 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
+from typing import Any
 
 import uvicorn
 
@@ -50,7 +51,8 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop without losing anything: say so, take what waits at the door, answer what is in hand."""
         await self._when_stopping()
-        self.config.http_protocol_class.ending = True  # type: ignore[union-attr]
+        connections: Any = self.config.http_protocol_class
+        connections.ending = True
         for server in self.servers:
             server.close()
         await self._take_waiting()
