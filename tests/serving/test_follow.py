@@ -250,3 +250,17 @@ def test_a_folder_that_is_none_is_said_at_once(tmp_path: Path) -> None:
         )  # fmt: skip
         assert done.returncode == 2
         assert "the repository can't be read" in done.stderr
+
+
+def test_at_a_start_the_newest_that_can_be_served_is(folder: Path, boxes: list[Bundle], png: bytes, said: Path) -> None:
+    broken = folder / "small" / "2"
+    publish(boxes[1], broken)
+    (broken / "report.json").write_text("{}")
+    with command("--repository", folder, lines=said) as server:
+        assert answering(server, png) == boxes[0].id
+        assert states(server) == {1: "AVAILABLE", 2: "END"}
+        time.sleep(2.2)
+        assert answering(server, png) == boxes[0].id
+        publish(boxes[2], folder / "small" / "3")
+        until(lambda: answering(server, png) == boxes[2].id)
+        until(lambda: states(server) == {1: "END", 2: "END", 3: "AVAILABLE"})

@@ -62,11 +62,12 @@ class _Grpc:
 def infer_request(name: str, inputs: Arrays, version: int | str | None) -> Any:
     """Return a ModelInferRequest."""
     request = message("inference.ModelInferRequest")(model_name=name, model_version=str(version or ""))
-    for key, array in inputs.items():
+    for key, given in inputs.items():
+        array = np.ascontiguousarray(given)
         entry = request.inputs.add()
         entry.name, entry.datatype = key, datatype_of(array)
         entry.shape.extend(array.shape)
-        request.raw_input_contents.append(bytes(bytes_of(np.ascontiguousarray(array))))
+        request.raw_input_contents.append(bytes(bytes_of(array)))
     return request
 
 

@@ -107,6 +107,11 @@ def check_folders(spec: ServerSpec) -> None:
                 "the repository can't be read", where=str(spec.repository), expected="a folder with names and versions",
                 received=error.strerror or str(error),
             ) from error  # fmt: skip
+        if (spec.repository / "BUNDLE_ID").exists():
+            raise InputError(
+                "a bundle, not a repository", where=str(spec.repository), expected="a folder with names and versions",
+                hint="leave --repository out to serve this bundle",
+            )  # fmt: skip
     if spec.state is not None and any((place / "BUNDLE_ID").exists() for place in (spec.state, *spec.state.parents)):
         raise InputError(
             "the state can't lie within a bundle", where=str(spec.state), hint="nothing is ever written into a bundle; "

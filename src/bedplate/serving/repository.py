@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bedplate.core.errors import BedplateError, InputError, listing
-from bedplate.serving.folder import Shelf, check_label, labels_of, policy_of, scan, scan_name, servable
+from bedplate.serving.folder import Shelf, Source, check_label, labels_of, policy_of, scan, scan_name, servable
 from bedplate.serving.models import Model
 from bedplate.serving.problems import Problem, unknown_model, unknown_version
 
@@ -342,6 +342,9 @@ class Repository:
                 await self.load(name, number, source.path, source.stamp)
             except BedplateError as error:
                 failures.append(error)
+        if failures and not entry.available:
+            # At a start nothing is there that could go on: then the newest that can be served is better than none.
+            await self._next_best(name, {n: one for n, one in shelf.sources.items() if n not in wanted})
         served = entry.available
         if any(number in wanted for number in served):
             for number in served:
@@ -354,6 +357,15 @@ class Repository:
         entry.coming |= {label: number for label, number in shelf.labels.items() if before.get(label) != number}
         entry.settle()
         return failures
+
+    async def _next_best(self, name: str, sources: dict[int, Source]) -> None:
+        """Serve the highest version that can be served."""
+        for number in sorted(sources, reverse=True):
+            try:
+                await self.load(name, number, sources[number].path, sources[number].stamp)
+            except BedplateError:
+                continue
+            return
 
     def _note(self, name: str, problem: str) -> list[BedplateError]:
         """Say once what is wrong with a name's folder."""
