@@ -58,18 +58,18 @@ def spread(values: list[float], digits: int) -> str:
 def table(results: dict[str, Any]) -> str:
     """Return the Markdown table."""
     lines = [
-        "| recipe | wanted | test accuracy | whole run, s | training, s | start to first step, s | n |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| recipe | wanted | test accuracy | whole run, s | training, s | start to first step, s | n | on |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
     ]
     for name, runs in results["recipes"].items():
         columns = [spread([one[key] for one in runs], digits) for key, digits in
                    (("accuracy", 4), ("seconds", 1), ("training_seconds", 1), ("first_step_seconds", 1))]  # fmt: skip
-        lines.append(f"| {name} | {WANTED.get(name, '–')} | {' | '.join(columns)} | {len(runs)} |")
+        lines.append(f"| {name} | {WANTED.get(name, '–')} | {' | '.join(columns)} | {len(runs)} | {results['on'][name]} |")
     machine = results["machine"]
     versions = ", ".join(f"{k} {v}" for k, v in machine["versions"].items() if k in ("python", "torch", "onnxruntime"))
     lines += [
         "",
-        f"{machine['cpu']}, {machine['threads']} threads, {versions}; {results['date']}. Mean ± sd over seeds.",
+        f"{machine['threads']} threads, {versions}. Mean ± sd over seeds.",
     ]
     return "\n".join(lines)
 
@@ -80,10 +80,11 @@ def main() -> None:
     parser.add_argument("names", nargs="*", default=list(WANTED))
     parser.add_argument("--seeds", type=int, default=5)
     given = parser.parse_args()
-    known: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"recipes": {}}
+    known: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"recipes": {}, "on": {}}
     for name in given.names:
         known["recipes"][name] = [run(name, seed) for seed in range(given.seeds)]
-        known |= {"machine": describe(), "date": time.strftime("%Y-%m-%d")}
+        known["machine"] = describe()
+        known["on"][name] = f"{known['machine']['cpu']}, {time.strftime('%Y-%m-%d')}"
         RESULTS.write_text(json.dumps(known, indent=1) + "\n")
     before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
     PAGE.write_text(f"{before}{BEGIN}\n{table(known)}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
