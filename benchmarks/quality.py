@@ -64,7 +64,9 @@ def table(results: dict[str, Any]) -> str:
     for name, runs in results["recipes"].items():
         columns = [spread([one[key] for one in runs], digits) for key, digits in
                    (("accuracy", 4), ("seconds", 1), ("training_seconds", 1), ("first_step_seconds", 1))]  # fmt: skip
-        lines.append(f"| {name} | {WANTED.get(name, '–')} | {' | '.join(columns)} | {len(runs)} | {results['on'][name]} |")
+        lines.append(
+            f"| {name} | {WANTED.get(name, '–')} | {' | '.join(columns)} | {len(runs)} | {results['on'][name]} |"
+        )
     machine = results["machine"]
     versions = ", ".join(f"{k} {v}" for k, v in machine["versions"].items() if k in ("python", "torch", "onnxruntime"))
     lines += [
