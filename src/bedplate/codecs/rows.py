@@ -19,6 +19,17 @@ from bedplate.codecs.table import TableCodec
 from bedplate.core.errors import DataError, PayloadError, listing
 
 
+def content_of(source: Path | bytes, name: str | None) -> tuple[bytes, str]:
+    """Return a file's bytes (or those given) and what to call them in messages. Raises PayloadError."""
+    if not isinstance(source, Path):
+        return source, name or "rows"
+    name = name or source.name
+    try:
+        return source.read_bytes(), name
+    except OSError as error:
+        raise PayloadError("can't be read", where=name, received=error.strerror or str(error)) from error
+
+
 def read_rows(
     source: Path | bytes, *, name: str | None = None, codec: TableCodec | None = None
 ) -> Iterator[tuple[str, Payload]]:
@@ -34,14 +45,8 @@ def read_rows(
     Raises:
         PayloadError: there is no such file, or it can't be read as rows at all.
     """
-    if isinstance(source, Path):
-        name = name or source.name
-        try:
-            source = source.read_bytes()
-        except OSError as error:
-            raise PayloadError("can't be read", where=name, received=error.strerror or str(error)) from error
-    name = name or "rows"
-    data = _unpack(source, name)
+    content, name = content_of(source, name)
+    data = _unpack(content, name)
     is_json = data.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"[", b"{")
     rows = json_rows(data, name, None) if is_json else _delimited_rows(data, name, codec)
     try:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from bedplate.codecs.codec import Payload
-from bedplate.codecs.rows import json_rows
+from bedplate.codecs.rows import content_of, json_rows
 from bedplate.core.errors import DataError, PayloadError
 
 
@@ -23,18 +23,12 @@ def read_tensors(source: Path | bytes, name: str | None = None) -> Iterator[tupl
     Raises:
         PayloadError: it can't be read, or its arrays have different numbers of rows.
     """
-    if isinstance(source, Path):
-        name = name or source.name
-        try:
-            source = source.read_bytes()
-        except OSError as error:
-            raise PayloadError("can't be read", where=name, received=error.strerror or str(error)) from error
-    name = name or "rows"
-    if source[:4] == b"PK\x03\x04" or source[:6] == b"\x93NUMPY":
-        yield from _arrays(source, name)
+    content, name = content_of(source, name)
+    if content[:4] == b"PK\x03\x04" or content[:6] == b"\x93NUMPY":
+        yield from _arrays(content, name)
         return
     try:
-        for line, row in json_rows(source, name, None):
+        for line, row in json_rows(content, name, None):
             yield f"{name}:{line}", row
     except DataError as error:
         raise PayloadError(error.what, where=error.where, received=error.received, hint=error.hint) from error

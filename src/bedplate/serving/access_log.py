@@ -6,6 +6,7 @@ https://www.w3.org/TR/trace-context/
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import queue
 import re
@@ -18,6 +19,8 @@ import orjson
 
 from bedplate.serving.exchange import Ask, Reply
 from bedplate.serving.web import Guard
+
+log = logging.getLogger("bedplate.serving")
 
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 
@@ -67,6 +70,8 @@ class AccessLog(Guard):
         """Write what waits."""
         self._lines.put(None)
         self._thread.join(timeout=10)
+        if self.lost:
+            log.warning("%d lines of the access log couldn't be written", self.lost)
 
     async def finished(self) -> None:
         """Write what waits, off the event loop."""

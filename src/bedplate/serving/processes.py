@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bedplate.core.errors import BedplateError
-from bedplate.serving.channel import Channel
+from bedplate.serving.channel import Channel, error_from
 from bedplate.serving.exposition import counters_of, merged
 from bedplate.serving.spec import ServerSpec, spec_to_json
 
@@ -181,8 +181,6 @@ class Supervisor:
             worker.ready.set()
             return None
         if what == "failed":
-            from bedplate.serving.channel import error_from
-
             if not worker.ready.is_set():
                 self._failed = self._failed or error_from(arguments["error"])
             return None

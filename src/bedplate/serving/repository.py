@@ -288,7 +288,7 @@ class Repository:
                 lies in the repository folder.
 
         Raises:
-            Problem: 400 for a path outside, 412 where no folder is served.
+            Problem: 400 for a path outside, or where no folder is served.
             InputError: the folder, the policy or a label makes no sense.
         """
         if self.folder is None:

@@ -13,7 +13,7 @@ from typing import Any
 from bedplate.serving.body import Limits, Room, Share, read_body
 from bedplate.serving.compression import LEAST_BYTES, compress
 from bedplate.serving.dataplane import DataPlane, problem_reply
-from bedplate.serving.exchange import Ask, Call, Headers, Protocol, Reply, after, soonest
+from bedplate.serving.exchange import Ask, Call, Headers, Protocol, Reply, after
 from bedplate.serving.problems import Problem
 from bedplate.serving.repository import Missing
 from bedplate.serving.routes import Handler, Route, Routes
@@ -198,6 +198,3 @@ def model_handler(plane: DataPlane, protocol: Protocol, missing: Missing | None 
         return reply
 
     return handle
-
-
-__all__ = ["Guard", "WebApp", "model_handler", "soonest"]

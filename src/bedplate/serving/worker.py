@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import sys
+from dataclasses import replace
 from typing import Any
 
 from bedplate.core.errors import BedplateError
 from bedplate.core.machine import threads_granted
 from bedplate.serving.channel import error_to
+from bedplate.serving.hub import Hub
 from bedplate.serving.listen import Listener
+from bedplate.serving.server import run
 from bedplate.serving.spec import ServerSpec, spec_from_json
+from bedplate.serving.state import PROCESS
 
 
 def own_spec(spec: ServerSpec, number: int) -> ServerSpec:
     """Return what one of several processes serves: its share of the threads, and a state folder of its own."""
-    from dataclasses import replace
-
-    from bedplate.serving.state import PROCESS
-
     threads = max(1, (spec.threads or threads_granted()) // spec.processes)
     state = None if spec.state is None else spec.state / f"{PROCESS}{number}"
     return replace(spec, threads=threads, state=state)
@@ -33,9 +32,6 @@ def post(end: socket.socket, what: str, **arguments: Any) -> None:
 
 def main(text: str) -> int:
     """Serve as the order says, until SIGTERM."""
-    from bedplate.serving.hub import Hub
-    from bedplate.serving.server import run
-
     order = json.loads(text)
     end = socket.socket(fileno=order["channel"])
     listeners = [Listener(fileno=number) for number in order["listeners"]]
@@ -53,5 +49,4 @@ def main(text: str) -> int:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     sys.exit(main(sys.argv[1]))
