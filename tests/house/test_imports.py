@@ -19,7 +19,7 @@ HEAVY = {
     "pyarrow",
     "pydantic",
     "PIL",
-    "uvicorn",
+    "httptools",
     "grpc",
     "rich",
     "jinja2",

@@ -16,7 +16,7 @@ from bedplate.bundle import Bundle, Golden
 from bedplate.codecs.answers import Answers
 from bedplate.codecs.codec import TensorSpec
 from bedplate.codecs.tensor import TensorCodec
-from bedplate.serving.web import WebApp
+from bedplate.serving.asgi import AsgiApp
 
 DTYPES = {
     "bool": TensorProto.BOOL, "uint8": TensorProto.UINT8, "uint16": TensorProto.UINT16, "uint32": TensorProto.UINT32,
@@ -98,7 +98,7 @@ def open_bundle(path: Path, *, name: str = "open") -> Bundle:
 class Asking:
     """Ask an application in this process, as a server would; faults of the server are raised."""
 
-    def __init__(self, app: WebApp, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, app: AsgiApp, loop: asyncio.AbstractEventLoop) -> None:
         self.app, self.loop = app, loop
 
     def __call__(

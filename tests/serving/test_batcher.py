@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bedplate.core.arrays import Arrays
-from bedplate.serving.batcher import Batcher, BatchPlan, Ticket
+from bedplate.serving.batcher import Batcher, BatchPlan, Finished
 from bedplate.serving.costs import CostModel
 from bedplate.serving.problems import Problem
 
@@ -51,7 +51,7 @@ async def answers(batcher: Batcher, *requests: Arrays, deadline: float | None = 
     done = await asyncio.gather(
         *(batcher.submit(one, len(one["x"]), deadline) for one in requests), return_exceptions=True
     )
-    return [one.future.result()["y"].ravel().tolist() if isinstance(one, Ticket) else one for one in done]
+    return [one.outputs["y"].ravel().tolist() if isinstance(one, Finished) else one for one in done]
 
 
 @pytest.mark.parametrize("inline", [True, False])
@@ -65,6 +65,17 @@ def test_each_gets_its_own_answer_whatever_it_was_run_with(inline: bool, pool: T
     assert len(model.sizes) < len(requests)
     assert batcher.idle
     assert batcher.rows_waiting == 0
+
+
+def test_without_batching_a_quick_model_is_run_before_anything_else_happens() -> None:
+    batcher = Batcher(Twice(), BatchPlan(most_rows=1, inline=True))
+    steps = batcher.submit(rows(3), 1)
+    with pytest.raises(StopIteration) as done:
+        steps.send(None)
+    assert done.value.value.outputs["y"].tolist() == [[6.0]]
+    with pytest.raises(ValueError, match="negative"):
+        batcher.submit(rows(-1), 1).send(None)
+    assert batcher.idle
 
 
 def test_without_batching_each_runs_alone(pool: ThreadPoolExecutor) -> None:

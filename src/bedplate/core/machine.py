@@ -32,7 +32,7 @@ _RENAMED = {
 }  # fmt: skip
 
 PACKAGES = (
-    "bedplate", "numpy", "onnxruntime", "openvino", "pillow", "safetensors", "grpcio", "uvicorn",
+    "bedplate", "numpy", "onnxruntime", "openvino", "pillow", "safetensors", "grpcio", "httptools",
     "torch", "onnx", "onnxscript", "scikit-learn", "pyarrow",
 )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""The ASGI application: all protocols over one data plane. Embed it, or let `bedplate.serving.serve` run it."""
+"""All protocols over one data plane. Embed them as an ASGI application, or let `bedplate.serving.serve` run them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import grpc
 
 from bedplate.bundle import Bundle
 from bedplate.serving import kserve, management, native, oip, oip_grpc, tfserving, tfserving_grpc
+from bedplate.serving.asgi import AsgiApp
 from bedplate.serving.body import Limits
 from bedplate.serving.dataplane import DataPlane, json_reply
 from bedplate.serving.exchange import Ask, Reply
@@ -29,8 +30,8 @@ def create_app(
     *,
     state: Path | None = None,
     say: Callable[[str], None] | None = None,
-) -> WebApp:
-    """Return the application for opened bundles, to be embedded into another.
+) -> AsgiApp:
+    """Return the ASGI application for opened bundles, to be embedded into another.
 
     Args:
         bundles: (name to serve under, bundle); an empty name takes the bundle's own.
@@ -43,7 +44,7 @@ def create_app(
     """
     plane = DataPlane(state=state, say=say)
     plane.serve(bundles)
-    return application(plane)
+    return AsgiApp(application(plane))
 
 
 def application(plane: DataPlane, *, limits: Limits | None = None, guards: Iterable[Guard] = ()) -> WebApp:

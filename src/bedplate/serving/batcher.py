@@ -17,7 +17,7 @@ from itertools import chain
 
 import numpy as np
 
-from bedplate.core.arrays import Arrays, concatenate, take
+from bedplate.core.arrays import Arrays, concatenate, count, take
 from bedplate.serving.costs import CostModel
 from bedplate.serving.problems import Problem
 
@@ -70,6 +70,16 @@ class Ticket:
     batch: int = 0
 
 
+@dataclass(slots=True)
+class Finished:
+    """What became of a request: its outputs, and when it was queued, begun and ended, in monotonic seconds."""
+
+    outputs: Outputs
+    queued: float
+    begun: float
+    ended: float
+
+
 class Batcher:
     """The queue of one model.
 
@@ -95,6 +105,8 @@ class Batcher:
         self.costs = costs or CostModel()
         self.rows_waiting = 0
         self._run = run
+        # With one row a batch nobody is waited for, so that a queue and a turn of the loop would only cost time.
+        self._at_once = plan.inline and plan.most_rows == 1
         self._executor = executor
         self._observe = observe
         self._waiting: deque[Ticket] = deque()
@@ -117,8 +129,8 @@ class Batcher:
         """Whether nothing waits and nothing runs."""
         return not self._waiting and self._free == self.plan.runners
 
-    async def submit(self, inputs: Arrays, rows: int, deadline: float | None = None) -> Ticket:
-        """Return the finished ticket of a request; its future holds the outputs.
+    async def submit(self, inputs: Arrays, rows: int, deadline: float | None = None) -> Finished:
+        """Return what became of a request.
 
         Raises:
             Problem: 429 where the queue is full, 504 where the deadline passed before the request was run, or while it
@@ -136,9 +148,15 @@ class Batcher:
             self._gap = gap if self._gap is None else self._gap + 0.1 * (gap - self._gap)
         self._last = now
         if rows <= self.plan.most_rows:
+            if self._at_once and not self._waiting:
+                (result,), begun, ended = _run(self._run, [inputs])
+                self._note(rows, ended - begun)
+                if isinstance(result, BaseException):
+                    raise result
+                return Finished(result, now, begun, ended)
             ticket = self._queue(inputs, rows, deadline, now)
-            await ticket.future
-            return ticket
+            outputs = await ticket.future
+            return Finished(outputs, now, ticket.begun, ticket.ended)
         # In parts, each a batch at most, so that a request with many rows holds nobody else up.
         cuts = range(0, rows, self.plan.most_rows)
         pieces = [slice(k, min(k + self.plan.most_rows, rows)) for k in cuts]
@@ -149,9 +167,7 @@ class Batcher:
             for ticket in tickets:
                 ticket.future.cancel()
             raise
-        future = asyncio.get_running_loop().create_future()
-        future.set_result(concatenate(parts))
-        return Ticket(inputs, rows, deadline, future, now, tickets[0].begun, tickets[-1].ended, rows)
+        return Finished(concatenate(parts), now, tickets[0].begun, tickets[-1].ended)
 
     def _queue(self, inputs: Arrays, rows: int, deadline: float | None, now: float) -> Ticket:
         loop = asyncio.get_running_loop()
@@ -208,7 +224,7 @@ class Batcher:
             return
         batch = self._take()
         if self.plan.inline:
-            self._finish(batch, *_run(self._run, batch))
+            self._finish(batch, *_run(self._run, [ticket.inputs for ticket in batch]))
         else:
             assert self._executor is not None
             self._free -= 1
@@ -257,7 +273,7 @@ class Batcher:
         return batch
 
     def _in_thread(self, loop: asyncio.AbstractEventLoop, batch: list[Ticket], number: int) -> None:
-        result = _run(self._run, batch)
+        result = _run(self._run, [ticket.inputs for ticket in batch])
         with contextlib.suppress(RuntimeError):  # the loop is closed: the server didn't wait for this one
             loop.call_soon_threadsafe(self._back, loop, batch, number, result)
 
@@ -275,11 +291,14 @@ class Batcher:
             self._scheduled = True
             loop.call_soon(self._pump, loop)
 
+    def _note(self, rows: int, seconds: float) -> None:
+        self.costs.add(rows, seconds)
+        if self._observe is not None:
+            self._observe(rows, seconds)
+
     def _finish(self, batch: list[Ticket], results: list[Outputs | BaseException], begun: float, ended: float) -> None:
         rows = sum(ticket.rows for ticket in batch)
-        self.costs.add(rows, ended - begun)
-        if self._observe is not None:
-            self._observe(rows, ended - begun)
+        self._note(rows, ended - begun)
         for ticket, result in zip(batch, results, strict=True):
             ticket.begun, ticket.ended, ticket.batch = begun, ended, rows
             if ticket.future.done():  # its caller has gone
@@ -300,20 +319,21 @@ def _shapes(ticket: Ticket) -> list[tuple[int, ...]]:
 
 
 def _run(
-    run: Callable[[Arrays], Outputs], batch: Sequence[Ticket]
+    run: Callable[[Arrays], Outputs], requests: Sequence[Arrays]
 ) -> tuple[list[Outputs | BaseException], float, float]:
-    """Run a batch; where it fails, run its requests one by one, so that the one at fault fails alone."""
+    """Run requests as a batch; where it fails, run them one by one, so that the one at fault fails alone."""
     begun = time.monotonic()
     results: list[Outputs | BaseException]
     try:
-        if len(batch) == 1:
-            results = [run(batch[0].inputs)]
+        if len(requests) == 1:
+            results = [run(requests[0])]
         else:
-            joined = run(concatenate([ticket.inputs for ticket in batch]))
+            joined = run(concatenate(requests))
             results, start = [], 0
-            for ticket in batch:
-                results.append({name: array[start : start + ticket.rows] for name, array in joined.items()})
-                start += ticket.rows
+            for inputs in requests:
+                rows = count(inputs)
+                results.append({name: array[start : start + rows] for name, array in joined.items()})
+                start += rows
     except Exception as error:  # noqa: BLE001 - whatever the engine raises belongs to the requests, not to the server
-        results = [error] if len(batch) == 1 else [_run(run, [ticket])[0][0] for ticket in batch]
+        results = [error] if len(requests) == 1 else [_run(run, [inputs])[0][0] for inputs in requests]
     return results, begun, time.monotonic()

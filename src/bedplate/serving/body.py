@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import zlib
-from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
-from bedplate.serving.exchange import Headers
 from bedplate.serving.problems import Problem, bad_request
 
 MOST_BYTES = 64 << 20
@@ -65,63 +62,50 @@ class Share:
         self._bytes = 0
 
 
-def _too_large(most: int) -> Problem:
+def too_large(most: int) -> Problem:
+    """Return what a body of more bytes is answered."""
     return Problem(413, f"the body is too large: at most {most:,} bytes, as sent and unpacked")
 
 
-async def read_body(
-    headers: Headers, receive: Callable[[], Awaitable[MutableMapping[str, Any]]], limits: Limits, share: Share
-) -> bytes:
-    """Return the whole body, unpacked where it is gzip or deflate. Raises Problem 400, 408, 413, 415 or 503."""
-    most = limits.body_bytes
-    said = headers.get("content-length")
-    if said.isdigit() and int(said) > most:
-        raise _too_large(most)
-    message = await receive() if said == "0" else await _in_time(receive, limits)
-    body = message.get("body", b"")
-    if message.get("more_body"):
-        body = await _rest(body, receive, limits, share)
-    elif message["type"] == "http.disconnect":
-        raise bad_request("the request ended early")
-    if len(body) > most:
-        raise _too_large(most)
-    encoding = headers.get("content-encoding")
-    if not encoding:
-        return bytes(body)
-    plain = _unpacked(body, encoding.strip().lower(), most)
-    share.add(len(plain))
-    return plain
+class Incoming:
+    """A body on its way. One that comes in one part is kept as it is; what comes in many costs its bytes alone."""
+
+    __slots__ = ("_limits", "_parts", "_share")
+
+    def __init__(self, limits: Limits, room: Room) -> None:
+        self._limits, self._share = limits, Share(room)
+        self._parts: bytes | bytearray = b""
+
+    def add(self, part: bytes) -> None:
+        """Take a part. Raises Problem 413 where the body is too large, 503 where there is no room for it."""
+        if not self._parts:
+            self._parts = part
+        else:
+            if isinstance(self._parts, bytes):
+                self._share.add(len(self._parts))
+                self._parts = bytearray(self._parts)
+            self._share.add(len(part))
+            self._parts += part
+        if len(self._parts) > self._limits.body_bytes:
+            raise too_large(self._limits.body_bytes)
+
+    def whole(self, encoding: str) -> bytes:
+        """Return the body, unpacked where it is gzip or deflate. Raises Problem 400, 413, 415 or 503."""
+        if not encoding:
+            return bytes(self._parts)
+        plain = _unpacked(bytes(self._parts), encoding.strip().lower(), self._limits.body_bytes)
+        self._share.add(len(plain))
+        return plain
+
+    def release(self) -> None:
+        """Give its room back: the request was answered."""
+        self._share.release()
 
 
-async def _in_time(receive: Callable[[], Awaitable[MutableMapping[str, Any]]], limits: Limits) -> Any:
-    try:
-        async with asyncio.timeout(limits.body_seconds):
-            return await receive()
-    except TimeoutError as error:
-        raise Problem(408, f"the body didn't come within {limits.body_seconds:g} seconds") from error
-
-
-async def _rest(
-    first: bytes, receive: Callable[[], Awaitable[MutableMapping[str, Any]]], limits: Limits, share: Share
-) -> bytes:
-    """Return a body that comes in parts; a part costs its bytes, not a list entry, however small it is."""
-    body = bytearray(first)
-    share.add(len(body))
-    try:
-        async with asyncio.timeout(limits.body_seconds):
-            while True:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise bad_request("the request ended early")
-                part = message.get("body", b"")
-                body += part
-                share.add(len(part))
-                if len(body) > limits.body_bytes:
-                    raise _too_large(limits.body_bytes)
-                if not message.get("more_body"):
-                    return bytes(body)
-    except TimeoutError as error:
-        raise Problem(408, f"the body didn't come within {limits.body_seconds:g} seconds") from error
+def check_length(said: str, limits: Limits) -> None:
+    """Raise Problem 413 where a `Content-Length` says already that the body is too large."""
+    if said.isdigit() and int(said) > limits.body_bytes:
+        raise too_large(limits.body_bytes)
 
 
 def _unpacked(data: bytes, encoding: str, most: int) -> bytes:
@@ -135,7 +119,7 @@ def _unpacked(data: bytes, encoding: str, most: int) -> bytes:
     except zlib.error as error:
         raise bad_request(f"the body isn't {encoding}: {error}") from error
     if len(plain) > most:
-        raise _too_large(most)
+        raise too_large(most)
     if not unpacker.eof:
         raise bad_request(f"the {encoding} body ends early")
     if unpacker.unused_data:

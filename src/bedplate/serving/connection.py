@@ -1,243 +1,472 @@
-"""One HTTP/1.1 connection: uvicorn's on httptools, with limits on what it may cost while nothing useful comes."""
+"""One HTTP/1.1 connection on httptools: requests in, replies out, and a limit on what each may cost.
+
+A request is answered where its last byte was read: the handler's coroutine is run until it waits for something, and
+only then becomes a task. A model that is run on the event loop never waits, and a task, a future and a turn of the loop
+would cost more than such a model does.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
-import resource
-from pathlib import Path
-from typing import Any
+import logging
+from collections import deque
+from collections.abc import Coroutine, Generator
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+import httptools
 
-from bedplate.serving.body import Limits
+from bedplate.serving.body import Incoming
+from bedplate.serving.dataplane import problem_reply
+from bedplate.serving.exchange import Ask, Headers, Reply
+from bedplate.serving.http_reply import CONTINUE, LAST_CHUNK, chunk, head
+from bedplate.serving.problems import Problem, bad_request
+from bedplate.serving.web import WebApp, headers_of, new_request_id
+
+if TYPE_CHECKING:
+    from bedplate.serving.connections import Connections
+
+log = logging.getLogger("bedplate.serving")
 
 LINGER = 1.0
-"""Seconds for which an idle connection is kept while the server stops: its next request may be on its way already."""
+"""Seconds for which an idle connection is kept while the server stops: its next request may be on its way already.
+Also for how long the rest of a refused request is read and thrown away, so that the caller reads the refusal."""
+
+KEPT = 75.0
+"""Seconds for which a connection is kept between two requests."""
+
+_NEVER = float("inf")
 
 
-MOST_CONNECTIONS = 20_000
-"""The most connections of a process, where it may have so many open files."""
+class _Request:
+    """A request on its way in, and what its reply needs to know of it. `early` is set where it is refused unread."""
 
-_OTHER_FILES = 128
-"""Files that loading a model, saving a state, answering over gRPC and accepting may need beside the connections."""
+    __slots__ = ("ask", "body", "early", "keep", "old")
 
-
-def most_connections() -> int:
-    """Return how many connections this process can hold; its limit of open files is raised as far as it may be."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MOST_CONNECTIONS + 1024
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        raised = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        with contextlib.suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (raised, hard))
-            soft = raised
-    try:
-        used = len(list(Path("/dev/fd").iterdir()))
-    except OSError:
-        used = _OTHER_FILES
-    most = MOST_CONNECTIONS if soft == resource.RLIM_INFINITY else soft - used - _OTHER_FILES
-    return max(8, min(most, MOST_CONNECTIONS))
+    def __init__(self, ask: Ask, body: Incoming, early: Reply | None, *, keep: bool, old: bool) -> None:
+        self.ask, self.body, self.early, self.keep, self.old = ask, body, early, keep, old
 
 
-class HeadJoiner:
-    """A transport that holds a reply's head back until its body comes, so that both go out in one system call.
+class Connection(asyncio.Protocol):
+    """One caller's connection: closed where a head is too large or too slow, or where a reply isn't taken.
 
-    A head that is followed by nothing goes out at the loop's next turn. Writing is a quarter of what a small model's
-    request costs; uvicorn writes twice.
+    Replies go out in the order of the requests. Requests that come before the last one was answered wait, and nothing
+    more is read while they do.
     """
 
-    __slots__ = ("_head", "_loop", "_transport")
+    def __init__(self, web: WebApp, all_: Connections) -> None:
+        self._web, self._limits, self._all = web, web.limits, all_
+        self._loop = asyncio.get_running_loop()
+        self._parser: Any = None
+        self._transport: Any = None
+        self._client = ""
+        self._secure = False
+        # What is being read
+        self._url = b""
+        self._headers: dict[bytes, bytes] = {}
+        self._chunk = 0
+        self._head_bytes = 0
+        self._in_head = False
+        self._request: _Request | None = None
+        self._deaf = False  # what comes is thrown away
+        # What is being answered
+        self._waiting: deque[_Request] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self._answering: _Request | None = None
+        self._leaving = False
+        self._half_closed = False
+        self._paused: asyncio.Future[None] | None = None
+        # Time limits. One timer looks now and then, since making and unmaking one for each request costs more.
+        self._due = _NEVER
+        self._timer: asyncio.TimerHandle | None = None
+        self._tick = min(self._limits.head_seconds, self._limits.body_seconds, KEPT) / 4
+        self._stalled: asyncio.TimerHandle | None = None
 
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        self._transport, self._loop = transport, loop
-        self._head = b""
+    # --- the connection ---
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin to wait for the first head."""
+        self._transport = transport
+        self._parser = httptools.HttpRequestParser(self)
+        peer = transport.get_extra_info("peername")
+        self._client = str(peer[0]) if isinstance(peer, tuple) and peer else ""
+        self._secure = transport.get_extra_info("sslcontext") is not None
+        self._due = self._loop.time() + self._limits.head_seconds
+        self._timer = self._loop.call_later(self._tick, self._look)
+        self._all.opened(self)
 
-    def write(self, data: bytes) -> None:
-        """Write, or hold back what begins a reply."""
-        if self._head:
-            data, self._head = self._head + data, b""
-        elif data.startswith(b"HTTP/1.1 "):
-            self._head = data
-            self._loop.call_soon(self._flush)
-            return
-        self._transport.write(data)
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait no longer; give up what is only worth its caller."""
+        self._all.closed(self)
+        for timer in (self._timer, self._stalled):
+            if timer is not None:
+                timer.cancel()
+        for request in (self._request, *self._waiting):
+            if request is not None:
+                self._end(request)
+        self._request, self._parser = None, None  # the parser refers to this connection
+        self._waiting.clear()
+        self._deaf = True
+        if self._paused is not None and not self._paused.done():
+            self._paused.set_result(None)
+        answering = self._answering
+        if self._task is not None and answering is not None:
+            route = answering.ask.route
+            if route is not None and route.role == "predict":  # what changes something is carried through
+                self._task.cancel()
+                self._end(answering)
+        # asyncio's transport refers to itself. Such cycles wait for the collector, which seldom runs here.
+        getattr(self._transport, "__dict__", {}).pop("_read_ready_cb", None)
 
     def close(self) -> None:
         """Close behind what was written."""
-        self._flush()
         self._transport.close()
 
-    def forget(self) -> None:
-        """Take apart what asyncio's transport holds of itself, when it is closed."""
-        getattr(self._transport, "__dict__", {}).pop("_read_ready_cb", None)
+    def abort(self) -> None:
+        """Close at once."""
+        self._transport.abort()
 
-    def _flush(self) -> None:
-        if self._head:
-            data, self._head = self._head, b""
-            self._transport.write(data)
+    def take_leave(self) -> None:
+        """Answer what is in hand, and a request that is on its way, each with `connection: close`."""
+        self._leaving = True
+        if self._answering is None and not self._waiting:
+            self._loop.call_later(LINGER, self._leave)
 
+    def _leave(self) -> None:
+        if self._answering is None and not self._waiting and not self._transport.is_closing():
+            self._transport.close()
 
-class Connection(HttpToolsProtocol):
-    """Uvicorn's connection, closed where a head is too large or too slow, or where a reply isn't taken.
-
-    Where there are too many, the one goes that has been without a whole request the longest: so thousands that only
-    hold a place keep nobody out.
-    """
-
-    limits = Limits()
-    most = MOST_CONNECTIONS
-    idle: dict[Connection, None]
-    ending = False
-    """Whether the server stops: set on the class, for connections that were accepted before and begin only now."""
-
-    _stalled: asyncio.TimerHandle | None = None
-    _head_bytes = 0
-    _in_head = True
-    _begun = False
-    _alarm: asyncio.TimerHandle | None = None
-    _leaving = False
-    _half_closed = False
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for the first head."""
-        super().connection_made(transport)
-        self.transport = HeadJoiner(transport, self.loop)  # type: ignore[assignment]
-        self.idle[self] = None
-        if len(self.connections) > self.most:
-            oldest = next(iter(self.idle))
-            self.idle.pop(oldest)
-            oldest.transport.close()
-        self._alarm = self.loop.call_later(self.limits.head_seconds, self._too_slow)
-        if self.ending:
-            self.shutdown()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Wait no longer."""
-        self._disarm()
-        self.idle.pop(self, None)
-        if self._stalled is not None:
-            self._stalled.cancel()
-        super().connection_lost(exc)
-        # The request refers to this connection, and asyncio's transport to itself. Such cycles wait for the collector,
-        # which seldom runs here: 12 MB of ended connections would lie about.
-        if self.cycle is not None and self.cycle.response_complete:
-            self.cycle = None  # type: ignore[assignment]
-        joiner: Any = self.transport
-        joiner.forget()
+    def eof_received(self) -> bool:
+        """Go on where only the caller's side is closed: it may wait for the reply to what it has sent."""
+        self._half_closed = self._answering is not None or bool(self._waiting)
+        return self._half_closed and not self._secure
 
     def pause_writing(self) -> None:
-        """Note that the caller doesn't take its reply."""
-        super().pause_writing()
+        """Note that the caller doesn't take its reply; nothing more is read from it meanwhile."""
+        self._paused = self._loop.create_future()
+        self._transport.pause_reading()
         self._watch_writing()
 
     def resume_writing(self) -> None:
         """Note that it does again."""
-        super().resume_writing()
+        if self._paused is not None and not self._paused.done():
+            self._paused.set_result(None)
+        self._paused = None
         if self._stalled is not None:
             self._stalled.cancel()
             self._stalled = None
+        self._read_on()
+
+    def _read_on(self) -> None:
+        if self._paused is None and not self._waiting and not self._transport.is_closing():
+            self._transport.resume_reading()
 
     def _watch_writing(self) -> None:
-        left = self.transport.get_write_buffer_size()
-        self._stalled = self.loop.call_later(self.limits.body_seconds, self._if_stalled, left)
+        left = self._transport.get_write_buffer_size()
+        self._stalled = self._loop.call_later(self._limits.body_seconds, self._if_stalled, left)
 
     def _if_stalled(self, before: int) -> None:
         """Hang up where nothing of a reply was taken for so long: it holds memory, and perhaps a model."""
         self._stalled = None
-        if self.transport.get_write_buffer_size() < before:
+        if self._transport.get_write_buffer_size() < before:
             self._watch_writing()
         else:
-            self.transport.abort()
+            self._transport.abort()
+
+    def _look(self) -> None:
+        """Look whether the time of what is awaited is up."""
+        left = self._due - self._loop.time()
+        if left <= 0:
+            self._due = _NEVER
+            self._too_slow()
+        if not self._transport.is_closing():
+            self._timer = self._loop.call_later(
+                max(min(left, self._tick), 0.001) if left > 0 else self._tick, self._look
+            )
+
+    def _too_slow(self) -> None:
+        limits = self._limits
+        if self._deaf:
+            self._transport.close()
+        elif self._in_head:
+            self._refuse(408, f"the request's head didn't come within {limits.head_seconds:g} seconds")
+        elif self._request is not None:
+            problem = Problem(408, f"the body didn't come within {limits.body_seconds:g} seconds")
+            self._give_up(self._request, problem)
+        else:
+            self._transport.close()
+
+    # --- the parser's callbacks; what they raise would end the parser ---
 
     def data_received(self, data: bytes) -> None:
-        """Read, and look whether a head is still open behind it."""
-        super().data_received(data)
-        if not self._in_head:
-            if self._alarm is not None:
-                self._disarm()
+        """Read, and answer what is complete."""
+        if self._deaf:
             return
-        self._head_bytes += len(data)
-        if self._head_bytes > self.limits.head_bytes:
-            self._refuse(431, f"the request's head is too large: at most {self.limits.head_bytes:,} bytes")
-        elif self._alarm is None:
-            self._alarm = self.loop.call_later(self.limits.head_seconds, self._too_slow)
+        self._chunk = len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._deaf = True  # no other protocol is spoken here; the reply ended this one
+        except httptools.HttpParserError:
+            self._refuse(400, "this is no HTTP/1.1 request that can be read")
+            return
+        if self._in_head and not self._deaf:
+            self._head_bytes += len(data)
+            if self._head_bytes > self._limits.head_bytes:
+                self._head_too_large()
 
     def on_message_begin(self) -> None:
         """Note that a head begins."""
-        self._in_head, self._begun, self._head_bytes = True, True, 0
-        super().on_message_begin()
+        self._url, self._headers, self._head_bytes, self._in_head = b"", {}, 0, True
+        self._due = self._loop.time() + self._limits.head_seconds
+
+    def on_url(self, url: bytes) -> None:
+        """Take the URL, or a part of it."""
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header; where one stands twice, the last counts."""
+        self._headers[name.lower()] = value
 
     def on_headers_complete(self) -> None:
-        """Note that the head has ended, and refuse it where it is too large."""
+        """Let the request in, or refuse it before its body."""
         self._in_head = False
-        self.idle.pop(self, None)
-        if len(self.headers) > 64 and sum(len(n) + len(v) + 4 for n, v in self.headers) > self.limits.head_bytes:
-            self._refuse(431, f"the request's head is too large: at most {self.limits.head_bytes:,} bytes")
+        if self._deaf:
             return
-        super().on_headers_complete()
-        if self._leaving:
-            self.cycle.keep_alive = False
+        headers, limits, parser = self._headers, self._limits, self._parser
+        if self._chunk > limits.head_bytes or len(headers) > 64:
+            size = len(self._url) + sum(len(name) + len(value) + 4 for name, value in headers.items())
+            if size > limits.head_bytes:
+                self._head_too_large()
+                return
+        try:
+            path, query = _path(self._url)
+        except ValueError:
+            self._refuse(400, "this is no HTTP/1.1 request that can be read")
+            return
+        ask = Ask(parser.get_method().decode("latin-1"), path, Headers(headers), b"", query)
+        ask.client = self._client
+        early = self._web.begin(ask)
+        keep = parser.should_keep_alive() and not parser.should_upgrade()
+        old = parser.get_http_version() == "1.0"
+        self._request = request = _Request(ask, Incoming(limits, self._web.room), early, keep=keep, old=old)
+        self._all.busy(self)
+        self._due = self._loop.time() + limits.body_seconds
+        if b"content-length" in headers or b"transfer-encoding" in headers:
+            if early is not None:
+                self._stop_reading(request)
+            elif b"expect" in headers and self._answering is None and headers[b"expect"].lower() == b"100-continue":
+                self._transport.write(CONTINUE)
 
-    def eof_received(self) -> bool:  # type: ignore[override]
-        """Go on where only the caller's side is closed: it may wait for the reply to what it has sent."""
-        cycle = self.cycle
-        self._half_closed = cycle is not None and not cycle.response_complete and not cycle.more_body
-        return self._half_closed and self.scheme != "https"
+    def on_body(self, part: bytes) -> None:
+        """Take a part of the body."""
+        request = self._request
+        if request is None or self._deaf:
+            return
+        try:
+            request.body.add(part)
+        except Problem as problem:
+            self._give_up(request, problem)
 
-    def on_response_complete(self) -> None:
-        """Close where the caller's side is closed and nothing of it is left to answer."""
-        super().on_response_complete()
-        if self.cycle.response_complete:  # else another request waits behind this one
-            self.idle[self] = None
-        if self._half_closed and not self.pipeline and self.cycle.response_complete:
-            self.transport.close()
+    def on_message_complete(self) -> None:
+        """Answer the request, or let it wait for those before it."""
+        request, self._request = self._request, None
+        if request is None or self._deaf:
+            return
+        self._due = _NEVER
+        if request.early is None:
+            try:
+                request.ask.body = request.body.whole(request.ask.headers.get("content-encoding"))
+            except Problem as problem:
+                request.early = self._web.refuse(request.ask, problem)
+        self._take(request)
 
-    def shutdown(self) -> None:
-        """Take leave: answer what is in hand, and a request that is on its way, each with `connection: close`."""
-        self._leaving = True
-        if self.cycle is not None and not self.cycle.response_complete:
-            self.cycle.keep_alive = False
-        else:
-            self.loop.call_later(LINGER, self._leave)
+    def _give_up(self, request: _Request, problem: Problem) -> None:
+        """Refuse a request whose body went wrong."""
+        request.early = self._web.refuse(request.ask, problem)
+        self._stop_reading(request)
 
-    def _leave(self) -> None:
-        if (self.cycle is None or self.cycle.response_complete) and not self.transport.is_closing():
-            self.transport.close()
+    def _stop_reading(self, request: _Request) -> None:
+        """Answer a refused request whose body is still on its way: there can be no other behind it."""
+        self._deaf, self._request, request.keep = True, None, False
+        self._take(request)
 
-    def _disarm(self) -> None:
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
-
-    def _too_slow(self) -> None:
-        self._alarm = None
-        if self._begun:
-            self._refuse(408, f"the request's head didn't come within {self.limits.head_seconds:g} seconds")
-        else:
-            self.transport.close()
-
-    def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP; uvicorn would do so in plain text."""
-        self._refuse(400, "this is no HTTP/1.1 request that can be read")
+    def _head_too_large(self) -> None:
+        self._refuse(431, f"the request's head is too large: at most {self._limits.head_bytes:,} bytes")
 
     def _refuse(self, status: int, message: str) -> None:
-        if self.transport.is_closing():
+        """Answer what is no request that could be let in."""
+        if self._request is not None:  # its body can't be read
+            request = self._request
+            self._give_up(request, bad_request(message))
             return
-        phrase = {400: "Bad Request", 408: "Request Timeout", 431: "Request Header Fields Too Large"}[status]
-        body = json.dumps({"error": message}).encode()
-        self.transport.write(
-            f"HTTP/1.1 {status} {phrase}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
-            "connection: close\r\n\r\n".encode()
-            + body
-        )
-        self.transport.close()
+        if self._deaf or self._transport.is_closing():
+            return
+        self._deaf = True
+        body, early = Incoming(self._limits, self._web.room), problem_reply(Problem(status, message))
+        self._take(_Request(Ask("", "", request_id=new_request_id()), body, early, keep=False, old=False))
+
+    # --- answering ---
+
+    def _take(self, request: _Request) -> None:
+        if self._answering is not None or self._waiting:
+            self._waiting.append(request)
+            self._transport.pause_reading()
+        else:
+            self._answer(request)
+
+    def _answer(self, request: _Request) -> None:
+        """Answer a request, and those that waited behind it, until one has to be waited for."""
+        while True:
+            self._answering = request
+            if request.early is not None:
+                reply: Reply = request.early
+            else:
+                steps = self._web.answer(request.ask)
+                try:
+                    awaited = steps.send(None)
+                except StopIteration as done:
+                    reply = done.value
+                else:
+                    self._task = self._loop.create_task(self._later(request, _go_on(steps, awaited)))
+                    return
+            if not isinstance(reply.body, bytes):
+                self._task = self._loop.create_task(self._later(request, None, reply))
+                return
+            self._write(request, reply)
+            following = self._done(request)
+            if following is None:
+                return
+            request = following
+
+    async def _later(
+        self, request: _Request, steps: Coroutine[Any, Any, Reply] | None, reply: Reply | None = None
+    ) -> None:
+        """Answer a request that couldn't be answered at once."""
+        try:
+            if reply is None:
+                assert steps is not None
+                reply = await steps
+            if isinstance(reply.body, bytes):
+                self._write(request, reply)
+            else:
+                await self._stream(request, reply)
+        except BaseException as error:
+            # A reply that is cut off must not look like one that is whole.
+            self._transport.abort()
+            self._end(request)
+            if isinstance(error, asyncio.CancelledError):
+                raise
+            log.exception("a reply to %s failed (request %s)", request.ask.path[:200], request.ask.request_id)
+            return
+        self._task = None
+        following = self._done(request)
+        if following is not None:
+            self._answer(following)
+
+    def _write(self, request: _Request, reply: Reply) -> None:
+        if self._transport.is_closing():
+            return
+        body = reply.body
+        assert isinstance(body, bytes)
+        keep = request.keep = request.keep and (not self._leaving or bool(self._waiting))
+        text = head(reply.status, headers_of(request.ask, reply), len(body), keep=keep, old=request.old)
+        self._transport.write(text if request.ask.method == "HEAD" else text + body)
+
+    async def _stream(self, request: _Request, reply: Reply) -> None:
+        """Send a reply in parts, no faster than they are taken."""
+        keep = request.keep = request.keep and not request.old and (not self._leaving or bool(self._waiting))
+        assert not isinstance(reply.body, bytes)
+        try:
+            self._transport.write(head(reply.status, headers_of(request.ask, reply), None, keep=keep, old=request.old))
+            if request.ask.method != "HEAD":
+                async for part in reply.body:
+                    if part:
+                        self._transport.write(part if request.old else chunk(part))
+                    if self._paused is not None:
+                        await self._paused
+                if not request.old:
+                    self._transport.write(LAST_CHUNK)
+        finally:
+            await reply.close()
+
+    def _done(self, request: _Request) -> _Request | None:
+        """Close or keep the connection behind a reply; return the request that waits."""
+        self._end(request)
+        self._answering = None
+        transport = self._transport
+        if transport.is_closing():
+            return None
+        if not request.keep:
+            self._close_gently()
+            return None
+        if self._waiting:
+            following = self._waiting.popleft()
+            if not self._waiting:
+                self._read_on()
+            return following
+        if self._half_closed:
+            transport.close()
+        elif self._request is None and not self._in_head:
+            self._all.idle(self)
+            self._due = self._loop.time() + KEPT
+        return None
+
+    def _close_gently(self) -> None:
+        """Close behind a last reply. Where the caller still sends, a plain close would take the reply from it."""
+        if not self._deaf or self._secure or self._half_closed or not self._transport.can_write_eof():
+            self._transport.close()
+            return
+        self._transport.write_eof()
+        self._due = self._loop.time() + LINGER
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(LINGER, self._look)
+
+    def _end(self, request: _Request) -> None:
+        request.body.release()
+        if request.ask.begun:
+            request.ask.begun = 0.0
+            self._web.end()
 
 
-def connection_class(limits: Limits) -> type[Any]:
-    """Return the connection's class for some limits."""
-    return type("LimitedConnection", (Connection,), {"limits": limits, "idle": {}, "most": most_connections()})
+def _path(url: bytes) -> tuple[str, bytes]:
+    """Return a request's path, decoded, and its query. Raises ValueError for what is no URL."""
+    if url[:1] != b"/" and url != b"*":  # https://host/path, or what CONNECT says
+        try:
+            parts = httptools.parse_url(url)
+        except httptools.HttpParserInvalidURLError as error:
+            raise ValueError("no URL") from error
+        path, query = parts.path or b"/", parts.query or b""
+    else:
+        path, _, query = url.partition(b"?")
+    text = path.decode("ascii")
+    return unquote(text) if "%" in text else text, query
+
+
+async def _go_on(steps: Coroutine[Any, Any, Reply], awaited: Any) -> Reply:
+    """Go on with a coroutine that was begun outside of a task and now waits for something."""
+    return await _Begun(steps, awaited)
+
+
+class _Begun:
+    """Hands what a coroutine waits for to the task that goes on with it."""
+
+    __slots__ = ("_awaited", "_steps")
+
+    def __init__(self, steps: Coroutine[Any, Any, Reply], awaited: Any) -> None:
+        self._steps, self._awaited = steps, awaited
+
+    def __await__(self) -> Generator[Any, Any, Reply]:
+        awaited = self._awaited
+        try:
+            while True:
+                try:
+                    got = yield awaited
+                except BaseException as error:  # noqa: BLE001 - a cancellation belongs to the coroutine
+                    awaited = self._steps.throw(error)
+                else:
+                    awaited = self._steps.send(got)
+        except StopIteration as done:
+            reply: Reply = done.value
+            return reply

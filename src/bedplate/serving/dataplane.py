@@ -189,7 +189,7 @@ class DataPlane:
     async def predict(self, model: Model, question: Question, deadline: float | None = None) -> Any:
         """Return the outputs for a question's tensors; the rows are counted and handed to the watcher."""
         try:
-            ticket = await model.batcher.submit(question.inputs, question.rows, soonest(question.deadline, deadline))
+            done = await model.batcher.submit(question.inputs, question.rows, soonest(question.deadline, deadline))
         except (Problem, asyncio.CancelledError):
             raise
         except Exception as error:
@@ -198,8 +198,8 @@ class DataPlane:
             # Of such a graph only the signature is known: what it makes of the values can't be checked beforehand.
             log.warning("'%s' failed on a request: %s", model.name, str(error).strip()[:300])
             raise bad_request(f"'{model.name}' fails on these inputs: their sizes or values don't fit") from error
-        outputs = ticket.future.result()
-        waited, ran = ticket.begun - ticket.queued, ticket.ended - ticket.begun
+        outputs = done.outputs
+        waited, ran = done.begun - done.queued, done.ended - done.begun
         model.counts.queue.add(waited)
         model.counts.run.add(ran)
         self.metrics.tallies.predict(model.name, model.version, question.rows, waited, ran)

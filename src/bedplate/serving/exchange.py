@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
@@ -12,6 +13,7 @@ from bedplate.core.arrays import Arrays
 
 if TYPE_CHECKING:
     from bedplate.serving.models import Model
+    from bedplate.serving.routes import Route
 
 JSON = b"application/json"
 
@@ -21,21 +23,30 @@ class Headers:
 
     __slots__ = ("_raw",)
 
-    def __init__(self, raw: Iterable[tuple[bytes, bytes]] = ()) -> None:
-        self._raw = dict(raw)
+    def __init__(self, raw: Mapping[bytes, bytes] | Iterable[tuple[bytes, bytes]] = ()) -> None:
+        self._raw = raw if isinstance(raw, dict) else dict(raw)
 
     def get(self, name: str, default: str = "") -> str:
         """Return a header's value, or the default."""
-        found = self._raw.get(name.lower().encode("latin-1"))
+        found = self._raw.get(_key(name))
         return default if found is None else found.decode("latin-1")
 
     def __contains__(self, name: str) -> bool:
-        return name.lower().encode("latin-1") in self._raw
+        return _key(name) in self._raw
+
+
+@functools.lru_cache(maxsize=256)
+def _key(name: str) -> bytes:
+    return name.lower().encode("latin-1")
 
 
 @dataclass(slots=True)
 class Ask:
-    """One HTTP request. `parameters` are those of its path, `deadline` is in monotonic seconds."""
+    """One HTTP request.
+
+    `route` and the `parameters` of its path are known once it was let in, `deadline` is in monotonic seconds, `begun`
+    in those of the performance counter.
+    """
 
     method: str
     path: str
@@ -46,6 +57,8 @@ class Ask:
     client: str = ""
     request_id: str = ""
     deadline: float | None = None
+    route: Route | None = None
+    begun: float = 0.0
 
     def query(self, name: str, default: str = "") -> str:
         """Return a query parameter's last value, or the default."""
@@ -61,6 +74,12 @@ class Reply:
     status: int = 200
     media_type: bytes = JSON
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+
+    async def close(self) -> None:
+        """Tell a body in parts that nobody asks for more."""
+        close = getattr(self.body, "aclose", None)
+        if close is not None:
+            await close()
 
 
 @dataclass(slots=True)

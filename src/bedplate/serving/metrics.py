@@ -21,10 +21,6 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         registry = self._registry
-        self.unwatched = Counter(
-            "bedplate_unwatched_rows_total", "Rows that were predicted but not sketched, for want of time.", ["model"],
-            registry=registry,
-        )  # fmt: skip
         self.drift = Gauge(
             "bedplate_drift", "1 where the last full window drifted, 0 where not, NaN before the first.", ["model"],
             registry=registry,
@@ -60,7 +56,6 @@ class Metrics:
             self._rates.labels(model.name, model.version, candidate).set(rate)
         self._models[model.name, model.version] = model
         self.tallies.begin(model.name, model.version)
-        self.unwatched.labels(model.name)
         self.drift.labels(model.name).set(float("nan"))
 
     def remove_model(self, model: Model) -> None:

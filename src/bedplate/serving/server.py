@@ -8,17 +8,15 @@ import gc
 import os
 import signal
 import socket
+import ssl
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
-
-import uvicorn
 
 from bedplate.bundle import Bundle
 from bedplate.serving.access_log import AccessLog
 from bedplate.serving.app import application, rpc_handlers
-from bedplate.serving.connection import connection_class
+from bedplate.serving.connections import Connections
 from bedplate.serving.cors import CorsGuard
 from bedplate.serving.dataplane import DataPlane
 from bedplate.serving.follow import Follower
@@ -30,59 +28,6 @@ from bedplate.serving.tokens import TokenGuard
 
 _DRAIN_SECONDS = 30
 _ACCEPTED_AT_ONCE = 16
-
-
-class _Server(uvicorn.Server):
-    """Uvicorn, told apart in two ways: it says when it is ready, and a signal ends it with a plain return."""
-
-    def __init__(
-        self, config: uvicorn.Config, started: Callable[[], Awaitable[None]], stopping: Callable[[], Awaitable[None]]
-    ) -> None:
-        super().__init__(config)
-        self._when_started, self._when_stopping = started, stopping
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        # Copies: connections that wait at a socket can still be taken when uvicorn has closed its own.
-        self._copies = [one.dup() for one in sockets or []]
-        await super().startup(sockets=sockets)
-        if self.started:
-            await self._when_started()
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop without losing anything: say so, take what waits at the door, answer what is in hand."""
-        await self._when_stopping()
-        connections: Any = self.config.http_protocol_class
-        connections.ending = True
-        for server in self.servers:
-            server.close()
-        await self._take_waiting()
-        await super().shutdown(sockets=sockets)
-
-    async def _take_waiting(self) -> None:
-        """Accept the connections that the system has taken but this process has not."""
-        loop = asyncio.get_running_loop()
-        for listener in self._copies:
-            listener.setblocking(False)
-            with contextlib.suppress(OSError):
-                while True:
-                    waiting, _ = listener.accept()
-                    await loop.connect_accepted_socket(self._connection, waiting, ssl=self.config.ssl)
-            listener.close()
-
-    def _connection(self) -> asyncio.Protocol:
-        made: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]
-            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
-        )
-        return made
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
 
 def run(
@@ -118,7 +63,7 @@ def run(
         *([CorsGuard(spec.cors)] if spec.cors else []), *([tokens] if tokens else []),
         *([log_guard] if log_guard else []),
     ]  # fmt: skip
-    app = application(plane, limits=spec.limits, guards=guards)
+    web = application(plane, limits=spec.limits, guards=guards)
     if log_guard is not None:
         plane.stopping.append(log_guard.finished)
     if spec.repository is not None:
@@ -148,28 +93,69 @@ def run(
         if when_ready is not None:
             when_ready()
 
-    async def stopping() -> None:
+    async def serving() -> None:
+        # Connections that wait at a socket can still be taken when the server has closed its own.
+        copies = [one.dup() for one in listeners]
+        connections = Connections(web)
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def told() -> None:
+            if stop.is_set():  # told twice: whoever waits for a reply has waited long enough
+                connections.cut()
+            stop.set()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, told)
+        await plane.start()
+        tls = _tls(spec)
+        servers = [
+            await loop.create_server(connections, sock=one, ssl=tls, backlog=_ACCEPTED_AT_ONCE) for one in listeners
+        ]
+        await started()
+        await stop.wait()
         plane.ready = False
         if rpc is not None:
             await rpc.stop(_DRAIN_SECONDS)
+        # Without losing anything: take what waits at the door, answer what is in hand.
+        connections.ending = True
+        for server in servers:
+            server.close()
+        await _take_waiting(copies, connections, tls)
+        cut = await connections.end(_DRAIN_SECONDS)
+        if cut:
+            say(f"{cut} connections were cut off: they weren't through after {_DRAIN_SECONDS} seconds")
+        await plane.stop()
 
-    config = uvicorn.Config(
-        # Its own logging asks standard output whether it is a terminal, and there may be none.
-        app, log_config=None, log_level="warning", access_log=False, lifespan="on", ws="none",
-        server_header=False, loop="asyncio",
-        http=connection_class(spec.limits), timeout_graceful_shutdown=_DRAIN_SECONDS, timeout_keep_alive=75,
-        date_header=False, proxy_headers=False, backlog=_ACCEPTED_AT_ONCE,
-        ssl_certfile=spec.tls[0] if spec.tls else None, ssl_keyfile=spec.tls[1] if spec.tls else None,
-    )  # fmt: skip
-    server = _Server(config, started, stopping)
-    server.run(sockets=list(listeners))
-    code = 0 if server.started else os.EX_SOFTWARE
+    asyncio.run(serving())
     if plane.left_behind:
         # A thread within an engine can't be ended, and Python's own end would pull the engine away from under it.
         say("a model hangs and is left behind; stopped")
         sys.stdout.flush()
-        os._exit(code)
-    return code
+        os._exit(0)
+    return 0
+
+
+async def _take_waiting(
+    listeners: Sequence[socket.socket], connections: Connections, tls: ssl.SSLContext | None
+) -> None:
+    """Accept the connections that the system has taken but this process has not."""
+    loop = asyncio.get_running_loop()
+    for listener in listeners:
+        listener.setblocking(False)
+        with contextlib.suppress(OSError):
+            while True:
+                waiting, _ = listener.accept()
+                await loop.connect_accepted_socket(connections, waiting, ssl=tls)
+        listener.close()
+
+
+def _tls(spec: ServerSpec) -> ssl.SSLContext | None:
+    if spec.tls is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*spec.tls)
+    return context
 
 
 def _calm_collector() -> None:

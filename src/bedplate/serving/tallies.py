@@ -62,6 +62,7 @@ class Tallies(Collector):
         seconds: from the body to the reply, by (model, version, protocol).
         queue, run: from the tensors to their batch, and the batch itself, by (model, version).
         rows: rows predicted, by (model, version).
+        unwatched: rows predicted but not sketched, by model.
     """
 
     def __init__(self) -> None:
@@ -70,10 +71,12 @@ class Tallies(Collector):
         self.queue: dict[tuple[str, str], Buckets] = {}
         self.run: dict[tuple[str, str], Buckets] = {}
         self.rows: dict[tuple[str, str], int] = {}
+        self.unwatched: dict[str, int] = {}
 
     def begin(self, model: str, version: str) -> None:
         """Speak of a model before its first request."""
         self.rows.setdefault((model, version), 0)
+        self.unwatched.setdefault(model, 0)
 
     def answer(self, model: str, version: str, protocol: str, status: str, seconds: float) -> None:
         """Count one request to a model."""
@@ -100,6 +103,10 @@ class Tallies(Collector):
         self.run[key].add(run)
         self.rows[key] = self.rows.get(key, 0) + rows
 
+    def pass_over(self, model: str, rows: int) -> None:
+        """Count rows that aren't sketched: there were many, or the sketch failed."""
+        self.unwatched[model] = self.unwatched.get(model, 0) + rows
+
     def collect(self) -> Iterator[Metric]:
         """Yield the families. The copies are made because the event loop goes on counting."""
         yield _counter(
@@ -116,6 +123,10 @@ class Tallies(Collector):
         )
         yield histogram("bedplate_run_seconds", "The batch in which a request was run.", labels, list(self.run.items()))
         yield _counter("bedplate_rows", "Rows predicted.", labels, list(self.rows.items()))
+        yield _counter(
+            "bedplate_unwatched_rows", "Rows predicted but not sketched: of many, some are taken.", ("model",),
+            [((name,), rows) for name, rows in self.unwatched.items()],
+        )  # fmt: skip
 
 
 def _counter(

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from bedplate.core.errors import InputError, did_you_mean
 from bedplate.core.hashing import sha256_bytes
+from bedplate.serving.allowance import Allowance
 from bedplate.serving.exchange import Ask
 from bedplate.serving.problems import Problem
 from bedplate.serving.routes import Route
@@ -85,24 +86,6 @@ def _token(entry: object, where: str) -> Token:
     return Token(bytes.fromhex(digest), str(entry.get("name", "")), frozenset(roles), float(rate))
 
 
-class Allowance:
-    """A token bucket: `rate` requests a second, and as many at once as two seconds give."""
-
-    def __init__(self, rate: float) -> None:
-        self._rate, self._most = rate, max(1.0, 2 * rate)
-        self._left, self._at = self._most, time.monotonic()
-
-    def take(self) -> float:
-        """Take one; return 0, or the seconds after which there will be one."""
-        now = time.monotonic()
-        self._left = min(self._most, self._left + (now - self._at) * self._rate)
-        self._at = now
-        if self._left >= 1:
-            self._left -= 1
-            return 0.0
-        return (1 - self._left) / self._rate
-
-
 class TokenGuard(Guard):
     """Let a request through where its bearer token has the role that its route asks for.
 
@@ -139,10 +122,12 @@ class TokenGuard(Guard):
         if found is None:
             raise Problem(401, "the token isn't known", headers={"www-authenticate": 'Bearer error="invalid_token"'})
         if role not in found.roles:
-            raise Problem(403, f"this token may not {role}; it may {' and '.join(sorted(found.roles))}")
+            raise Problem(403, f"this token isn't for '{role}' but for {' and '.join(map(repr, sorted(found.roles)))}")
         if found.rate:
-            pause = self._allowances.setdefault(found.digest, Allowance(found.rate)).take()
-            if pause:
+            # As many at once as two seconds give.
+            allowance = self._allowances.setdefault(found.digest, Allowance(found.rate, max(1.0, 2 * found.rate)))
+            if not allowance.take():
+                pause = allowance.pause()
                 raise Problem(429, f"this token may ask {found.rate:g} times a second", retry_after=pause)
         return found.name
 

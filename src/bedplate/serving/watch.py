@@ -9,19 +9,29 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
-from bedplate.core.arrays import Arrays, concatenate, count
+import numpy as np
+
+from bedplate.core.arrays import Arrays, concatenate, count, take
 from bedplate.core.errors import BedplateError
 from bedplate.profile import DriftReport, Reference, compare
+from bedplate.serving.allowance import Allowance
 from bedplate.serving.metrics import Metrics
 from bedplate.serving.models import Model
 from bedplate.serving.state import StateFolder, WindowState
 
 log = logging.getLogger("bedplate.serving")
 
-MOST_WAITING = 16_384
-"""Rows that may wait to be sketched, over all models; more are counted but not sketched."""
+ROWS_A_SECOND = 100.0
+"""Rows a second of one model that are sketched when it is busy. A window has some hundred rows, so that more windows a
+second would say nothing new; sketching all rows of a small model took up to half of the requests a second."""
 
-_PAUSE = 0.05
+MOST_AT_ONCE = 4096
+"""Rows of one model that are sketched however quickly they come, after a time with few."""
+
+_PAUSE, _PAUSE_WHEN_BUSY = 0.05, 5.0
+"""Seconds in which rows gather before they are sketched together. Each batch takes Python's lock from the requests some
+two hundred times, however few rows it has, and each time they wait for the other thread to get a core."""
+
 _SAVE_EVERY = 2.0
 
 
@@ -35,11 +45,11 @@ class Watcher:
         self._metrics = metrics
         self._say = say
         self._waiting: deque[tuple[str, Arrays, Arrays]] = deque()
-        self._rows_waiting = 0
-        self._lock = threading.Lock()
+        self._allowances: dict[str, Allowance] = {}
         self._sketching = threading.Lock()
         self._wake = threading.Event()
-        self._stop = False
+        self._busy = False
+        self._stop = threading.Event()
         self._folder = StateFolder(folder) if folder is not None else None
         self.states: dict[str, WindowState] = {}
         self._changed: set[str] = set()
@@ -76,22 +86,29 @@ class Watcher:
         return state
 
     def put(self, model: Model, inputs: Arrays, outputs: Arrays, rows: int) -> None:
-        """Hand over rows that were predicted; returns at once."""
+        """Hand over rows that were predicted; returns at once. Of many, some are taken, spread evenly over the time."""
         name = model.name
         state = self.states.get(name)
         if state is None or state.bundle_id != model.bundle.id:
             return
-        with self._lock:
-            if self._rows_waiting + rows > MOST_WAITING:
-                self._metrics.unwatched.labels(name).inc(rows)
+        allowance = self._allowances.get(name)
+        if allowance is None:
+            allowance = self._allowances[name] = Allowance(ROWS_A_SECOND, MOST_AT_ONCE)
+        taken = allowance.take(rows)
+        if taken < rows:
+            self._metrics.tallies.pass_over(name, rows - taken)
+            self._busy = True
+            if not taken:
                 return
-            self._waiting.append((name, inputs, outputs))
-            self._rows_waiting += rows
-        self._wake.set()
+            some = np.arange(taken) * rows // taken
+            inputs, outputs = take(inputs, some), take(outputs, some)
+        self._waiting.append((name, inputs, outputs))
+        if not self._wake.is_set():
+            self._wake.set()
 
     def close(self) -> None:
         """Sketch what is waiting, save, and end the thread."""
-        self._stop = True
+        self._stop.set()
         self._wake.set()
         self._thread.join(timeout=30)
         if self._folder is not None:
@@ -102,9 +119,8 @@ class Watcher:
         saved = time.monotonic()
         while True:
             self._wake.wait(timeout=_SAVE_EVERY)
-            stopping = self._stop
-            if not stopping:
-                time.sleep(_PAUSE)  # so that single rows are sketched in batches
+            stopping = self._stop.is_set() or self._stop.wait(_PAUSE_WHEN_BUSY if self._busy else _PAUSE)
+            self._busy = False
             self._wake.clear()
             self._take_all()
             if stopping or time.monotonic() - saved >= _SAVE_EVERY:
@@ -114,8 +130,7 @@ class Watcher:
                 return
 
     def _take_all(self) -> None:
-        with self._lock:
-            batch, self._waiting, self._rows_waiting = list(self._waiting), deque(), 0
+        batch = [self._waiting.popleft() for _ in range(len(self._waiting))]
         for name in {name for name, _, _ in batch}:
             mine = [(inputs, outputs) for of, inputs, outputs in batch if of == name]
             try:
@@ -128,7 +143,7 @@ class Watcher:
                     self._tell(name, report)
             except Exception:  # an observer must never take the server down
                 log.exception("%s: %d requests couldn't be watched", name, len(mine))
-                self._metrics.unwatched.labels(name).inc(sum(count(inputs) for inputs, _ in mine))
+                self._metrics.tallies.pass_over(name, sum(count(inputs) for inputs, _ in mine))
             self._changed.add(name)
 
     def _tell(self, name: str, report: DriftReport) -> None:

@@ -1,4 +1,4 @@
-"""The ASGI face: from the bytes of a request to the handler of its route, and back."""
+"""The face to the web: from a request to the handler of its route, and back, past those who guard it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ import logging
 import os
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from typing import Any
+from collections.abc import Iterable
 
-from bedplate.serving.body import Limits, Room, Share, read_body
+from bedplate.serving.body import Limits, Room, check_length
 from bedplate.serving.compression import LEAST_BYTES, compress
 from bedplate.serving.dataplane import DataPlane, problem_reply
 from bedplate.serving.exchange import Ask, Call, Headers, Protocol, Reply, after
@@ -19,10 +18,6 @@ from bedplate.serving.repository import Missing
 from bedplate.serving.routes import Handler, Route, Routes
 
 log = logging.getLogger("bedplate.serving")
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _TIMEOUT = re.compile(r"(\d{1,8})([HMSmun])")
 _UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
@@ -49,11 +44,14 @@ class Guard:
 
 
 class WebApp:
-    """An ASGI 3 application.
+    """From a request whose head has come to its reply, whatever carries both.
+
+    `begin` when the head is there, `answer` when the body is, `end` when the reply has gone.
 
     Attributes:
         plane: the data plane that its routes use.
         guards: what is asked before a body is read, and told before a reply is sent: tokens, CORS, the access log.
+        room: what the bodies in hand may take together.
     """
 
     def __init__(
@@ -63,104 +61,83 @@ class WebApp:
         self.routes = Routes(routes)
         self.limits = limits or Limits()
         self.guards = list(guards)
+        self.room = Room(self.limits.all_bytes or 16 * self.limits.body_bytes)
         self._in_hand = 0
-        self._room = Room(self.limits.all_bytes or 16 * self.limits.body_bytes)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one ASGI connection: HTTP, or the server's own life."""
-        if scope["type"] == "http":
-            self._in_hand += 1
-            share = Share(self._room)
-            try:
-                await self._http(scope, receive, send, share)
-            finally:
-                self._in_hand -= 1
-                share.release()
-        elif scope["type"] == "lifespan":
-            await self._lifespan(receive, send)
-
-    async def _lifespan(self, receive: Receive, send: Send) -> None:
-        while True:
-            message = await receive()
-            if message["type"] == "lifespan.startup":
-                await self.plane.start()
-                await send({"type": "lifespan.startup.complete"})
-            else:
-                await self.plane.stop()
-                await send({"type": "lifespan.shutdown.complete"})
-                return
-
-    async def _http(self, scope: Scope, receive: Receive, send: Send, share: Share) -> None:
-        begun = time.perf_counter()
-        headers = Headers(scope["headers"])
-        client = scope.get("client")
-        ask = Ask(scope["method"], scope["path"], headers, b"", scope["query_string"])
-        ask.client = client[0] if client else ""
+    def begin(self, ask: Ask) -> Reply | None:
+        """Look at a request before its body is read; return the reply where it goes no further."""
+        ask.begun = time.perf_counter()
+        self._in_hand += 1
+        headers = ask.headers
         given = headers.get("x-request-id")
-        ask.request_id = given if given and _ID.fullmatch(given) else f"{_PROCESS}{next(_NUMBERS):08x}"
-        route: Route | None = None
-        read = False
+        ask.request_id = given if given and _ID.fullmatch(given) else new_request_id()
         try:
-            early = self._early(ask) if ask.method == "OPTIONS" else None
-            if early is None:
-                try:
-                    route, ask.parameters = self.routes.find(ask.method, ask.path)
-                finally:
-                    # Asked also where there is no such path: who may ask nothing learns nothing of what is there.
-                    for guard in self.guards:
-                        guard.check(ask, route)
-                self._check_room(route)
-                ask.deadline = _deadline(headers, self.plane.timeout)
-                if ask.method != "GET":
-                    ask.body = await read_body(headers, receive, self.limits, share)
-                read = True
-                reply = await route.handler(ask)
-            else:
-                reply = early
+            if ask.method == "OPTIONS":
+                for guard in self.guards:
+                    early = guard.preflight(ask, None)
+                    if early is not None:
+                        return self._finished(ask, early)
+            try:
+                ask.route, ask.parameters = self.routes.find(ask.method, ask.path)
+            finally:
+                # Asked also where there is no such path: who may ask nothing learns nothing of what is there.
+                for guard in self.guards:
+                    guard.check(ask, ask.route)
+            self._check_room(ask.route)
+            ask.deadline = _deadline(headers, self.plane.timeout)
+            check_length(headers.get("content-length"), self.limits)
+        except Problem as problem:
+            return self._finished(ask, problem_reply(problem))
+        except Exception:  # noqa: BLE001 - `_failed` logs it
+            return self._finished(ask, self._failed(ask))
+        return None
+
+    async def answer(self, ask: Ask) -> Reply:
+        """Return the reply to a request that was let in and has its body."""
+        assert ask.route is not None
+        try:
+            reply = await ask.route.handler(ask)
         except Problem as problem:
             reply = problem_reply(problem)
-        except Exception:  # the last resort: say that it failed, keep the reason in the log
-            log.exception("%s %s failed (request %s)", ask.method, ask.path[:200], ask.request_id)
-            reply = problem_reply(Problem(500, "the server failed on this request; its log says why"))
-        for guard in self.guards:
-            guard.finish(ask, reply, time.perf_counter() - begun)
-        if not read and (headers.get("content-length", "0") != "0" or "transfer-encoding" in headers):
-            # The rest of the body is still on its way; the connection can't be used for another request.
-            reply.headers.append((b"connection", b"close"))
+        except Exception:  # noqa: BLE001 - `_failed` logs it
+            reply = self._failed(ask)
+        self._finished(ask, reply)
         if isinstance(reply.body, bytes) and len(reply.body) >= LEAST_BYTES:
-            await compress(reply, headers.get("accept-encoding"))
-        await _send(send, ask, reply)
+            await compress(reply, ask.headers.get("accept-encoding"))
+        return reply
+
+    def refuse(self, ask: Ask, problem: Problem) -> Reply:
+        """Return the reply to a request whose body went wrong."""
+        return self._finished(ask, problem_reply(problem))
+
+    def end(self) -> None:
+        """Note that a request which has begun is through."""
+        self._in_hand -= 1
 
     def _check_room(self, route: Route) -> None:
         if self._in_hand > MOST_REQUESTS and route.role:
             raise Problem(503, f"{MOST_REQUESTS:,} requests are in hand already", retry_after=1)
 
-    def _early(self, ask: Ask) -> Reply | None:
-        """Return what a guard answers in place of a handler."""
+    def _finished(self, ask: Ask, reply: Reply) -> Reply:
         for guard in self.guards:
-            reply = guard.preflight(ask, None)
-            if reply is not None:
-                return reply
-        return None
+            guard.finish(ask, reply, time.perf_counter() - ask.begun)
+        return reply
+
+    @staticmethod
+    def _failed(ask: Ask) -> Reply:
+        """Say that the server failed, the last resort; the log keeps the reason."""
+        log.exception("%s %s failed (request %s)", ask.method, ask.path[:200], ask.request_id)
+        return problem_reply(Problem(500, "the server failed on this request; its log says why"))
 
 
-async def _send(send: Send, ask: Ask, reply: Reply) -> None:
-    body = reply.body
-    headers = [(b"content-type", reply.media_type), (b"x-request-id", ask.request_id.encode()), *reply.headers]
-    if isinstance(body, bytes):
-        headers.append((b"content-length", str(len(body)).encode()))
-        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-        await send({"type": "http.response.body", "body": b"" if ask.method == "HEAD" else body})
-        return
-    try:
-        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-        async for part in body:
-            await send({"type": "http.response.body", "body": part, "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
-    finally:
-        close = getattr(body, "aclose", None)
-        if close is not None:
-            await close()
+def new_request_id() -> str:
+    """Return an id for a request that brings none."""
+    return f"{_PROCESS}{next(_NUMBERS):08x}"
+
+
+def headers_of(ask: Ask, reply: Reply) -> list[tuple[bytes, bytes]]:
+    """Return a reply's headers but for those that say how long it is."""
+    return [(b"content-type", reply.media_type), (b"x-request-id", ask.request_id.encode()), *reply.headers]
 
 
 def _deadline(headers: Headers, most: float) -> float:
