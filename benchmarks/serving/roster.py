@@ -125,21 +125,13 @@ def by_hand(model: Model, form: str) -> Ask:
 
 
 def ask_bedplate(model: Model, form: str) -> Ask:
-    """Ask Bedplate: TensorFlow Serving's JSON, the Open Inference Protocol's binary tensors, or a file as it is."""
+    """Ask Bedplate: TensorFlow Serving's JSON, the Open Inference Protocol's raw bodies, or a file as it is."""
     if form == "json":
         return Ask(f"/v1/models/{model.name}:predict", dumps({"instances": [model.instance]}), JSON, predictions)
     if form == "jpeg":
         return Ask(f"/predict/{model.name}", model.jpeg, JPEG, native(model))
-    pixels = model.pixels.tobytes()
-    head = dumps({
-        "inputs": [{
-            "name": model.inputs[0]["name"], "datatype": "UINT8", "shape": [1, *model.pixels.shape],
-            "parameters": {"binary_data_size": len(pixels)},
-        }],
-        "parameters": {"binary_data_output": True},
-    })  # fmt: skip
-    headers = {**BYTES, "Inference-Header-Content-Length": str(len(head))}
-    return Ask(f"/v2/models/{model.name}/infer", head + pixels, headers, v2_binary)
+    headers = {**BYTES, "Inference-Header-Content-Length": "0"}  # a raw body, as the other servers are sent one
+    return Ask(f"/v2/models/{model.name}/infer", model.pixels.tobytes(), headers, v2_binary)
 
 
 def ask_bentoml(model: Model, form: str) -> Ask | None:

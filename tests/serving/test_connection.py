@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 import time
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
+from tests.bundle.boxes import images
 from tests.serving.running import running
 
 from bedplate.bundle import Bundle
+from bedplate.serving.describe import to_png
 
 LIMITS = {"body_bytes": 1 << 20, "head_bytes": 8192, "head_seconds": 1.0, "body_seconds": 1.0}
 
@@ -135,3 +139,89 @@ def test_many_idle_connections_are_let_go(address: tuple[str, int]) -> None:
     finally:
         for line in lines:
             line.close()
+
+
+ASK = b"POST /predict/small HTTP/1.1\r\nhost: x\r\n"
+
+
+def test_who_expects_to_be_let_in_is_told_so_before_the_body(address: tuple[str, int]) -> None:
+    with socket.create_connection(address, timeout=3) as line:
+        line.sendall(ASK + b"expect: 100-continue\r\ncontent-length: 2\r\n\r\n")
+        assert line.recv(4096) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        line.sendall(b"{}")
+        assert line.recv(4096).startswith(b"HTTP/1.1 400 ")
+    refused = talk(address, ASK + b"expect: 100-continue\r\ncontent-length: 99999999\r\n\r\n")
+    assert refused.startswith(b"HTTP/1.1 413 ")
+    assert b"100 Continue" not in refused
+
+
+def test_a_refusal_is_read_by_who_still_sends(address: tuple[str, int]) -> None:
+    body = b"a" * (8 << 20)
+    found = talk(address, ASK + b"content-length: %d\r\n\r\n" % len(body), body)
+    assert found.startswith(b"HTTP/1.1 413 ")
+    assert b"<reset>" not in found
+
+
+def test_http_1_0_is_kept_only_where_asked(address: tuple[str, int]) -> None:
+    plain = talk(address, b"GET /healthz HTTP/1.0\r\n\r\n")
+    assert plain.startswith(b"HTTP/1.1 200 ")
+    assert b"connection: close" in plain
+    assert not plain.endswith(b"<open>")
+    kept = talk(address, b"GET /healthz HTTP/1.0\r\nconnection: keep-alive\r\n\r\n")
+    assert b"connection: keep-alive" in kept
+    assert kept.endswith(b"<open>")
+
+
+def test_no_other_protocol_is_spoken(address: tuple[str, int]) -> None:
+    upgrade = b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n"
+    found = talk(address, upgrade, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", pause=0.05)
+    assert found.startswith(b"HTTP/1.1 200 ")
+    assert found.count(b"HTTP/1.1") == 1
+    assert talk(address, b"CONNECT other:80 HTTP/1.1\r\nhost: x\r\n\r\n").startswith(b"HTTP/1.1 400 ")
+
+
+def test_a_whole_url_and_an_odd_one(address: tuple[str, int]) -> None:
+    assert talk(address, b"GET http://x/healthz HTTP/1.1\r\nhost: x\r\n\r\n").startswith(b"HTTP/1.1 200 ")
+    assert talk(address, b"OPTIONS * HTTP/1.1\r\nhost: x\r\n\r\n").startswith(b"HTTP/1.1 404 ")
+
+
+def test_a_head_is_answered_without_a_body(address: tuple[str, int]) -> None:
+    ask = b"HEAD /healthz HTTP/1.1\r\nhost: x\r\n\r\n"
+    found = talk(address, ask + ask.replace(b"HEAD", b"GET"), end=True)
+    first, _, rest = found.partition(b"\r\n\r\n")
+    length = re.search(rb"content-length: (\d+)", first)
+    assert length is not None
+    assert int(length[1]) > 0
+    assert rest.startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_body_that_comes_a_byte_at_a_time_is_read(address: tuple[str, int], image_box: Bundle) -> None:
+    png = to_png(images(1, seed=9)[0])
+    head = ASK + b"content-length: %d\r\n\r\n" % len(png)
+    found = talk(address, *[(head + png)[k : k + 7] for k in range(0, len(head + png), 7)], pause=0.001)
+    assert found.startswith(b"HTTP/1.1 200 ")
+
+
+def test_replies_keep_their_order_where_the_first_takes_long(address: tuple[str, int]) -> None:
+    png = to_png(images(1, seed=9)[0])  # decoded in a thread: the two behind it are ready sooner
+    slow = ASK + b"content-length: %d\r\nx-request-id: slow\r\n\r\n" % len(png) + png
+    quick = b"GET /healthz HTTP/1.1\r\nhost: x\r\nx-request-id: %s\r\n\r\n"
+    found = talk(address, slow + quick % b"second" + slow.replace(b"slow", b"third") + quick % b"last", end=True)
+    assert re.findall(rb"x-request-id: (\w+)", found) == [b"slow", b"second", b"third", b"last"]
+    assert found.count(b"HTTP/1.1 200 ") == 4
+
+
+def test_a_stream_ends_where_its_caller_goes(image_box: Bundle) -> None:
+    rows = json.dumps(images(500, seed=2).tolist() * 40).encode()
+    head = b"POST /predict/small?stream=true HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(rows)
+    with running([("", image_box.path)]) as server:
+        parts = urlsplit(server.url)
+        with socket.create_connection((parts.hostname or "", parts.port or 0), timeout=30) as line:
+            line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # a reset in place of an end
+            line.sendall(head + rows)
+            assert line.recv(100).startswith(b"HTTP/1.1 200 ")
+        deadline = time.monotonic() + 10
+        wanted = 'bedplate_requests_total{model="small",protocol="native",status="499",version="1"} 1.0'
+        while wanted not in httpx.get(f"{server.url}/metrics").text:
+            assert time.monotonic() < deadline, "the stream went on for nobody"
+            time.sleep(0.05)

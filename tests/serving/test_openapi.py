@@ -71,7 +71,7 @@ def test_every_path_is_served_and_every_example_is_answered(client: httpx.Client
 def test_every_route_is_described(tmp_path: Path) -> None:
     with asking(image_bundle(tmp_path / "image"), echo_bundle(tmp_path / "echo")) as ask:
         document = json.loads(ask("GET", "/openapi.json")[2])
-        for route in ask.app.routes.all:
+        for route in ask.app.web.routes.all:
             if (
                 "*" in route.path + route.methods
                 or " " in route.methods

@@ -128,6 +128,15 @@ def test_a_change_reaches_every_process_and_those_that_come_later(
         assert httpx.post(f"{server.url}/predict/small/labels/stable", content=png).status_code == 404
 
 
+@pytest.mark.slow
+def test_a_process_that_stands_still_keeps_no_server_from_ending(server: Running, said: Path) -> None:
+    stopped = workers(server)[0]
+    os.kill(stopped, signal.SIGSTOP)
+    server.process.send_signal(signal.SIGTERM)
+    assert server.process.wait(timeout=90) == 0
+    assert "killed" in said.read_text()
+
+
 @pytest.mark.parametrize("processes", [1, PROCESSES])
 def test_a_drain_under_load_loses_nothing(processes: int, image_box: Bundle, png: bytes) -> None:
     with command(image_box.path, "--processes", processes) as server, Load(server.url, png) as load:
@@ -202,12 +211,12 @@ def test_a_process_that_stands_still_is_replaced(server: Running, png: bytes, sa
     stopped = workers(server)[0]
     os.kill(stopped, signal.SIGSTOP)
     text = ""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 40
     while "bedplate_model_info" not in text:  # of the other one, and not later than a scrape may take
         assert time.monotonic() < deadline
         try:
             text = httpx.get(f"{server.url}/metrics", timeout=4).text
-        except httpx.TimeoutException:  # the system gave the connection to the one that stands still
+        except httpx.TransportError:  # the system gave the connection to the one that stands still
             continue
     deadline = time.monotonic() + 60
     while stopped in workers(server):

@@ -20,6 +20,7 @@ from tests.serving.echo import Asking, asking, echo_bundle, open_bundle, values
 
 from bedplate.bundle import Bundle
 from bedplate.serving.app import application
+from bedplate.serving.asgi import AsgiApp
 from bedplate.serving.dataplane import DataPlane
 from bedplate.serving.tfserving import _as_json
 
@@ -365,7 +366,7 @@ def test_strictly_as_tensorflow_serving(image_box: Bundle) -> None:
     plane = DataPlane(compat="tfserving")
     plane.serve([("", image_box)])
     loop = asyncio.new_event_loop()
-    ask = Asking(application(plane), loop)
+    ask = Asking(AsgiApp(application(plane)), loop)
     status, _, body = ask("GET", "/v1/models/small")
     assert (status, list(json.loads(body))) == (200, ["model_version_status"])
     assert ask("GET", "/v1/models")[::2] == (400, b'{"error":"Missing model name in request."}')

@@ -18,15 +18,15 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 class AsgiApp:
-    """An ASGI 3 application; `plane` holds its models."""
+    """An ASGI 3 application; `plane` holds its models, `web` its routes."""
 
     def __init__(self, web: WebApp) -> None:
-        self._web = web
+        self.web = web
 
     @property
     def plane(self) -> DataPlane:
         """The data plane that it uses."""
-        return self._web.plane
+        return self.web.plane
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or begin and end with the server."""
@@ -47,7 +47,7 @@ class AsgiApp:
                 return
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        web = self._web
+        web = self.web
         ask = Ask(scope["method"], scope["path"], Headers(scope["headers"]), b"", scope["query_string"])
         client = scope.get("client")
         ask.client = client[0] if client else ""
@@ -69,7 +69,7 @@ class AsgiApp:
             web.end()
 
     async def _read(self, body: Incoming, receive: Receive) -> None:
-        seconds = self._web.limits.body_seconds
+        seconds = self.web.limits.body_seconds
         try:
             async with asyncio.timeout(seconds):
                 more = True

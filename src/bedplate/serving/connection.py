@@ -35,6 +35,9 @@ Also for how long the rest of a refused request is read and thrown away, so that
 KEPT = 75.0
 """Seconds for which a connection is kept between two requests."""
 
+MOST_THROWN_AWAY = 16 << 20
+"""Bytes of a refused request that are read for that."""
+
 _NEVER = float("inf")
 
 
@@ -69,6 +72,7 @@ class Connection(asyncio.Protocol):
         self._in_head = False
         self._request: _Request | None = None
         self._deaf = False  # what comes is thrown away
+        self._thrown_away = 0
         # What is being answered
         self._waiting: deque[_Request] = deque()
         self._task: asyncio.Task[None] | None = None
@@ -201,6 +205,9 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Read, and answer what is complete."""
         if self._deaf:
+            self._thrown_away += len(data)
+            if self._thrown_away > MOST_THROWN_AWAY:
+                self._transport.abort()
             return
         self._chunk = len(data)
         try:

@@ -119,9 +119,11 @@ class Protocol:
     light: int = 128 << 10
 
 
-def soonest(*deadlines: float | None) -> float | None:
-    """Return the earliest of some deadlines; None stands for no deadline."""
-    return min((one for one in deadlines if one is not None), default=None)
+def soonest(one: float | None, other: float | None) -> float | None:
+    """Return the earlier of two deadlines; None stands for no deadline."""
+    if one is None or other is None:
+        return one if other is None else other
+    return min(one, other)
 
 
 def after(seconds: float) -> float:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import contextlib
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any
 
@@ -48,6 +47,7 @@ class Model:
         )
         self.in_hand = 0
         self._empty = asyncio.Event()
+        self._lease = Lease(self)
         codec = bundle.codec
         # Category tensors by name: their texts are cleaned as training cleaned them, whatever way they come in.
         names = tensor_names(codec.columns) if isinstance(codec, TableCodec) else {}
@@ -56,16 +56,15 @@ class Model:
             tensor: schemas[name] for (name, _), tensor in names.items() if schemas[name].type == "category"
         }
 
-    @contextlib.contextmanager
-    def lease(self) -> Iterator[None]:
+    def lease(self) -> Lease:
         """Hold the model for as long as one request needs it."""
-        self.in_hand += 1
-        try:
-            yield
-        finally:
-            self.in_hand -= 1
-            if not self.in_hand:
-                self._empty.set()
+        return self._lease
+
+    def let_go(self) -> None:
+        """Note that a request needs the model no longer."""
+        self.in_hand -= 1
+        if not self.in_hand:
+            self._empty.set()
 
     async def drained(self) -> None:
         """Wait until no request needs the model."""
@@ -208,6 +207,23 @@ class Model:
         }
         count(cleaned)
         return cleaned
+
+
+class Lease:
+    """Holds a model within a `with`. One serves all requests: it has nothing of its own to remember."""
+
+    __slots__ = ("_model",)
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+
+    def __enter__(self) -> None:
+        """Begin to hold it."""
+        self._model.in_hand += 1
+
+    def __exit__(self, *error: object) -> None:
+        """Hold it no longer."""
+        self._model.let_go()
 
 
 def list_of(value: Any, where: str) -> list[Any]:

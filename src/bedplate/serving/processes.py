@@ -91,10 +91,18 @@ class Supervisor:
         for worker in self._workers:
             if worker.process is not None and worker.process.poll() is None:
                 worker.process.send_signal(signal.SIGTERM)
+        # One that stands still hears no signal but this one.
+        loop.call_later(_STOP_SECONDS, self._kill_all)
         await asyncio.gather(*minders)
         if self._failed is not None:
             raise self._failed
         return 0
+
+    def _kill_all(self) -> None:
+        for worker in self._workers:
+            if worker.process is not None and worker.process.poll() is None:
+                self._say(f"process {worker.number} has not ended; killed")
+                worker.process.kill()
 
     async def _announce(self) -> None:
         for worker in self._workers:
@@ -160,7 +168,7 @@ class Supervisor:
         missed = 0
         while True:
             await asyncio.sleep(PING_SECONDS)
-            if not worker.ready.is_set() or worker.process is None or self._stopping.is_set():
+            if not worker.ready.is_set() or worker.process is None:
                 continue
             missed = 0 if await self._tell(worker, "ping", {}) else missed + 1
             if missed >= MOST_MISSED and worker.process.poll() is None:

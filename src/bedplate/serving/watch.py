@@ -21,12 +21,13 @@ from bedplate.serving.state import StateFolder, WindowState
 
 log = logging.getLogger("bedplate.serving")
 
-ROWS_A_SECOND = 100.0
-"""Rows a second of one model that are sketched when it is busy. A window has some hundred rows, so that more windows a
-second would say nothing new; sketching all rows of a small model took up to half of the requests a second."""
+ROWS_A_SECOND, SHARE = 100.0, 0.02
+"""Of a busy model so many rows a second are sketched, and no more than that share of a core can sketch. A window has
+some hundred rows, so that more windows a second would say nothing new; sketching all rows of a small model took up to
+half of the requests a second."""
 
-MOST_AT_ONCE = 4096
-"""Rows of one model that are sketched however quickly they come, after a time with few."""
+MOST_AT_ONCE, SECONDS_AT_ONCE = 4096, 5.0
+"""Rows that are sketched however quickly they come, after a time with few: so many, or what so many seconds can do."""
 
 _PAUSE, _PAUSE_WHEN_BUSY = 0.05, 5.0
 """Seconds in which rows gather before they are sketched together. Each batch takes Python's lock from the requests some
@@ -133,6 +134,7 @@ class Watcher:
         batch = [self._waiting.popleft() for _ in range(len(self._waiting))]
         for name in {name for name, _, _ in batch}:
             mine = [(inputs, outputs) for of, inputs, outputs in batch if of == name]
+            begun = time.thread_time()
             try:
                 inputs = concatenate([inputs for inputs, _ in mine])
                 outputs = concatenate([outputs for _, outputs in mine])
@@ -145,6 +147,11 @@ class Watcher:
                 log.exception("%s: %d requests couldn't be watched", name, len(mine))
                 self._metrics.tallies.pass_over(name, sum(count(inputs) for inputs, _ in mine))
             self._changed.add(name)
+            each = (time.thread_time() - begun) / sum(count(inputs) for inputs, _ in mine)
+            if each > 0 and name in self._allowances:
+                allowance = self._allowances[name]
+                allowance.rate = min(ROWS_A_SECOND, SHARE / each)
+                allowance.most = min(MOST_AT_ONCE, max(1.0, SECONDS_AT_ONCE / each))
 
     def _tell(self, name: str, report: DriftReport) -> None:
         """Log a line when the verdict changes; the metrics carry every one, and `bedplate monitor` the detail."""
