@@ -46,6 +46,19 @@ def test_each_request_is_a_line_with_its_trace(image_box: Bundle, png: bytes, tm
     assert [line["status"] for line in lines] == [200, 404]
 
 
+def test_a_line_says_whose_token_let_the_request_in(image_box: Bundle, png: bytes, tmp_path: Path) -> None:
+    said, tokens = tmp_path / "said.txt", tmp_path / "tokens.json"
+    tokens.write_text(json.dumps({"tokens": [{"name": "team-a", "token": "0123456789abcdef", "roles": ["predict"]}]}))
+    tokens.chmod(0o600)
+    with command(image_box.path, "--access-log", "--token-file", tokens, lines=said) as server:
+        for token in ("0123456789abcdef", "wrong"):
+            httpx.post(f"{server.url}/predict/small", content=png, headers={"authorization": f"Bearer {token}"})
+        server.stop()
+    lines = [json.loads(line) for line in said.read_text().splitlines() if line.startswith("{")]
+    assert [(line["status"], line["user"]) for line in lines] == [(200, "team-a"), (401, None)]
+    assert "0123456789abcdef" not in said.read_text()
+
+
 @pytest.mark.parametrize(
     "header",
     ["", "junk", f"ff-{TRACE}-{SPAN}-01", f"00-{'0' * 32}-{SPAN}-01", f"00-{TRACE}-{'0' * 16}-01", f"00-{TRACE}-{SPAN}-01-more",

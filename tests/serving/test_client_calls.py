@@ -70,6 +70,7 @@ def test_a_deadline_ends_all_tries() -> None:
     ("body", "words"),
     [
         (b'{"error": "x", "hint": "do y"}', "x. do y"),
+        (b'{"error": "x (expected 3; received 4)", "expected": "3", "received": "4"}', "x (expected 3; received 4)"),
         (b"<html>", "<html>"),
         (b"", "the server answered 502"),
         (b"[1]", "[1]"),

@@ -43,6 +43,12 @@ def test_tensors_by_name_as_json_lines_and_in_a_form(ask: Asking) -> None:
     status, headers, reply = ask("POST", "/predict/echo", json.dumps(rows).encode(), query="stream=true")
     assert (status, headers["content-type"]) == (200, "application/x-ndjson")
     assert [json.loads(line)["outputs"] for line in reply.splitlines()] == expected
+    lines = {"Content-Type": "application/x-ndjson"}
+    status, _, reply = ask("POST", "/predict/echo", b"\n".join(json.dumps(row).encode() for row in rows), lines)
+    assert status == 200, reply
+    assert [answer["outputs"] for answer in json.loads(reply)["answers"]] == expected
+    status, _, reply = ask("POST", "/predict/echo", json.dumps(rows[0]).encode() + b"\n{]", lines)
+    assert (status, "the body:2" in json.loads(reply)["error"]) == (400, True)
     parts = "".join(
         f'--x\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{json.dumps(value)}\r\n'
         for name, value in rows[0].items()

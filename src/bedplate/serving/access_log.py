@@ -29,7 +29,7 @@ MOST_WAITING = 10_000
 
 
 class AccessLog(Guard):
-    """Write a line a request: time, request id, trace, method, path, status, bytes, milliseconds.
+    """Write a line a request: time, request id, trace, client, whose token, method, path, status, bytes, ms.
 
     A request with a `traceparent` is answered with one of the same trace and a span of this server's own; without one,
     a trace begins here. Lines are written by a thread of their own.
@@ -54,6 +54,7 @@ class AccessLog(Guard):
             "span_id": span,
             "parent_id": parent or None,
             "client": ask.client,
+            "user": ask.user or None,
             "method": ask.method[:20],
             "path": ask.path[:500],
             "status": reply.status,

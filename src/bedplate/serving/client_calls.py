@@ -119,8 +119,10 @@ def refusal(status: int, body: bytes) -> ServerError:
     if not isinstance(value, dict) or not isinstance(value.get("error"), str):
         text = body[:200].decode(errors="replace").strip()
         return ServerError(text or f"the server answered {status}", status=status)
+    said = value["error"]
     facts = {key: value[key] for key in ("where", "expected", "received", "hint") if isinstance(value.get(key), str)}
-    return ServerError(value["error"], status=status, **facts)
+    # The sentence may hold them already.
+    return ServerError(said, status=status, **{key: fact for key, fact in facts.items() if fact not in said})
 
 
 def unreachable(url: str, error: Exception) -> ServerError:

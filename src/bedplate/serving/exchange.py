@@ -44,8 +44,8 @@ def _key(name: str) -> bytes:
 class Ask:
     """One HTTP request.
 
-    `route` and the `parameters` of its path are known once it was let in, `deadline` is in monotonic seconds, `begun`
-    in those of the performance counter.
+    `route` and the `parameters` of its path are known once it was let in, and the `user` whose token let it in;
+    `deadline` is in monotonic seconds, `begun` in those of the performance counter.
     """
 
     method: str
@@ -59,6 +59,7 @@ class Ask:
     deadline: float | None = None
     route: Route | None = None
     begun: float = 0.0
+    user: str = ""
 
     def query(self, name: str, default: str = "") -> str:
         """Return a query parameter's last value, or the default."""

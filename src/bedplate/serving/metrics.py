@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from bedplate.profile import DriftReport
@@ -46,6 +46,7 @@ class Metrics:
         self.tallies = Tallies()
         self._models: dict[tuple[str, str], Model] = {}
         registry.register(self.tallies)
+        ProcessCollector(registry=registry)
         registry.register(Aliases(self.tallies, lambda: list(self._models.values())))
 
     def add_model(self, model: Model) -> None:

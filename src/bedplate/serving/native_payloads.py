@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-from bedplate.codecs.rows import read_rows
+from bedplate.codecs.rows import json_rows, read_rows
 from bedplate.codecs.table import TableCodec
 from bedplate.core.arrays import Arrays
-from bedplate.core.errors import PayloadError
+from bedplate.core.errors import DataError, PayloadError
 from bedplate.serving.body import json_kind, parse_json
 from bedplate.serving.models import Model
 from bedplate.serving.native_forms import Part, read_form
@@ -46,6 +46,8 @@ def payloads(model: Model, body: bytes, content_type: str) -> Payloads:
         return _from_form(model, read_form(body, content_type))
     if model.is_table:
         return Payloads(_rows(model, body, kind), model.decode)
+    if model.bundle.codec.kind == "tensor" and kind in _LINES:
+        return Payloads(_objects(model, body), model.decode)
     if model.bundle.codec.kind == "tensor":
         return Payloads(_list(_parsed(model, body)), model.decode)
     return _images(model, body, kind)
@@ -93,6 +95,18 @@ def _read(body: bytes, codec: TableCodec) -> Iterator[Any]:
         for _, row in read_rows(body, name="the body", codec=codec):
             yield row
     except PayloadError as error:
+        raise from_error(error) from error
+
+
+def _objects(model: Model, body: bytes) -> Iterator[Any]:
+    """Yield the JSON values of a body that has one a line."""
+    truths = speaks_of_truths(body)
+    try:
+        for line, value in json_rows(body, "the body", None):
+            if truths:
+                model.refuse_truths(value, f"the body:{line}")
+            yield value
+    except DataError as error:
         raise from_error(error) from error
 
 

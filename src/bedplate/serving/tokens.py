@@ -104,7 +104,7 @@ class TokenGuard(Guard):
         """Raise Problem 401, 403 or 429 where the request may not go on."""
         role = "predict" if route is None else route.role
         if role and ask.method != "OPTIONS":
-            self.allow(ask.headers.get("authorization"), role)
+            ask.user = self.allow(ask.headers.get("authorization"), role)
 
     def allow(self, header: str, role: str) -> str:
         """Return whose token it is; raise Problem 401, 403 or 429."""
