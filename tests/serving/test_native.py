@@ -283,7 +283,7 @@ def test_health_and_metrics_tell_what_was_done(client: httpx.Client, png: bytes)
     assert 'bedplate_requests_total{model="",protocol="native",status="404",version=""}' in text
     assert 'bedplate_request_seconds_bucket{le="0.01",model="small",protocol="native",version="1"}' in text
     assert 'bedplate_model_info{bundle="' in text
-    assert float(re.search(r"process_resident_memory_bytes (\S+)", text)[1]) > 1e7  # type: ignore[index]
+    assert float(re.search(r"\nprocess_resident_memory_bytes ([\d.e+]+)", text)[1]) > 1e7  # type: ignore[index]
     assert "absent" not in text
 
 
