@@ -249,6 +249,18 @@ NUMBERS = st.one_of(st.none(), st.floats(allow_nan=False, allow_infinity=False),
 TEXTS = st.one_of(st.none(), st.text(max_size=5), st.booleans(), st.integers(0, 9), st.floats(allow_infinity=False))
 
 
+WIDE = st.one_of(st.none(), st.floats(), st.integers(-(2**1100), 2**1100), st.integers(-(10**20), 10**20))
+
+
+@settings(deadline=None)
+@given(st.lists(WIDE, min_size=1, max_size=8))
+def test_numbers_as_they_come_in_json_are_read_as_one_by_one(raw: list[float | int | None]) -> None:
+    quick = read_columns({"n": raw}, [ColumnSchema("n", "number", ".")])
+    plain = read_columns({"n": raw}, [ColumnSchema("n", "number", ".", missing=("never",))])
+    np.testing.assert_array_equal(quick.tensors["n"], plain.tensors["n"])
+    assert quick.faults == plain.faults
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(NUMBERS, TEXTS), min_size=5, max_size=40))
 def test_any_table_round_trips_and_never_gives_a_feature_that_is_not_finite(rows: list[tuple[Any, Any]]) -> None:

@@ -6,6 +6,7 @@ A column is a list of raw values: text as it stood in a file, or a JSON value. W
 
 from __future__ import annotations
 
+import functools
 import math
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -128,9 +129,16 @@ def tensor_specs(columns: Sequence[ColumnSchema]) -> list[TensorSpec]:
     return specs
 
 
-def read_columns(values: Mapping[str, Sequence[Raw]], columns: Sequence[ColumnSchema]) -> Decoded:
-    """Read every used column of `values`; values that don't fit are returned as faults, in row order."""
-    names = tensor_names(columns)
+def read_columns(
+    values: Mapping[str, Sequence[Raw]],
+    columns: Sequence[ColumnSchema],
+    names: Mapping[tuple[str, str], str] | None = None,
+) -> Decoded:
+    """Read every used column of `values`; values that don't fit are returned as faults, in row order.
+
+    `names` are the `tensor_names` of the columns, for who reads often.
+    """
+    names = tensor_names(columns) if names is None else names
     decoded = Decoded()
     for column in columns:
         if not column.read:
@@ -159,13 +167,26 @@ def shown(value: Raw) -> str:
     return text if len(text) <= 60 else text[:57] + "…'"
 
 
+_PLAIN = {float, int, type(None)}
+
+
+@functools.lru_cache(maxsize=256)
+def _with(usual: frozenset[str], own: tuple[str, ...]) -> frozenset[str]:
+    """Return all texts that mean missing; a server asks for each column of each row."""
+    return usual | set(own)
+
+
 def _read_numbers(values: Sequence[Raw], column: ColumnSchema, faults: list[Fault]) -> np.ndarray:
     kinds = set(map(type, values))
-    if kinds <= {float, type(None)} and not column.missing:
-        array = np.array(values, dtype=np.float64)
-        if not np.isinf(array).any():
-            return array
-    missing = MISSING_NUMBERS | set(column.missing)
+    if kinds <= _PLAIN and not column.missing:
+        try:
+            array = np.array(values, dtype=np.float64)
+        except OverflowError:  # a whole number beyond all floats: below it becomes a fault
+            pass
+        else:
+            if not np.isinf(array).any():
+                return array
+    missing = _with(MISSING_NUMBERS, column.missing)
     decimal = column.form or "."
     memo: dict[str, float | None] = {}
 
@@ -200,7 +221,7 @@ def _read_numbers(values: Sequence[Raw], column: ColumnSchema, faults: list[Faul
 
 def read_categories(values: Sequence[Raw], column: ColumnSchema, faults: list[Fault]) -> np.ndarray:
     """Return the canonical texts of a category column (object array of str, "" where missing)."""
-    missing = (MISSING_LABELS if column.form == "label" else MISSING) | set(column.missing)
+    missing = _with(MISSING_LABELS if column.form == "label" else MISSING, column.missing)
     memo: dict[str, str] = {}
 
     def category(value: Raw) -> str | None:
@@ -246,7 +267,7 @@ def _canonical(text: str, form: str) -> str:
 
 
 def _read_dates(values: Sequence[Raw], column: ColumnSchema, faults: list[Fault]) -> dict[str, np.ndarray]:
-    missing = MISSING_NUMBERS | set(column.missing)
+    missing = _with(MISSING_NUMBERS, column.missing)
     order: Order = column.form or "ymd"  # type: ignore[assignment]
     parts = date_parts(column)
     absent = (math.nan,) * len(parts)

@@ -47,6 +47,7 @@ class TableCodec:
         self.order = tuple(order) or (*(column.name for column in columns), target)
         self.reading = dict(reading or {})
         self._read = [column for column in self.columns if column.read]
+        self._names = tensor_names(self._read)
         self._required = frozenset(column.name for column in self._read)
         self._accepted = frozenset(column.name for column in self.columns) | {target}
         self._tensors = tensor_specs(self.columns)
@@ -116,7 +117,7 @@ class TableCodec:
 
     def decode_columns(self, values: Mapping[str, Sequence[Raw]]) -> dict[str, np.ndarray]:
         """Return the tensors of rows given column by column; raise PayloadError at the first value that doesn't fit."""
-        decoded = read_columns(values, self._read)
+        decoded = read_columns(values, self._read, self._names)
         if decoded.faults:
             fault = decoded.faults[0]
             more = len(decoded.faults) - 1
