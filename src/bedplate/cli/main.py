@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from bedplate import __version__
+from bedplate.cli.compress_flags import add_compress_flags
 from bedplate.cli.import_flags import add_import_flags
 from bedplate.cli.serve_flags import add_serve_flags
 from bedplate.core.console import Console
@@ -29,7 +30,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "run": ("run", "carry a recipe through its whole life: data, train, evaluate, compress, pack"),
     "train": ("run", "the training stage alone"),
     "evaluate": ("run", "the evaluation stage alone"),
-    "compress": ("run", "the compression stage alone"),
+    "compress": ("compress", "make a run or bundle smaller and faster under a budget; or a recipe's compression stage"),
     "pack": ("run", "the packing stage alone"),
     "find-lr": ("tools", "find a learning rate: raise it step by step and watch the loss"),
     "profile": ("tools", "say where the time of a recipe's training steps goes"),
@@ -188,6 +189,7 @@ def build_parser() -> argparse.ArgumentParser:
     predict.add_argument(
         "--variant", help="which of the bundle's variants answers (default: the one it was sealed with)"
     )
+    add_compress_flags(made["compress"])
     add_import_flags(made["import"])
     add_serve_flags(made["serve"])
     monitor = made["monitor"]

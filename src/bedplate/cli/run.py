@@ -86,11 +86,12 @@ def run(arguments: argparse.Namespace) -> int:
     return _finish(outcome, arguments, console)
 
 
-def _stage(stage: Stage, arguments: argparse.Namespace) -> int:
+def stage(name: Stage, arguments: argparse.Namespace) -> int:
+    """Run one stage of a recipe."""
     console = console_for(arguments)
-    mode = _mode(arguments, "new" if stage == "train" else "resume")
+    mode = _mode(arguments, "new" if name == "train" else "resume")
     outcome = run_stage(
-        stage,
+        name,
         arguments.recipe,
         arguments.out,
         overrides=overrides_of(arguments),
@@ -103,22 +104,17 @@ def _stage(stage: Stage, arguments: argparse.Namespace) -> int:
 
 def train(arguments: argparse.Namespace) -> int:
     """`bedplate train`."""
-    return _stage("train", arguments)
+    return stage("train", arguments)
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
     """`bedplate evaluate`."""
-    return _stage("evaluate", arguments)
-
-
-def compress(arguments: argparse.Namespace) -> int:
-    """`bedplate compress`."""
-    return _stage("compress", arguments)
+    return stage("evaluate", arguments)
 
 
 def pack(arguments: argparse.Namespace) -> int:
     """`bedplate pack`."""
-    return _stage("pack", arguments)
+    return stage("pack", arguments)
 
 
 def demo(arguments: argparse.Namespace) -> int:

@@ -1,0 +1,70 @@
+"""`bedplate compress`: the compression stage of a recipe, or a search under a budget for a run or bundle."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from pathlib import Path
+
+from bedplate.cli.main import console_for
+from bedplate.cli.run import stage
+from bedplate.compression.front import Budget
+from bedplate.core.errors import InfeasibleError, InputError
+from bedplate.stages.compress_bundle import Compression, compress_bundle, show
+
+_FLAGS = {"max_latency_ms": "--max-latency-ms", "max_size_mb": "--max-size-mb", "max_drop": "--max-drop"}
+
+
+def compress(arguments: argparse.Namespace) -> int:
+    """`bedplate compress`."""
+    given = {key: getattr(arguments, key) for key in _FLAGS if getattr(arguments, key) is not None}
+    source = Path(arguments.recipe)
+    if not (source.is_dir() or source.suffix == ".bundle"):
+        if given or arguments.effort:
+            raise InputError(
+                "a budget is for something trained", where=arguments.recipe, expected="a run's folder or a bundle",
+                hint="in a recipe, compression.max_drop says what may be lost",
+            )  # fmt: skip
+        return stage("compress", arguments)
+    if arguments.overrides or arguments.resume or arguments.fresh:
+        raise InputError("--set, --resume and --fresh are for recipes", where=str(source))
+    budget = Budget(**{key: _limit(text, _FLAGS[key]) for key, text in given.items()})
+    console = console_for(arguments)
+    found = compress_bundle(source, budget, out=arguments.out, effort=arguments.effort or "normal", console=console)
+    show(found, console)
+    if arguments.json:
+        print(json.dumps(found.to_json(), ensure_ascii=False))
+    elif arguments.quiet:
+        print(found.bundles[found.choice.chosen.name])
+    if not found.choice.feasible:
+        raise _infeasible(found, budget)
+    console.say(f"chosen: {found.choice.chosen.name}, {found.bundles[found.choice.chosen.name]}")
+    return 0
+
+
+def _limit(text: str, flag: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise InputError("not a limit", where=f"{flag} {text}", expected="a number from 0 upwards")
+    return value
+
+
+def _infeasible(found: Compression, budget: Budget) -> InfeasibleError:
+    nearest = found.choice.chosen
+    reached = {
+        "max_latency_ms": f"{nearest.latency.median:.3g} ms",
+        "max_size_mb": f"{nearest.size_bytes / 1e6:.3g} MB",
+        "max_drop": f"at most {nearest.drop_high:.2f} lost",
+    }
+    limits = [f"{_FLAGS[key]} {limit:g}" for key, limit in vars(budget).items() if limit is not None]
+    return InfeasibleError(
+        "no candidate meets the budget",
+        where=str(found.out),
+        expected=", ".join(limits),
+        received=f"nearest is '{nearest.name}' with " + ", ".join(reached.values()),
+        hint=f"what binds: {' or '.join(_FLAGS[key] for key in found.choice.binding)}",
+    )
