@@ -48,7 +48,7 @@ def test_an_infeasible_budget_ends_with_3_and_says_what_binds(
     [
         (["RUN", "--max-drop", "lots"], "not a limit"), (["RUN", "--max-drop", "-1"], "not a limit"),
         (["RUN", "--max-size-mb", "nan"], "not a limit"), (["RUN", "--set", "seed=1"], "are for recipes"),
-        (["digits", "--max-drop", "1"], "a budget is for something trained"),
+        (["digits", "--max-drop", "1"], "a budget is for something trained"), (["nowhere/run", "--effort", "quick"], "no run and no bundle"),
     ],
 )  # fmt: skip
 def test_what_cannot_be(words: list[str], message: str, digits: dict[str, Any], bedplate: Any) -> None:

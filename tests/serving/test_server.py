@@ -78,6 +78,21 @@ def test_requests_in_hand_are_answered_when_told_to_stop(image_box: Bundle) -> N
         assert (code, replies) == (0, [200] * 4)
 
 
+def test_a_request_whose_body_is_on_its_way_is_answered_when_told_to_stop(image_box: Bundle, png: bytes) -> None:
+    with running([("", image_box.path)]) as server:
+        url = httpx.URL(server.url)
+        with socket.create_connection((url.host, url.port or 80), timeout=20) as line:
+            line.sendall(b"POST /predict/small HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(png) + png[:9])
+            time.sleep(0.2)
+            server.process.send_signal(signal.SIGTERM)
+            time.sleep(1.6)  # longer than idle connections are kept
+            line.sendall(png[9:])
+            reply = line.recv(65536)
+        assert reply.startswith(b"HTTP/1.1 200 ")
+        assert b"connection: close" in reply
+        assert server.stop()[0] == 0
+
+
 def test_an_archive_is_served_under_a_name_of_choice(image_box: Bundle, tmp_path: Path, png: bytes) -> None:
     archive = pack_archive(image_box.path, tmp_path / "small.bundle")
     with running([("mine", archive), ("other", image_box.path)]) as server:

@@ -13,10 +13,11 @@ import pytest
 
 from bedplate import pipeline
 from bedplate.bundle import Bundle
-from bedplate.compression.front import Budget
+from bedplate.compression.front import Budget, Choice, Point
+from bedplate.compression.measure import Latency
 from bedplate.core.errors import BedplateError, InputError, RunError
 from bedplate.core.files import read_json
-from bedplate.stages.compress_bundle import Compression, compress_bundle
+from bedplate.stages.compress_bundle import Compression, _confirmed, _selected, compress_bundle
 from bedplate.stages.data import load_data
 from bedplate.stages.resolve import resolve
 
@@ -99,11 +100,27 @@ def test_a_bundle_alone_will_do_where_its_data_is_there(run: Path, tmp_path: Pat
     assert found.choice.binding == ()
 
 
+def test_few_validation_rows_choose_by_the_drop_itself_and_test_rows_decide() -> None:
+    def point(name: str, ms: float, drop: float, high: float) -> Point:
+        return Point(name, (), 1000, Latency(ms, ms, 9), ("accuracy", 0.9), drop, high)
+
+    budget = Budget(max_latency_ms=1.5, max_drop=0.5)
+    points = [point("sure", 1.4, 0.1, 0.4), point("likely", 1.0, 0.2, 0.9), point("worse", 0.5, 2.0, 3.0)]
+    assert _selected(points, budget).chosen.name == "sure"
+    assert _selected(points[1:], budget).chosen.name == "likely"
+    assert not _selected(points[2:], budget).feasible
+    held = _confirmed(_selected(points[1:], budget), budget)  # its bound on the rows that were asked last
+    assert (held.feasible, held.binding) == (False, ("max_drop",))
+    assert _confirmed(Choice(True, points[0], ()), budget).feasible
+
+
 def test_what_cannot_be_compressed(run: Path, found: Compression, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="something already"):
         compress_bundle(run, Budget(), out=found.out)
     with pytest.raises(BedplateError, match="no such bundle"):
         compress_bundle(tmp_path / "nowhere", Budget())
+    with pytest.raises(InputError, match="no weights"):
+        compress_bundle(found.bundles[found.choice.chosen.name], Budget(), out=tmp_path / "f")
     other = Path(shutil.copytree(run, tmp_path / "other"))
     recipe = (other / "recipe.yaml").read_text()
     (other / "recipe.yaml").write_text(recipe.replace("seed: 0", "seed: 1", 1))

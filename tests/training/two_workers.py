@@ -17,6 +17,7 @@ from bedplate.models import ImageInput, Network, Outputs, TableInput, build, mod
 from bedplate.objectives import objectives
 from bedplate.recipe.schema import Part, TrainingSpec
 from bedplate.training import Run, TrainingData, save_checkpoint, train, weights_digest
+from bedplate.training.distributed import leave
 
 TABLE = TableInput(4, (5,), ((-1.0, 0.0, 1.0),) * 4)
 NUMBERS = TableInput(4, (), ((-1.0, 0.0, 1.0),) * 4)  # a network with categories draws some as unknown
@@ -147,7 +148,7 @@ def main() -> None:
     except BedplateError as error:
         told["too small"] = error.message
     (folder / f"told-{rank}.json").write_text(json.dumps(told))
-    distributed.destroy_process_group()
+    leave()
 
 
 if __name__ == "__main__":

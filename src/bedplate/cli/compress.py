@@ -7,11 +7,13 @@ import json
 import math
 from pathlib import Path
 
+from bedplate.bundle import layout
 from bedplate.cli.main import console_for
 from bedplate.cli.run import stage
 from bedplate.compression.front import Budget
 from bedplate.core.errors import InfeasibleError, InputError
 from bedplate.stages.compress_bundle import Compression, compress_bundle, show
+from bedplate.stages.folder import MARKER
 
 _FLAGS = {"max_latency_ms": "--max-latency-ms", "max_size_mb": "--max-size-mb", "max_drop": "--max-drop"}
 
@@ -20,11 +22,12 @@ def compress(arguments: argparse.Namespace) -> int:
     """`bedplate compress`."""
     given = {key: getattr(arguments, key) for key in _FLAGS if getattr(arguments, key) is not None}
     source = Path(arguments.recipe)
-    if not (source.is_dir() or source.suffix == ".bundle"):
+    trained = source.suffix == ".bundle" or any((source / name).is_file() for name in (MARKER, layout.MANIFEST))
+    if not trained:
         if given or arguments.effort:
             raise InputError(
-                "a budget is for something trained", where=arguments.recipe, expected="a run's folder or a bundle",
-                hint="in a recipe, compression.max_drop says what may be lost",
+                "no run and no bundle lies here, and a budget is for something trained", where=arguments.recipe,
+                hint="give a run's folder or a bundle; in a recipe, compression.max_drop says what may be lost",
             )  # fmt: skip
         return stage("compress", arguments)
     if arguments.overrides or arguments.resume or arguments.fresh:

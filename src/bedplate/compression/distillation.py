@@ -1,7 +1,7 @@
 """Distillation: a smaller network, the student, learns from what a larger one, the teacher, answers.
 
-Each function returns an objective, so that a student is trained by the same loop as any other network. The teacher
-sees what the student sees, augmentation included; it is never moved.
+It is an objective, so that a student is trained by the same loop as any other network. The teacher sees what the
+student sees, augmentation included; its weights stay as they are.
 """
 
 from __future__ import annotations
@@ -42,21 +42,6 @@ def soft_target(
         wanted = functional.log_softmax(teachers / temperature, dim=1)
         found = functional.log_softmax(student / temperature, dim=1)
         return temperature**2 * functional.kl_div(found, wanted, reduction="batchmean", log_target=True)
-
-    return _mixed(teacher, objective, matching, weight)
-
-
-def hard_target(teacher: nn.Module, objective: Objective, *, weight: float = 0.5) -> Objective:
-    """Return weight · cross-entropy with the teacher's own answer + (1 - weight) · the objective's loss.
-
-    Touvron et al. 2021, "Training data-efficient image transformers & distillation through attention", equation 3. A
-    number's answer is itself: there it is the squared difference.
-    """
-
-    def matching(student: Tensor, teachers: Tensor) -> Tensor:
-        if student.shape[1] == 1:
-            return functional.mse_loss(student, teachers)
-        return functional.cross_entropy(student, teachers.argmax(1))
 
     return _mixed(teacher, objective, matching, weight)
 

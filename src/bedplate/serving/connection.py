@@ -133,11 +133,16 @@ class Connection(asyncio.Protocol):
     def take_leave(self) -> None:
         """Answer what is in hand, and a request that is on its way, each with `connection: close`."""
         self._leaving = True
-        if self._answering is None and not self._waiting:
+        if self._resting:
             self._loop.call_later(LINGER, self._leave)
 
+    @property
+    def _resting(self) -> bool:
+        """Whether no request is on its way in, waits or is answered."""
+        return self._answering is None and not self._waiting and self._request is None and not self._in_head
+
     def _leave(self) -> None:
-        if self._answering is None and not self._waiting and not self._transport.is_closing():
+        if self._resting and not self._transport.is_closing():
             self._transport.close()
 
     def eof_received(self) -> bool:
@@ -212,6 +217,10 @@ class Connection(asyncio.Protocol):
         self._chunk = len(data)
         try:
             self._parser.feed_data(data)
+        except httptools.HttpParserCallbackError:  # ours to answer for, not the caller's
+            log.exception("a request of %s failed", self._client)
+            self._transport.abort()
+            return
         except httptools.HttpParserUpgrade:
             self._deaf = True  # no other protocol is spoken here; the reply ended this one
         except httptools.HttpParserError:

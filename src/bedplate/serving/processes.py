@@ -32,6 +32,8 @@ PING_SECONDS, MOST_MISSED = 5.0, 4
 """How often a process is asked whether it lives, and how many answers it may miss."""
 
 _STOP_SECONDS = 45.0
+_LONGEST_END = 90.0
+"""Seconds after which a process that was told to end is killed: its two drains, and closing, take 70 at most."""
 
 
 @dataclass
@@ -92,7 +94,7 @@ class Supervisor:
             if worker.process is not None and worker.process.poll() is None:
                 worker.process.send_signal(signal.SIGTERM)
         # One that stands still hears no signal but this one.
-        loop.call_later(_STOP_SECONDS, self._kill_all)
+        loop.call_later(_LONGEST_END, self._kill_all)
         await asyncio.gather(*minders)
         if self._failed is not None:
             raise self._failed

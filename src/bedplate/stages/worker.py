@@ -29,7 +29,7 @@ from bedplate.stages.job import Job, Progress, at_work
 from bedplate.stages.plugins import blame, load_plugins
 from bedplate.stages.process import configured_torch
 from bedplate.training import Run, train
-from bedplate.training.distributed import workers
+from bedplate.training.distributed import leave, workers
 
 _POLL = 0.2
 _TELL = 0.1
@@ -177,7 +177,7 @@ def main() -> None:
         torch.cuda.set_device(local % torch.cuda.device_count())
     _join(backend(device, int(os.environ["LOCAL_WORLD_SIZE"])))
     train_job(sys.argv[1], attempt=int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")), agent=agent)
-    distributed.destroy_process_group()
+    leave()
 
 
 if __name__ == "__main__":
