@@ -5,7 +5,16 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from bedplate.compression.distillation import soft_target
+from bedplate.compression.distillation import (
+    Teachers,
+    distillations,
+    feature_transfer,
+    hard_target,
+    inner_layer,
+    similarities,
+    soft_target,
+)
+from bedplate.core.errors import InputError
 from bedplate.objectives import objectives
 
 
@@ -42,9 +51,78 @@ def test_at_high_temperature_scores_are_matched() -> None:
     torch.testing.assert_close(found, student.weight.grad, rtol=1e-2, atol=1e-4)
 
 
-def test_a_number_is_matched_by_its_square() -> None:
+def test_hard_targets_are_the_teachers_answers() -> None:
+    teacher, student, features, targets = rows(3)
+    own = objectives.get("cross-entropy")()
+    found = losses(hard_target(teacher, own, weight=0.25), student, features, targets)
+    scores = student(*features)
+    expected = 0.25 * functional.cross_entropy(scores, teacher(*features).argmax(1)) + 0.75 * functional.cross_entropy(
+        scores, targets
+    )
+    torch.testing.assert_close(found, expected)
+
+
+def deep(units: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(4, units), nn.ReLU(), nn.Linear(units, 3))
+
+
+def test_features_are_matched_by_the_similarities_of_rows() -> None:
+    _, _, features, targets = rows(3)
+    teacher, student = deep(7), deep(5)
+    own = objectives.get("cross-entropy")()
+    found = losses(feature_transfer(teacher, own, similarity=3.0), student, features, targets)
+
+    def plain(module: nn.Sequential) -> torch.Tensor:
+        q = module[0](*features)
+        g = torch.stack([torch.stack([(a * b).sum() for b in q]) for a in q])
+        return torch.stack([row / row.square().sum().sqrt() for row in g])
+
+    gap = ((plain(teacher) - plain(student)) ** 2).sum() / 81
+    expected = losses(soft_target(teacher, own), student, features, targets) + 3.0 * gap
+    torch.testing.assert_close(found, expected)
+    found.backward()
+    twin = deep(5)
+    twin.load_state_dict(student.state_dict())
+    losses(feature_transfer(teacher, own, similarity=3.0), twin, features, targets).backward()
+    torch.testing.assert_close(student[0].weight.grad, twin[0].weight.grad)
+    assert teacher[0].weight.grad is None
+
+
+def test_the_same_rows_are_as_alike_whatever_the_scale() -> None:
+    inside = torch.randn(6, 3, 2, 2)
+    torch.testing.assert_close(similarities(inside), similarities(7 * inside))
+
+
+def test_layers_to_transfer() -> None:
+    network = deep(5)
+    assert inner_layer(network, None) is network[0]
+    assert inner_layer(network, "2") is network[2]
+    with pytest.raises(InputError, match="no such layer"):
+        inner_layer(network, "3")
+    with pytest.raises(InputError, match="nothing inside"):
+        inner_layer(nn.Linear(3, 2), None)
+
+
+def test_several_teachers_answer_with_their_mean() -> None:
+    _, _, features, _ = rows(3)
+    networks = [nn.Linear(4, 3), nn.Linear(4, 3)]
+    together = torch.softmax(Teachers(networks)(*features), 1)
+    torch.testing.assert_close(
+        together, (torch.softmax(networks[0](*features), 1) + torch.softmax(networks[1](*features), 1)) / 2
+    )
+    numbers = [nn.Linear(4, 1), nn.Linear(4, 1)]
+    torch.testing.assert_close(Teachers(numbers)(*features), (numbers[0](*features) + numbers[1](*features)) / 2)
+
+
+def test_recipes_name_them() -> None:
+    assert sorted(distillations.names()) == ["feature-transfer", "hard-target", "soft-target"]
+    assert distillations.problems("soft-target", {"temperature": 0}, "x")
+
+
+@pytest.mark.parametrize("distil", [soft_target, hard_target])
+def test_a_number_is_matched_by_its_square(distil) -> None:  # type: ignore[no-untyped-def]
     teacher, student, features, targets = rows(1)
-    found = losses(soft_target(teacher, objectives.get("squared-error")(), weight=0.5), student, features, targets)
+    found = losses(distil(teacher, objectives.get("squared-error")(), weight=0.5), student, features, targets)
     value = student(*features)
     expected = 0.5 * functional.mse_loss(value, teacher(*features)) + 0.5 * functional.mse_loss(value[:, 0], targets)
     torch.testing.assert_close(found, expected)

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from bedplate.evaluation.comparison import mcnemar, paired_drop, paired_interval
+from bedplate.core.errors import InputError
+from bedplate.evaluation.comparison import mcnemar, metric_drop, paired_drop, paired_interval
+from bedplate.evaluation.metrics import classification_metrics, regression_metrics
 
 
 def scores(right: np.ndarray, targets: np.ndarray) -> np.ndarray:
@@ -74,3 +76,37 @@ def test_the_paired_interval_sees_what_two_intervals_cannot() -> None:
     assert value < 0
     assert high < 0
     assert low < value < high
+
+
+def test_any_metric_drops_in_points_or_in_relative_percent() -> None:
+    rng = np.random.default_rng(3)
+    targets = rng.integers(0, 3, 400)
+    before = rng.dirichlet([1, 1, 1], 400) + 0.8 * np.eye(3)[targets]
+    after = before + 0.5 * rng.dirichlet([1, 1, 1], 400)
+    before, after = (one / one.sum(axis=1, keepdims=True) for one in (before, after))
+    old, new = classification_metrics(before, targets), classification_metrics(after, targets)
+    for metric in ("f1", "auroc", "log_loss", "ece"):
+        drop = metric_drop(metric, before, after, targets, resamples=300)
+        expected = (
+            100 * (new[metric] - old[metric]) / old[metric]
+            if metric in ("log_loss", "ece")
+            else 100 * (old[metric] - new[metric])
+        )
+        assert drop.value == pytest.approx(expected)
+        assert drop.high > drop.value
+    assert metric_drop("accuracy", before, after, targets) == paired_drop(before, after, targets)
+    values = targets + rng.normal(size=400)
+    worse = values + rng.normal(size=400)
+    mae = [regression_metrics(one, targets)["mae"] for one in (values, worse)]
+    assert metric_drop("mae", values, worse, targets).value == pytest.approx(100 * (mae[1] - mae[0]) / mae[0])
+    assert metric_drop("rmse", values, worse, targets) == paired_drop(values, worse, targets)
+
+
+def test_a_metric_that_cannot_be() -> None:
+    with pytest.raises(InputError, match="unknown metric 'acuracy'") as raised:
+        metric_drop("acuracy", np.eye(2), np.eye(2), np.array([0, 1]))
+    assert "accuracy" in str(raised.value.hint)
+    with pytest.raises(InputError, match="not defined"):
+        metric_drop("auroc", np.eye(2)[[0, 0]], np.eye(2)[[0, 0]], np.array([0, 0]))
+    with pytest.raises(InputError, match="unknown metric"):
+        metric_drop("accuracy", np.ones(3), np.ones(3), np.ones(3))

@@ -9,7 +9,16 @@ from typing import Any
 
 import numpy as np
 
+from bedplate.core.errors import InputError, did_you_mean, listing
 from bedplate.evaluation.bootstrap import bootstrap, interval
+from bedplate.evaluation.metrics import (
+    CLASSIFICATION,
+    LOWER_IS_BETTER,
+    REGRESSION,
+    ClassificationFacts,
+    Measure,
+    RegressionFacts,
+)
 
 
 @dataclass(frozen=True)
@@ -79,6 +88,68 @@ def paired_drop(
     value = float(relative(np.ones((1, len(first))))["drop"][0])
     samples = bootstrap(relative, len(first), resamples, seed)["drop"]
     return Drop(value, float(np.quantile(samples, confidence, method="higher")))
+
+
+def metric_drop(
+    metric: str, before: np.ndarray, after: np.ndarray, targets: np.ndarray, *, positive: int | None = None,
+    confidence: float = 0.95, resamples: int = 1000, seed: int = 0,
+) -> Drop:  # fmt: skip
+    """Return the drop of any metric from `before` to `after` on the same rows, with its one-sided upper bound.
+
+    In percentage points of what should be high, in relative percent of what should be low (`LOWER_IS_BETTER`). Accuracy
+    and RMSE are bounded as `paired_drop` does; every other metric by a paired percentile bootstrap over the rows.
+
+    Args:
+        metric: a name of `evaluation.metrics`.
+        before: probabilities [N,K] or values [N].
+        after: the same, from the other prediction.
+        targets: class indices [N] or values [N].
+        positive: the positive class's index, for two classes.
+        confidence: of the bound.
+        resamples: of the bootstrap.
+        seed: of the bootstrap.
+
+    Raises:
+        InputError: these answers have no such metric, or it is not defined on these rows.
+    """
+    classes = before.ndim == 2
+    check_metric(metric, classes)
+    if metric in ("accuracy", "rmse"):
+        return paired_drop(
+            before, after, targets, confidence=confidence, resamples=resamples, seed=seed
+        )  # fmt: skip
+    measures = [_measure_of(metric, values, targets, positive) for values in (before, after)]
+    lower = metric in LOWER_IS_BETTER
+
+    def drops(weights: np.ndarray) -> dict[str, np.ndarray]:
+        old, new = (measure(weights)[metric] for measure in measures)
+        if not lower:
+            return {"drop": 100 * (old - new)}
+        with np.errstate(divide="ignore", invalid="ignore"):
+            relative = 100 * (new - old) / old
+        return {"drop": np.where(old > 0, relative, np.where(new > 0, np.inf, 0.0))}
+
+    value = float(drops(np.ones((1, len(targets))))["drop"][0])
+    if math.isnan(value):
+        raise InputError(f"'{metric}' is not defined on these rows", hint="it needs rows of every class")
+    samples = bootstrap(drops, len(targets), resamples, seed)["drop"]
+    return Drop(value, float(np.quantile(samples[~np.isnan(samples)], confidence, method="higher")))
+
+
+def check_metric(metric: str, classes: bool) -> None:
+    """Raise an InputError unless answers of this kind (`classes`: probabilities; else numbers) have this metric."""
+    known = CLASSIFICATION if classes else REGRESSION
+    if metric not in known:
+        raise InputError(
+            f"unknown metric '{metric}'", expected=f"one of {listing(known)}", hint=did_you_mean(metric, known)
+        )
+
+
+def _measure_of(metric: str, values: np.ndarray, targets: np.ndarray, positive: int | None) -> Measure:
+    if values.ndim == 1:
+        return RegressionFacts(values, targets).measure
+    facts = ClassificationFacts(values, targets, positive)
+    return facts.ranking if metric in ("auroc", "auprc") else facts.measure
 
 
 def _accuracy_drop(lost: int, gained: int, rows: int, confidence: float) -> Drop:

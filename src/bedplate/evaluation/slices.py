@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from bedplate.evaluation.bootstrap import bootstrap, interval, share_interval
+from bedplate.evaluation.comparison import paired_drop
 
 MIN_ROWS = 20
 MOST_VALUES = 30
@@ -78,6 +79,49 @@ def slice_figures(
             here.append(Slice(column, str(values[k]) or _NO_VALUE, int(counts[k]), metric, figure, low, high, worse))
         found += sorted(here, key=lambda one: -one.figure if rmse else one.figure)
     return found
+
+
+@dataclass(frozen=True)
+class SliceDrop:
+    """How much worse the second of two predictions is where `column` has `value`, as `comparison.Drop` counts it."""
+
+    column: str
+    value: str
+    rows: int
+    drop: float
+    drop_high: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all fields as JSON."""
+        return dict(self.__dict__)
+
+
+def slice_drops(
+    before: np.ndarray, after: np.ndarray, targets: np.ndarray, columns: Mapping[str, np.ndarray], *, seed: int = 0,
+    min_rows: int = MIN_ROWS,
+) -> list[SliceDrop]:  # fmt: skip
+    """Return the drop of accuracy (or RMSE) in every slice, the largest first; see `paired_drop`.
+
+    The bounds are of each slice alone: of twenty slices one is expected to exceed its bound by chance.
+
+    Args:
+        before: probabilities [N,K] or values [N].
+        after: the same, from the other prediction.
+        targets: class indices [N] or values [N].
+        columns: texts [N] by column; only the 30 commonest values of a column are looked at.
+        seed: of the bootstrap (RMSE only).
+        min_rows: smaller slices say too little.
+    """
+    found = []
+    for column, texts in columns.items():
+        values, codes, counts = np.unique(np.asarray(texts).astype(str), return_inverse=True, return_counts=True)
+        for k in np.argsort(-counts, kind="stable")[:MOST_VALUES].tolist():
+            if counts[k] < min_rows or counts[k] == len(targets):
+                continue
+            inside = codes == k
+            drop = paired_drop(before[inside], after[inside], targets[inside], resamples=200, seed=seed)
+            found.append(SliceDrop(column, str(values[k]) or _NO_VALUE, int(counts[k]), drop.value, drop.high))
+    return sorted(found, key=lambda one: -one.drop)
 
 
 def worst_slice(slices: list[Slice]) -> Slice | None:
