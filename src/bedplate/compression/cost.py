@@ -1,0 +1,67 @@
+"""What a network costs: multiplications a row, and parameters, counted from its exported graph.
+
+Each weight of a convolution or dense layer is multiplied once a position of its output, so a layer's
+multiply-accumulates are its weight's size times its positions, and stay so whatever is removed of the weight.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bedplate.compression.channel_spaces import argument_of, operation_of, shape_of
+from bedplate.compression.channels import sample_tensors, trace
+from bedplate.core.arrays import Arrays
+from bedplate.models import Network
+
+_WEIGHTS = {f"aten::conv{k}d": "weight" for k in (1, 2, 3)} | {
+    "aten::linear": "weight", "aten::matmul": "other", "aten::mm": "mat2",
+}  # fmt: skip
+"""Operations that are counted, and the argument that is their weight."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Counts of one network.
+
+    Attributes:
+        macs: multiply-accumulates of one row, of convolutions and products with a parameter.
+        parameters: numbers that training may move.
+        layers: multiply-accumulates by weight (qualified name).
+        positions: how often each such weight is multiplied for one row: an image's output pixels, 1 for a dense layer.
+    """
+
+    macs: int
+    parameters: int
+    layers: Mapping[str, int]
+    positions: Mapping[str, int]
+
+
+def macs_and_parameters(network: Network, sample: Arrays) -> Cost:
+    """Count a network's multiply-accumulates and parameters.
+
+    Args:
+        network: any.
+        sample: features of a row or more.
+
+    Raises:
+        InputError: the network's graph can't be drawn.
+    """
+    tensors = sample_tensors(network, sample)
+    program = trace(network, tensors)
+    names = program.graph_signature.inputs_to_parameters
+    sizes = {name: parameter.numel() for name, parameter in network.named_parameters(remove_duplicate=False)}
+    positions: dict[str, int] = {}
+    for node in program.graph.nodes:
+        wanted = _WEIGHTS.get(operation_of(node))
+        weight = argument_of(node, wanted) if wanted else None
+        name = names.get(getattr(weight, "name", ""))
+        shape = shape_of(node)
+        if name is None or shape is None:
+            continue
+        channel = 1 if "conv" in operation_of(node) else len(shape) - 1
+        times = math.prod(size for k, size in enumerate(shape) if k != channel) // len(tensors[0])
+        positions[name] = positions.get(name, 0) + times
+    layers = {name: sizes[name] * times for name, times in positions.items()}
+    return Cost(sum(layers.values()), sum(p.numel() for p in network.parameters()), layers, positions)
