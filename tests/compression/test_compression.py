@@ -15,7 +15,7 @@ from bedplate.bundle.session import OnnxPredict
 from bedplate.checks.battery import SAMPLES, sample_features
 from bedplate.compression import methods
 from bedplate.compression.int8_dynamic import quantise_columns
-from bedplate.compression.int8_static import has_vnni
+from bedplate.compression.isa import types_for
 from bedplate.compression.measure import Latency, batch_dependence, measure_latencies
 from bedplate.compression.variants import Trial, Variant, _verdict, choose, try_variants
 from bedplate.core.machine import cpu_features
@@ -69,8 +69,8 @@ def test_quantised_weights_are_within_half_a_step(rows: int, columns: int, level
 def test_int8_is_kept_to_seven_bits_where_products_saturate() -> None:
     weight = np.linspace(-1, 1, 9, dtype=np.float32)[:, None]
     assert np.abs(quantise_columns(weight, 63)[0]).max() == 63
-    assert has_vnni(VNNI)
-    assert not has_vnni(frozenset({"avx2"}))
+    assert not types_for(VNNI).reduce_range
+    assert types_for(frozenset({"avx2"})).reduce_range
 
 
 def latency(ratio: float, low: float, high: float) -> Latency:

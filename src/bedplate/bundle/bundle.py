@@ -45,6 +45,7 @@ class Bundle:
         self.codec: Codec = codecs.from_contract(manifest.contract.codec)
         self.answers = Answers.from_contract(manifest.contract.answers)
         self._predictors: dict[tuple[str, int | None], OnnxPredict] = {}
+        self._warned = False
 
     @classmethod
     def open(cls, path: str | Path, verify: bool = True, replay: bool = True) -> Bundle:
@@ -194,19 +195,26 @@ class Bundle:
     def runnable(self, variant: str | None = None) -> str:
         """Return the variant to run here: the one asked for, or `f32` where this processor lacks what it needs.
 
-        A variant named by the caller is never replaced; only the default is.
+        A variant named by the caller is never replaced; only the default is. Where there is no `f32` (a bundle of
+        `bedplate compress` holds one graph), the default runs all the same. Both are warned about, once.
         """
         if variant is not None:
             self._entry(variant)
             return variant
         needs = self._entry(self.default).isa.any_of
-        if not needs or cpu_features() & set(needs) or layout.FOUNDATION not in self.manifest.variants:
+        if not needs or cpu_features() & set(needs):
             return self.default
-        log.warning(
-            "%s: the variant '%s' was made for processors with %s, which this one lacks; using '%s'",
-            self.name, self.default, " or ".join(needs), layout.FOUNDATION,
-        )  # fmt: skip
-        return layout.FOUNDATION
+        falls_back = layout.FOUNDATION in self.manifest.variants
+        if not self._warned:
+            self._warned = True
+            log.warning(
+                "%s: the variant '%s' was made for processors with %s, which this one lacks; %s",
+                self.name, self.default, " or ".join(needs),
+                f"using '{layout.FOUNDATION}'" if falls_back else
+                "its 8-bit sums may saturate here, so that answers are wrong, and the bundle holds no other graph: "
+                "trust it only as far as its golden rows were answered as sealed",
+            )  # fmt: skip
+        return layout.FOUNDATION if falls_back else self.default
 
     def predictor(self, variant: str | None = None, threads: int | None = None) -> OnnxPredict:
         """Return a `Predict` (arrays at the graph's boundary → outputs by name) of a variant.

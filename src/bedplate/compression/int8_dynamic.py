@@ -15,7 +15,8 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from bedplate.compression.int8_static import has_vnni
+from bedplate.compression.affine import quantise_weight
+from bedplate.compression.isa import types_for
 from bedplate.compression.registry import methods
 from bedplate.core.arrays import Arrays
 from bedplate.export import finish
@@ -23,8 +24,7 @@ from bedplate.export import finish
 
 def quantise_columns(weight: np.ndarray, levels: int) -> tuple[np.ndarray, np.ndarray]:
     """Return int8 weights [in, out] in ±levels and their scales [out], so that weight ≈ int8 · scale."""
-    scale = np.maximum(np.abs(weight).max(axis=0), 1e-12) / levels
-    return np.clip(np.rint(weight / scale), -levels, levels).astype(np.int8), scale.astype(np.float32)
+    return quantise_weight(weight, levels, axis=1)
 
 
 def _attribute(node: onnx.NodeProto, name: str, default: float) -> float:
@@ -70,7 +70,7 @@ def int8_dynamic(model: onnx.ModelProto, features: Arrays, cpu: frozenset[str]) 
     """Return the graph with its dense layers (Gemm, and MatMul by a constant matrix) in int8. Needs no calibration."""
     del features
     model = onnx.ModelProto.FromString(model.SerializeToString())
-    levels = 127 if has_vnni(cpu) else 63
+    levels = types_for(cpu).levels
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
     nodes: list[onnx.NodeProto] = []
     added: list[onnx.TensorProto] = []

@@ -16,6 +16,7 @@ import onnx
 
 from bedplate.bundle.session import OnnxPredict
 from bedplate.codecs.answers import PROBABILITIES
+from bedplate.compression.isa import isa
 from bedplate.compression.measure import Latency, batch_dependence, measure_latencies
 from bedplate.compression.registry import methods
 from bedplate.core.arrays import Arrays, Predict, predict_in_batches
@@ -25,7 +26,6 @@ from bedplate.evaluation import paired_drop
 FOUNDATION = "f32"
 SMALLER = 0.95
 DEPENDENCE = 1e-3
-VNNI = ("avx512_vnni", "avx_vnni")
 
 
 @dataclass(frozen=True)
@@ -123,8 +123,9 @@ def try_variants(
         if trial.output != PROBABILITIES:
             dependence /= float(np.std(trial.targets)) or 1.0
         kept, reason = _verdict(len(graph), len(base), latencies[name], drop.high, dependence, trial)
-        isa = {"any_of": [f for f in VNNI if f in cpu], "made_on": sorted(cpu)}
-        found.append(Variant(name, graph, kept, reason, latencies[name], drop.value, drop.high, isa))
+        found.append(
+            Variant(name, graph, kept, reason, latencies[name], drop.value, drop.high, isa(cpu, graph, made_on=cpu))
+        )
     none = latencies[FOUNDATION]
     return found + [Variant(name, b"", False, why, none) for name, why in failed.items()]
 

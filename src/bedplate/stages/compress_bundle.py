@@ -21,10 +21,11 @@ from bedplate.bundle.session import OnnxPredict
 from bedplate.bundle.write import write_bundle
 from bedplate.compression.distillation import soft_target
 from bedplate.compression.front import MB, Budget, Choice, Point, choose, pareto
+from bedplate.compression.isa import isa
 from bedplate.compression.measure import batch_dependence, measure_latencies
 from bedplate.compression.narrow import inherit, narrower
 from bedplate.compression.registry import methods
-from bedplate.compression.variants import DEPENDENCE, FOUNDATION, VNNI
+from bedplate.compression.variants import DEPENDENCE, FOUNDATION
 from bedplate.core.arrays import Arrays, Predict, predict_in_batches, take
 from bedplate.core.console import Console, human_bytes
 from bedplate.core.errors import BundleError, InputError, RunError
@@ -373,7 +374,7 @@ class _Search:
         exact = one.variant == FOUNDATION
         info = {
             "reason": "; ".join(one.steps) or "the original",
-            "isa": {} if exact else {"any_of": [f for f in VNNI if f in self.cpu], "made_on": sorted(self.cpu)},
+            "isa": {} if exact else isa(self.cpu, one.graph),
             "tolerance": {"atol": (1e-4 if exact else 5e-3) * scale, "rtol": 1e-3 if exact else 1e-2},
             "latency_ms": point.latency.to_json(),
             "drop": {"value": point.drop, "high": point.drop_high},
