@@ -24,7 +24,7 @@ def compress(arguments: argparse.Namespace) -> int:
     source = Path(arguments.recipe)
     trained = source.suffix == ".bundle" or any((source / name).is_file() for name in (MARKER, layout.MANIFEST))
     if not trained:
-        if given or arguments.effort:
+        if given or any((arguments.effort, arguments.metric, arguments.target, arguments.steps)):
             raise InputError(
                 "no run and no bundle lies here, and a budget is for something trained", where=arguments.recipe,
                 hint="give a run's folder or a bundle; in a recipe, compression.max_drop says what may be lost",
@@ -34,7 +34,10 @@ def compress(arguments: argparse.Namespace) -> int:
         raise InputError("--set, --resume and --fresh are for recipes", where=str(source))
     budget = Budget(**{key: _limit(text, _FLAGS[key]) for key, text in given.items()})
     console = console_for(arguments)
-    found = compress_bundle(source, budget, out=arguments.out, effort=arguments.effort or "normal", console=console)
+    found = compress_bundle(
+        source, budget, out=arguments.out, effort=arguments.effort or "normal", metric=arguments.metric,
+        target=arguments.target or "this", steps=arguments.steps, console=console,
+    )  # fmt: skip
     show(found, console)
     if arguments.json:
         print(json.dumps(found.to_json(), ensure_ascii=False))
@@ -43,6 +46,7 @@ def compress(arguments: argparse.Namespace) -> int:
     if not found.choice.feasible:
         raise _infeasible(found, budget)
     console.say(f"chosen: {found.choice.chosen.name}, {found.bundles[found.choice.chosen.name]}")
+    console.say(f"report: {found.out / 'report.html'}")
     return 0
 
 

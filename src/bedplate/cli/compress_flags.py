@@ -13,4 +13,9 @@ def add_compress_flags(parser: argparse.ArgumentParser) -> None:
     budget.add_argument(
         "--max-drop", metavar="D", help="the most that may be lost: points of a rate, relative percent of an error"
     )
+    budget.add_argument("--metric", metavar="NAME", help="of which the drop is (default: the task's leading one)")
+    budget.add_argument(
+        "--target", choices=("this", "avx2", "vnni", "arm"), help="the processor that int8 is made for (default: this)"
+    )
+    budget.add_argument("--steps", metavar="FILE", help="do again what a front's NAME.steps.yaml says, and measure it")
     budget.add_argument("--effort", choices=("quick", "normal", "thorough"), help="how much is tried (default: normal)")

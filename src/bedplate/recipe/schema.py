@@ -220,6 +220,28 @@ class EvaluationSpec(Section):
     baselines: bool = True
 
 
+class BudgetSpec(Section):
+    """What a compressed model may cost, and how hard to look for it; a limit that is left out doesn't count."""
+
+    max_latency_ms: Annotated[float, Field(ge=0)] | None = Field(None, description="median milliseconds of one row")
+    max_size_mb: Annotated[float, Field(ge=0)] | None = Field(None, description="of the graph, in 10^6 bytes")
+    max_drop: Annotated[float, Field(ge=0)] | None = Field(
+        None, description="upper bound of what is lost: points of a rate, relative percent of an error"
+    )
+    metric: str | None = Field(None, description="of which the drop is; left out: the task's leading metric")
+    effort: Literal["quick", "normal", "thorough"] = "normal"
+    target: Literal["this", "avx2", "vnni", "arm"] = Field(
+        "this", description="the processor that int8 is made for; times are taken on this machine all the same"
+    )
+
+
+class UnlabelledSpec(Section):
+    """Rows without labels, from which students learn what the teacher answers."""
+
+    source: str = Field(description="a table, or a folder or archive of images")
+    threshold: Annotated[float, Field(ge=0, le=1)] = Field(0.5, description="least probability of a taken answer")
+
+
 class CompressionSpec(Section):
     """Which smaller or faster variants to try, and what they may cost."""
 
@@ -228,6 +250,15 @@ class CompressionSpec(Section):
         1.0, description="percentage points of accuracy (classification) or relative percent of RMSE (regression)"
     )
     calibration_rows: Annotated[int, Field(ge=8, le=10_000)] = 256
+    budget: BudgetSpec | None = Field(
+        None, description="search for a smaller or faster model when the run is done, as `bedplate compress RUN` does"
+    )
+    student: Part | None = Field(None, description="a model to distil into, beside the original made narrower")
+    teachers: list[str] = Field(
+        default_factory=list, description="bundles that students learn from beside the original, as an ensemble"
+    )
+    distillation: Part = Part(name="soft-target")
+    unlabelled: UnlabelledSpec | None = None
 
 
 class GateSpec(Section):

@@ -70,10 +70,20 @@ def offered_rows(work: Work) -> Offered | None:
         raise RecipeError([InputError("pseudo-labels are for one worker", where=where, hint="set workers: 1")])
     if work.recipe.training.epochs == 0:
         raise RecipeError([InputError("pseudo-labels need a training", where=where, hint="set epochs: 1 or more")])
+    features, counts, notes = unlabelled_rows(work, spec.source)
+    return Offered(spec, features, counts, notes)
+
+
+def unlabelled_rows(work: Work, source: str) -> tuple[Arrays, dict[str, int], tuple[str, ...]]:
+    """Return the features of the rows at `source` that no row of the dataset equals, how many were left out, and notes.
+
+    Raises:
+        DataError: they can't be read.
+    """
     dataset = work.dataset
-    work.console.stage("unlabelled", spec.source)
+    work.console.stage("unlabelled", source)
     found = read_unlabelled(
-        spec.source, dataset.codec, work.recipe.data, base=work.resolved.base, announce=work.console.detail
+        source, dataset.codec, work.recipe.data, base=work.resolved.base, announce=work.console.detail
     )
     judged = {key for rows in (dataset.validation, dataset.test) for key in row_digests(dict(rows.inputs))}
     labelled = set(row_digests(dict(dataset.train.inputs)))
@@ -102,7 +112,7 @@ def offered_rows(work: Work) -> Offered | None:
         work.console.detail(f"note: {note}")
     inputs = take(found.inputs, np.asarray(kept, np.int64))
     features = dataset.codec.features(inputs) if kept else {}
-    return Offered(spec, features, counts, tuple(found.notes))
+    return features, counts, tuple(found.notes)
 
 
 def _labels(work: Work, folder: Path, network: Network, offered: Offered) -> PseudoLabels:

@@ -1,0 +1,74 @@
+"""How much answers change when one part of a network alone is made smaller: what a search looks at first.
+
+It is cheap, since nothing is trained: a few hundred rows, one changed network for each part and ratio.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from bedplate.compression.channel_allocation import best
+from bedplate.compression.channel_importance import Importance
+from bedplate.compression.channels import Group, prune_channels
+from bedplate.models import Network
+
+Answers = Callable[[Network], np.ndarray]
+"""Returns a network's answers on the rows in question: probabilities [rows, classes] or values [rows]."""
+
+Smaller = Callable[[float], Network]
+"""Returns the network with one part alone at a ratio (of its width, its rank …), above 0 and at most 1."""
+
+LEAST = 1e-12
+"""Probabilities are taken to be this much at least."""
+
+
+def divergence(reference: np.ndarray, found: np.ndarray) -> float:
+    """Return how far answers are from the reference's, 0 where they are alike.
+
+    For probabilities the mean over the rows of KL(reference ‖ found), in nats (Kullback and Leibler 1951); for values
+    the mean squared difference as a share of the reference's variance.
+
+    Args:
+        reference: [rows, classes] or [rows].
+        found: of the same shape.
+    """
+    if reference.shape != found.shape:
+        raise ValueError(f"answers of {found.shape} can't be compared to {reference.shape}")
+    p, q = np.asarray(reference, np.float64), np.asarray(found, np.float64)
+    if p.ndim == 2:
+        p, q = np.maximum(p, LEAST), np.maximum(q, LEAST)
+        return float((p * np.log(p / q)).sum(1).mean())
+    return float(((p - q) ** 2).mean() / max(float(p.var()), LEAST))
+
+
+def sensitivity(
+    network: Network, parts: Mapping[str, Smaller], ratios: Sequence[float], answers: Answers
+) -> dict[str, dict[float, float]]:
+    """Return by part and ratio how far the answers move when that part alone is made smaller.
+
+    Args:
+        network: the original.
+        parts: what can be made smaller, each by itself.
+        ratios: how small to try.
+        answers: asks a network about the rows.
+    """
+    reference = answers(network)
+    return {
+        name: {ratio: divergence(reference, answers(smaller(ratio))) for ratio in ratios}
+        for name, smaller in parts.items()
+    }
+
+
+def channel_parts(network: Network, groups: Sequence[Group], importance: Importance) -> dict[str, Smaller]:
+    """Return each group of channels as a part whose ratio is the share of channels that stay, one at least."""
+
+    def part(group: Group) -> Smaller:
+        def smaller(ratio: float) -> Network:
+            kept = best(importance[group.name], max(1, round(group.width * ratio)))
+            return prune_channels(network, groups, {group.name: kept})[0]
+
+        return smaller
+
+    return {group.name: part(group) for group in groups}

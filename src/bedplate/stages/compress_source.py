@@ -1,0 +1,101 @@
+"""What is compressed: a run or bundle that can be trained on, or a sealed graph alone.
+
+A bundle with weights, a registered model and its data gets the whole search. From any other only its graph can be
+quantised: on its recipe's rows where it has one, else on its golden rows, against its own answers.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import yaml
+
+from bedplate.bundle import Bundle, layout
+from bedplate.compression.variants import FOUNDATION
+from bedplate.core.arrays import take
+from bedplate.core.console import Console
+from bedplate.core.errors import InputError, RunError
+from bedplate.data.dataset import Dataset
+from bedplate.models import models
+from bedplate.stages.compress_sealed import Sealed, golden_source
+from bedplate.stages.compress_trained import Trained, calibration_rows
+from bedplate.stages.data import load_data
+from bedplate.stages.folder import MARKER, RunFolder
+from bedplate.stages.resolve import resolve
+from bedplate.stages.work import Work
+
+Source = Trained | Sealed
+
+
+def open_source(path: Path, console: Console) -> Source:
+    """Open what is to be compressed.
+
+    Raises:
+        InputError: its data isn't what it was trained on, or only a quantised graph is left of it.
+        RunError: the run has no bundle.
+    """
+    bundle, recipe = _opened(path)
+    if FOUNDATION not in bundle.variants:
+        raise InputError(
+            "only a quantised graph is left of this model", where=str(bundle.source), received=", ".join(bundle.variants),
+            hint="a point of a front; compress the original, with a tighter budget",
+        )  # fmt: skip
+    if not {"recipe", "data"} <= set(bundle.lineage):
+        why = "it was not trained here, so there is no recipe and no data"
+        return golden_source(bundle, why, console)
+    known = bundle.model["name"] in models.names() or bool(bundle.lineage["recipe"].get("plugins"))
+    work = _work(bundle, recipe, console, whole=known)
+    _check_data(bundle, work.dataset)
+    if work.dataset.stream is not None:
+        raise InputError("streamed rows can't be distilled on", where="data.stream", hint="train on rows in memory")
+    if not known:
+        why = f"its model '{bundle.model['name']}' is not registered here"
+    elif layout.WEIGHTS not in bundle.manifest.files:
+        why = "it holds no weights"
+    else:
+        return Trained(bundle, work)
+    console.detail(f"only the graph can be quantised: {why}")
+    return Sealed(
+        bundle, console, work.dataset.answers, take(work.dataset.train.inputs, calibration_rows(work)), work.dataset.validation,
+        work.dataset.test, work.recipe.compression.methods, work.recipe.seed, work.task.primary,
+        (f"only the graph was quantised: {why}",), work.dataset.codec,
+    )  # fmt: skip
+
+
+def _opened(source: Path) -> tuple[Bundle, Path | None]:
+    """Return the bundle of a run's folder with its recipe, or a bundle alone."""
+    if (source / MARKER).is_file():
+        if not (source / "bundle").is_dir():
+            raise RunError(
+                "this run has no bundle to compress", where=str(source), hint="its gate said no, or it wasn't finished"
+            )
+        recipe = source / "recipe.yaml"
+        return Bundle.open(source / "bundle"), recipe if recipe.is_file() else None
+    return Bundle.open(source), None
+
+
+def _work(bundle: Bundle, recipe: Path | None, console: Console, *, whole: bool) -> Work:
+    """Return the recipe's work; without its own model where that isn't known here."""
+    with tempfile.TemporaryDirectory() as scratch:
+        if recipe is None or not whole:
+            told = dict(bundle.lineage["recipe"])
+            if not whole:
+                told = {key: value for key, value in told.items() if key not in ("model", "objective", "plugins")}
+            recipe = Path(scratch) / "recipe.yaml"
+            recipe.write_text(yaml.safe_dump(told), encoding="utf-8")
+        resolved = resolve(str(recipe))
+        return Work(resolved, load_data(resolved, console), RunFolder(Path(scratch)), console)
+
+
+def _check_data(bundle: Bundle, dataset: Dataset) -> None:
+    sealed = bundle.lineage["data"]
+    for key, now in (("fingerprint", dataset.fingerprint), ("split_fingerprint", dataset.split_fingerprint)):
+        if sealed[key] != now:
+            raise InputError(
+                "the data isn't what this bundle was trained on",
+                where=dataset.name,
+                expected=f"{key.replace('_', ' ')} {sealed[key][:12]}",
+                received=now[:12],
+                hint="compression needs the rows of training, validation and test as they were",
+            )

@@ -1,0 +1,138 @@
+"""A bundle that can be trained on: its network, its rows, and the whole search."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save
+
+from bedplate.bundle import Bundle, layout
+from bedplate.bundle.session import OnnxPredict
+from bedplate.compression.front import Budget, Point
+from bedplate.core.arrays import Predict, predict_in_batches, take
+from bedplate.core.errors import BundleError, InputError
+from bedplate.core.files import write_bytes, write_json
+from bedplate.core.hashing import fingerprint
+from bedplate.models import Network
+from bedplate.packaging import choose_golden, spread
+from bedplate.profile import fit_reference
+from bedplate.stages.compress_judge import Candidate, Judge
+from bedplate.stages.compress_replay import read_steps
+from bedplate.stages.compress_seal import seal
+from bedplate.stages.compress_search import Effort, Search
+from bedplate.stages.compress_steps import Maker, rebuilt
+from bedplate.stages.work import Work
+
+STORE = "compress-cache"
+"""The folder beside a bundle that keeps trained students."""
+
+
+def calibration_rows(work: Work) -> np.ndarray:
+    """Return the calibration rows' indices among the training rows."""
+    rows, targets = work.recipe.compression.calibration_rows, work.dataset.train.targets
+    return spread(targets, rows, work.outputs.classes, work.recipe.seed)
+
+
+class Trained:
+    """A bundle that can be trained on."""
+
+    def __init__(self, bundle: Bundle, work: Work) -> None:
+        self.bundle, self.work = bundle, work
+        dataset = work.dataset
+        self.answers, self.selection, self.test = dataset.answers, dataset.validation, dataset.test
+        self.notes: tuple[str, ...] = ()
+        self._networks: dict[str, Network] = {}
+        model = bundle.model
+        network = _loaded(bundle, work)
+        teachers = [self._teacher(text) for text in work.recipe.compression.teachers]
+        rows = calibration_rows(work)
+        self.maker = Maker(
+            work, network, model, fingerprint({"bundle": bundle.id, "compression": _decides(work)}),
+            take(work.features(dataset.train), rows), dataset.train.targets[rows], bundle.source.parent / STORE, teachers,
+        )  # fmt: skip
+
+    def _teacher(self, text: str) -> Network:
+        """Return another bundle's network, which must take what this one takes."""
+        path = self.work.resolved.base / text
+        other = Bundle.open(path if path.exists() else Path(text))
+        same = ("inputs", "outputs")
+        if any(other.model.get(key) != self.bundle.model.get(key) for key in same) or (
+            other.answers.labels != self.answers.labels
+        ):
+            raise InputError(
+                "a teacher must take and answer what the original does", where=f"compression.teachers {text}",
+                hint="train it by the same recipe, with another seed or model",
+            )  # fmt: skip
+        return _loaded(other, self.work)
+
+    def candidates(
+        self, budget: Budget, effort: Effort, target: str, steps: Path | None
+    ) -> tuple[list[Candidate], list[tuple[str, str]]]:
+        """Return the original and what was made of it, and what was refused with the reasons."""
+        search = Search(self.maker, effort, budget, target)
+        if steps is None:
+            found = search.candidates()
+        else:
+            name, told = read_steps(steps)
+            found = [search.original(), search.replayed(name, told)]
+        return found, search.refused
+
+    def judge(self, metric: str | None) -> Judge:
+        """Return who judges them."""
+        work = self.work
+        return Judge(self.selection, self.test, self.answers, metric or work.task.primary, work.recipe.seed)
+
+    def seal(self, path: Path, one: Candidate, point: Point) -> Bundle:
+        """Write a point of the front as a bundle."""
+        work, dataset = self.work, self.work.dataset
+        predict: Predict = OnnxPredict(one.graph, variant=one.variant)
+        golden = choose_golden(
+            dataset.test.inputs, dataset.test.targets, dataset.codec.tensors, {one.variant: predict},
+            classes=work.outputs.classes, rows=work.recipe.serving.golden_rows,
+            synthetic=work.recipe.serving.golden == "synthetic", seed=work.recipe.seed,
+        )  # fmt: skip
+        serving = work.recipe.serving
+        reference = fit_reference(
+            dataset.validation.inputs, predict_in_batches(predict, dataset.validation.inputs),
+            output=self.answers.output, window=serving.window, false_alarm_rate=serving.false_alarm_rate,
+            seed=work.recipe.seed, labels=self.answers.labels,
+        )  # fmt: skip
+        return seal(
+            self.bundle, path, one, point, predict=predict, codec=dataset.codec, golden=golden, reference=reference,
+            judged=self.test, seed=work.recipe.seed, resamples=work.recipe.evaluation.resamples,
+            scale=1.0 if self.answers.labels else work.outputs.std,
+        )  # fmt: skip
+
+    def write_network(self, path: Path, one: Candidate) -> None:
+        """Write a point's network: `model.json` with its changes, and its weights."""
+        steps = [step for step in one.steps if step["do"] not in ("quantise", "quantise-aware")]
+        state = self.maker.make(steps)
+        path.mkdir(parents=True)
+        write_json(path / layout.MODEL, dict(one.model))
+        write_bytes(
+            path / layout.WEIGHTS, save({name: t.contiguous() for name, t in state.network.state_dict().items()})
+        )
+
+
+def _decides(work: Work) -> dict[str, Any]:
+    """Return what of the recipe decides a student, beside the bundle."""
+    spec = work.recipe.compression
+    return {
+        "calibration_rows": spec.calibration_rows, "teachers": spec.teachers,
+        "unlabelled": spec.unlabelled.model_dump() if spec.unlabelled else None,
+    }  # fmt: skip
+
+
+def _loaded(bundle: Bundle, work: Work) -> Network:
+    """Return a bundle's network with its weights."""
+    network = rebuilt(bundle.model, work.outputs, 0)
+    try:
+        network.load_state_dict({name: torch.from_numpy(array) for name, array in bundle.weights().items()})
+    except RuntimeError as error:
+        raise BundleError(
+            "the weights don't fit the model", where=str(bundle.source), received=str(error).splitlines()[0]
+        ) from error
+    return network.eval()
