@@ -180,6 +180,26 @@ def test_a_manifest_that_is_none_is_refused(box: Path, text: str) -> None:
         Bundle.open(box)
 
 
+def test_a_lone_graph_made_for_other_processors_runs_and_is_warned_about_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graphs = {"int8": image_graph()}
+    info = {"int8": {"isa": {"any_of": ["avx512_vnni", "neon"], "made_on": ["avx512_vnni"]}}}
+    image_bundle(tmp_path / "box", graphs=graphs, default="int8", variants_info=info)
+    monkeypatch.setattr("bedplate.bundle.bundle.cpu_features", lambda: frozenset({"avx2", "avx512_vnni"}))
+    with caplog.at_level(logging.WARNING):
+        assert Bundle.open(tmp_path / "box").predictor().variant == "int8"
+    assert caplog.text == ""
+    monkeypatch.setattr("bedplate.bundle.bundle.cpu_features", lambda: frozenset({"avx2"}))
+    with caplog.at_level(logging.WARNING):
+        bundle = Bundle.open(tmp_path / "box")
+        assert bundle.predictor().variant == "int8"
+        assert bundle.predictor()({"image": images(2)})["probabilities"].shape == (2, 3)
+    (record,) = caplog.records
+    for word in ("small", "'int8'", "avx512_vnni or neon", "saturate", "no other graph", "golden rows"):
+        assert word in record.getMessage()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -21,9 +21,12 @@ Calibration = Literal["minmax", "entropy", "percentile"]
 Ranges = Mapping[str, tuple[float, float]]
 """By tensor name: its lowest and highest number."""
 
-BINS = 2048
+BINS, FEWEST_BINS, A_BIN = 2048, 512, 8
+"""Bins of a histogram at most and at least, and the numbers that there must be for each. Of fewer numbers a histogram
+is full of holes, and its divergence says nothing: such a tensor keeps its extremes."""
+
 LEVELS = 128
-"""Of entropy calibration: bins of |x|, and levels that 8 bits with a sign have for it."""
+"""Levels that 8 bits with a sign have for |x|."""
 
 BATCH = 32
 
@@ -45,19 +48,24 @@ def measure_ranges(
         raise ValueError(f"a percentile above 50 and at most 100, received {percentile}")
     seen = _seen(model, tensors)
     found: dict[str, tuple[float, float]] = {}
+    sizes: dict[str, int] = {}
     for batch in _batches(features):
         for name, array in seen(batch).items():
             low, high = found.get(name, (np.inf, -np.inf))
             found[name] = min(low, float(array.min())), max(high, float(array.max()))
-    if method == "minmax":
+            sizes[name] = sizes.get(name, 0) + array.size
+    bins = {name: min(BINS, size // A_BIN) for name, size in sizes.items() if size >= A_BIN * FEWEST_BINS}
+    if method == "minmax" or not bins:
         return found
-    edges = {name: _edges(method, *ends) for name, ends in found.items()}
-    counts = {name: np.zeros(BINS, np.int64) for name in found}
+    edges = {name: _edges(method, *found[name]) for name in bins}
+    counts = {name: np.zeros(number, np.int64) for name, number in bins.items()}
     for batch in _batches(features):
-        for name, array in seen(batch).items():
-            values = np.abs(array) if method == "entropy" else array
-            counts[name] += np.histogram(values, BINS, edges[name])[0]
-    for name, (low, high) in found.items():
+        arrays = seen(batch)
+        for name in bins:
+            values = np.abs(arrays[name]) if method == "entropy" else arrays[name]
+            counts[name] += np.histogram(values, bins[name], edges[name])[0]
+    for name in bins:
+        low, high = found[name]
         if method == "percentile":
             found[name] = percentile_range(counts[name], *edges[name], percentile)
         else:

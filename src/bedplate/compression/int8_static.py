@@ -131,19 +131,19 @@ def int8_static(
 
 @methods.register("int8-static")
 def minmax(model: onnx.ModelProto, features: Arrays, cpu: frozenset[str]) -> onnx.ModelProto:
-    """Return `int8_static` calibrated by minimum and maximum."""
+    """Return the graph with convolutions and dense layers in int8, calibrated by minimum and maximum."""
     return int8_static(model, features, cpu)
 
 
 @methods.register("int8-entropy")
 def entropy(model: onnx.ModelProto, features: Arrays, cpu: frozenset[str]) -> onnx.ModelProto:
-    """Return `int8_static` calibrated by entropy."""
+    """Return the graph with convolutions and dense layers in int8, calibrated by entropy."""
     return int8_static(model, features, cpu, calibration="entropy")
 
 
 @methods.register("int8-percentile")
 def percentile(model: onnx.ModelProto, features: Arrays, cpu: frozenset[str]) -> onnx.ModelProto:
-    """Return `int8_static` calibrated by the 99.99th percentile."""
+    """Return the graph with convolutions and dense layers in int8, calibrated by the 99.99th percentile."""
     return int8_static(model, features, cpu, calibration="percentile")
 
 
