@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from bedplate.serving import serve
     from bedplate.serving.client import AsyncClient, Client
     from bedplate.serving.client_grpc import AsyncGrpcClient, GrpcClient
+    from bedplate.stages.compress_bundle import compress
     from bedplate.stages.plan import plan
 
     register_model = _models.register
@@ -54,6 +55,7 @@ _NAMES = {
     "Step": ("bedplate.objectives.registry", "Step"),
     "evaluate": ("bedplate.evaluation", "evaluate"),
     "check_plugin": ("bedplate.checks", "check_file"),
+    "compress": ("bedplate.stages.compress_bundle", "compress"),
     "compare": ("bedplate.stages.compare", "compare_runs"),
     "experiment": ("bedplate.experiments.experiment", "experiment"),
     "init": ("bedplate.stages.init", "init"),

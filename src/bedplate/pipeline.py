@@ -1,6 +1,6 @@
 """The whole life, in order. This page tells the story; the rooms do the work.
 
-recipe → data → train → evaluate → compress → pack → bundle
+recipe → data → train → evaluate → compress → pack → bundle (→ a smaller one, where the recipe has a budget)
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bedplate.core.console import Console
-from bedplate.core.errors import GateError
+from bedplate.core.errors import GateError, InfeasibleError
 from bedplate.core.files import write_json
 from bedplate.stages.compress import compress_stage, load_compressed
+from bedplate.stages.compress_budget import budget_stage
+from bedplate.stages.compress_bundle import infeasible
 from bedplate.stages.data import load_data
 from bedplate.stages.evaluate import evaluate_stage
 from bedplate.stages.folder import Mode, check_free, open_run
@@ -37,12 +39,20 @@ class Outcome:
     passed: bool = True
 
     def raise_for_gate(self) -> Outcome:
-        """Raise a GateError if the gate said no; else return self."""
+        """Raise a GateError if the gate said no, an InfeasibleError if the budget can't be met; else return self."""
         if not self.passed:
             raise GateError(
                 "the gate says no", where=str(self.path), received="; ".join(self.figures["gate"]["failures"])
             )
+        if (error := self.over_budget) is not None:
+            raise error
         return self
+
+    @property
+    def over_budget(self) -> InfeasibleError | None:
+        """What is in the way where the recipe's budget can't be met."""
+        found = self.figures.get("compression")
+        return infeasible(found) if found else None
 
 
 @contextlib.contextmanager
@@ -88,7 +98,8 @@ def run(
         evaluate_stage(work, network)
         compressed = compress_stage(work, network)
         packed = pack_stage(work, compressed)
-        figures = result_json(work, compressed, packed, time.monotonic() - started)
+        smaller = budget_stage(work, packed.bundle.id) if packed.bundle else None
+        figures = result_json(work, compressed, packed, time.monotonic() - started) | {"compression": smaller}
         write_json(work.folder.path / "run.json", {"format": 1, "state": "done", **figures})
     return Outcome(work.folder.path, figures, not packed.failures)
 

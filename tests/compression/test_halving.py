@@ -31,6 +31,13 @@ def test_fronts_and_gaps() -> None:
     assert gaps["b"] == pytest.approx(2.0)
 
 
+def test_the_dearest_goes_on_for_its_gap_alone() -> None:
+    costs = {"large": (9.0, 3.0, 3.0), "small": (1.0, 4.0, 5.0), "fast": (5.0, 1.0, 4.0), "right": (8.5, 2.9, 0.0)}
+    gaps = crowding(list(costs), costs)
+    assert math.isfinite(gaps["large"])
+    assert survivors(costs, 3) == ["small", "fast", "right"]
+
+
 def test_the_ends_of_a_front_go_on_first() -> None:
     costs = {"middle": (2.0, 2.0), "small": (0.0, 9.0), "right": (9.0, 0.0)}
     assert survivors(costs, 2) == ["small", "right"]

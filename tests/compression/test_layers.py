@@ -29,6 +29,15 @@ def test_blocks_that_keep_the_shape_can_go() -> None:
     assert removable_layers(made("mlp", {"hidden": [8, 8]}), rows(made("mlp").inputs)) == ["body.hidden.3"]
 
 
+def test_what_stands_around_a_gap_still_learns() -> None:
+    """Activations of the models here work in place: two in a row would spoil each other's gradient."""
+    network = made("cnn", {"widths": [8, 8, 8], "padding": "same"})
+    smaller, _ = remove_layers(network, ["body.features.6"])
+    image = torch.from_numpy(rows(network.inputs)["image"])
+    smaller(image).sum().backward()
+    assert smaller.body.features[0].weight.grad.abs().sum() > 0
+
+
 def test_looking_leaves_no_trace() -> None:
     network = made("resnet", {"depth": 8}).train()
     mean = network.body.stem[1].running_mean.clone()

@@ -5,22 +5,21 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
 from pathlib import Path
 
 from bedplate.bundle import layout
 from bedplate.cli.main import console_for
 from bedplate.cli.run import stage
 from bedplate.compression.front import Budget
-from bedplate.core.errors import InfeasibleError, InputError
-from bedplate.stages.compress_bundle import Compression, compress_bundle, show
+from bedplate.core.errors import InputError
+from bedplate.stages.compress_bundle import FLAGS, compress_bundle, infeasible, show
 from bedplate.stages.folder import MARKER
-
-_FLAGS = {"max_latency_ms": "--max-latency-ms", "max_size_mb": "--max-size-mb", "max_drop": "--max-drop"}
 
 
 def compress(arguments: argparse.Namespace) -> int:
     """`bedplate compress`."""
-    given = {key: getattr(arguments, key) for key in _FLAGS if getattr(arguments, key) is not None}
+    given = {key: getattr(arguments, key) for key in FLAGS if getattr(arguments, key) is not None}
     source = Path(arguments.recipe)
     trained = source.suffix == ".bundle" or any((source / name).is_file() for name in (MARKER, layout.MANIFEST))
     if not trained:
@@ -32,7 +31,7 @@ def compress(arguments: argparse.Namespace) -> int:
         return stage("compress", arguments)
     if arguments.overrides or arguments.resume or arguments.fresh:
         raise InputError("--set, --resume and --fresh are for recipes", where=str(source))
-    budget = Budget(**{key: _limit(text, _FLAGS[key]) for key, text in given.items()})
+    budget = Budget(**{key: _limit(text, FLAGS[key]) for key, text in given.items()})
     console = console_for(arguments)
     found = compress_bundle(
         source, budget, out=arguments.out, effort=arguments.effort or "normal", metric=arguments.metric,
@@ -43,8 +42,10 @@ def compress(arguments: argparse.Namespace) -> int:
         print(json.dumps(found.to_json(), ensure_ascii=False))
     elif arguments.quiet:
         print(found.bundles[found.choice.chosen.name])
-    if not found.choice.feasible:
-        raise _infeasible(found, budget)
+    error = infeasible(found.to_json())
+    if error is not None:  # said here, not raised: with --json the figures are all that is printed
+        print(f"error: {error.message}", file=sys.stderr)
+        return error.exit_code
     console.say(f"chosen: {found.choice.chosen.name}, {found.bundles[found.choice.chosen.name]}")
     console.say(f"report: {found.out / 'report.html'}")
     return 0
@@ -58,20 +59,3 @@ def _limit(text: str, flag: str) -> float:
     if not 0 <= value < math.inf:
         raise InputError("not a limit", where=f"{flag} {text}", expected="a number from 0 upwards")
     return value
-
-
-def _infeasible(found: Compression, budget: Budget) -> InfeasibleError:
-    nearest = found.choice.chosen
-    reached = {
-        "max_latency_ms": f"{nearest.latency.median:.3g} ms",
-        "max_size_mb": f"{nearest.size_bytes / 1e6:.3g} MB",
-        "max_drop": f"at most {nearest.drop_high:.2f} lost",
-    }
-    limits = [f"{_FLAGS[key]} {limit:g}" for key, limit in vars(budget).items() if limit is not None]
-    return InfeasibleError(
-        "no candidate meets the budget",
-        where=str(found.out),
-        expected=", ".join(limits),
-        received=f"nearest is '{nearest.name}' with " + ", ".join(reached.values()),
-        hint=f"what binds: {' or '.join(_FLAGS[key] for key in found.choice.binding)}",
-    )

@@ -36,6 +36,9 @@ def _finish(outcome: Outcome, arguments: argparse.Namespace, console: Console) -
     if not outcome.passed:
         print("error: the gate says no: " + "; ".join(outcome.figures["gate"]["failures"]), file=sys.stderr)
         return 1
+    if (error := outcome.over_budget) is not None:
+        print(f"error: {error.message}", file=sys.stderr)
+        return error.exit_code
     console.say(f"done in {human_seconds(outcome.figures['seconds'])}")
     return 0
 

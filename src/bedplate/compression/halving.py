@@ -30,16 +30,18 @@ def fronts(costs: Mapping[str, Costs]) -> list[list[str]]:
 
 
 def crowding(front: Sequence[str], costs: Mapping[str, Costs]) -> dict[str, float]:
-    """Return each one's gap to its neighbours in the front, summed over the costs; the ends' is infinite."""
+    """Return each one's gap to its neighbours in the front, summed over the costs.
+
+    The cheapest in any cost has an infinite one. Unlike in NSGA-II the dearest has not: nobody asks for the largest.
+    """
     gaps = dict.fromkeys(front, 0.0)
     for k in range(len(next(iter(costs.values()), ()))):
         ordered = sorted(front, key=lambda name: costs[name][k])
         span = costs[ordered[-1]][k] - costs[ordered[0]][k]
-        for place, name in enumerate(ordered):
-            if place in (0, len(ordered) - 1):
-                gaps[name] = math.inf
-            elif span > 0:
-                gaps[name] += (costs[ordered[place + 1]][k] - costs[ordered[place - 1]][k]) / span
+        gaps[ordered[0]] = math.inf
+        for place in range(1, len(ordered)) if span > 0 else ():
+            beyond = ordered[min(place + 1, len(ordered) - 1)]
+            gaps[ordered[place]] += (costs[beyond][k] - costs[ordered[place - 1]][k]) / span
     return gaps
 
 

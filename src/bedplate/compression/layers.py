@@ -83,7 +83,15 @@ def remove_layers(network: Network, names: Sequence[str]) -> tuple[Network, list
     return smaller, made
 
 
+class LeftOut(nn.Identity):
+    """The identity where a layer was; it gives a copy, since an activation after it may work in place."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return what came."""
+        return x.clone()
+
+
 @changes.register("removed")
 def removed(network: Network, *, layer: str) -> None:
     """Put the identity in a layer's place."""
-    replace(network, layer, nn.Identity())
+    replace(network, layer, LeftOut())

@@ -12,9 +12,9 @@ from typing import Any
 
 import yaml
 
-from bedplate.compression.front import Budget, Choice, Point, choose, pareto
+from bedplate.compression.front import MB, Budget, Choice, Point, choose, pareto
 from bedplate.core.console import Console, human_bytes
-from bedplate.core.errors import RunError
+from bedplate.core.errors import InfeasibleError, RunError
 from bedplate.core.files import atomic_folder, write_json, write_text
 from bedplate.core.machine import cpu_model
 from bedplate.evaluation.comparison import check_metric
@@ -124,6 +124,31 @@ def compress_bundle(
     return result
 
 
+def compress(
+    source: str | Path,
+    *,
+    max_latency_ms: float | None = None,
+    max_size_mb: float | None = None,
+    max_drop: float | None = None,
+    metric: str | None = None,
+    effort: Effort = "normal",
+    target: str = "this",
+    out: str | Path | None = None,
+    steps: str | Path | None = None,
+    console: Console | None = None,
+) -> Compression:
+    """Search for a smaller or faster model under a budget: `compress_bundle` with the limits as arguments.
+
+    Example:
+        >>> found = compress("runs/digits", max_size_mb=0.1, max_drop=0.5)  # doctest: +SKIP
+        >>> found.choice.feasible, found.bundles[found.choice.chosen.name]  # doctest: +SKIP
+    """
+    budget = Budget(max_latency_ms, max_size_mb, max_drop)
+    return compress_bundle(
+        source, budget, out=out, effort=effort, metric=metric, target=target, steps=steps, console=console
+    )
+
+
 def _write(result: Compression, opened: Source, candidates: Mapping[str, Candidate], folder: Path) -> None:
     """Write the front: a bundle, its steps and its network a point; the figures; the report."""
     with atomic_folder(folder) as made:
@@ -166,6 +191,29 @@ def _confirmed(choice: Choice, budget: Budget) -> Choice:
     """Ask the test rows once: what was chosen on validation rows may lose more there."""
     missed = budget.excesses(choice.chosen)
     return Choice(False, choice.chosen, tuple(missed)) if choice.feasible and missed else choice
+
+
+FLAGS = {"max_latency_ms": "--max-latency-ms", "max_size_mb": "--max-size-mb", "max_drop": "--max-drop"}
+"""The budget's limits as the command line writes them."""
+
+
+def infeasible(figures: Mapping[str, Any]) -> InfeasibleError | None:
+    """Return the error that says which limit binds and what is nearest, from `compress.json`; None where all is met."""
+    if figures["feasible"]:
+        return None
+    nearest = next(point for point in figures["front"] if point["name"] == figures["chosen"])
+    reached = (
+        f"{nearest['latency_ms']['median']:.3g} ms, {nearest['size_bytes'] / MB:.3g} MB, "
+        f"at most {nearest['metric']['drop_high']:.2f} lost"
+    )
+    limits = [f"{FLAGS[key]} {figures['budget'][key]:g}" for key in FLAGS if figures["budget"][key] is not None]
+    return InfeasibleError(
+        "no candidate meets the budget",
+        where=figures["out"],
+        expected=", ".join(limits),
+        received=f"nearest is '{figures['chosen']}' with {reached}",
+        hint=f"what binds: {' or '.join(FLAGS[key] for key in figures['binding'])}",
+    )
 
 
 def show(found: Compression, console: Console) -> None:

@@ -26,6 +26,9 @@ from bedplate.stages.compress_replay import read_steps
 from bedplate.stages.compress_seal import seal
 from bedplate.stages.compress_search import PLANS, Effort
 
+WAYS = ("int8-static", "int8-dynamic")
+"""What is tried of a bundle without a recipe, beside the effort's own."""
+
 
 @dataclass(frozen=True)
 class Sealed:
@@ -131,6 +134,6 @@ def golden_source(bundle: Bundle, why: str, console: Console) -> Sealed:
     console.detail(f"{golden.rows} golden rows calibrate, choose and judge, a third each")
     primary = "accuracy" if answers.labels else "rmse" if golden.labels is not None else "r2"
     return Sealed(
-        bundle, console, answers, rows[0].inputs, rows[1], rows[2], ["int8-static", "int8-dynamic"], 0, primary, (note,),
+        bundle, console, answers, rows[0].inputs, rows[1], rows[2], WAYS, 0, primary, (note,),
         bundle.codec,
     )  # fmt: skip

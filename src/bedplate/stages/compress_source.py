@@ -38,13 +38,14 @@ def open_source(path: Path, console: Console) -> Source:
     bundle, recipe = _opened(path)
     if FOUNDATION not in bundle.variants:
         raise InputError(
-            "only a quantised graph is left of this model", where=str(bundle.source), received=", ".join(bundle.variants),
+            "only a quantised graph is left of this model", where=str(bundle.source),
+            received=", ".join(bundle.variants),
             hint="a point of a front; compress the original, with a tighter budget",
         )  # fmt: skip
     if not {"recipe", "data"} <= set(bundle.lineage):
         why = "it was not trained here, so there is no recipe and no data"
         return golden_source(bundle, why, console)
-    known = bundle.model["name"] in models.names() or bool(bundle.lineage["recipe"].get("plugins"))
+    known = _registered(bundle, recipe)
     work = _work(bundle, recipe, console, whole=known)
     _check_data(bundle, work.dataset)
     if work.dataset.stream is not None:
@@ -56,11 +57,21 @@ def open_source(path: Path, console: Console) -> Source:
     else:
         return Trained(bundle, work)
     console.detail(f"only the graph can be quantised: {why}")
+    dataset = work.dataset
     return Sealed(
-        bundle, console, work.dataset.answers, take(work.dataset.train.inputs, calibration_rows(work)), work.dataset.validation,
-        work.dataset.test, work.recipe.compression.methods, work.recipe.seed, work.task.primary,
-        (f"only the graph was quantised: {why}",), work.dataset.codec,
+        bundle, console, dataset.answers, take(dataset.train.inputs, calibration_rows(work)), dataset.validation,
+        dataset.test, work.recipe.compression.methods, work.recipe.seed, work.task.primary,
+        (f"only the graph was quantised: {why}",), dataset.codec,
     )  # fmt: skip
+
+
+def _registered(bundle: Bundle, recipe: Path | None) -> bool:
+    """Return whether the bundle's model is known here, or a plug-in that would bring it lies where it should."""
+    if bundle.model["name"] in models.names():
+        return True
+    paths = bundle.lineage["recipe"].get("plugins") or ()
+    base = recipe.parent if recipe is not None else Path()
+    return bool(paths) and all((base / Path(text).expanduser()).exists() for text in paths)
 
 
 def _opened(source: Path) -> tuple[Bundle, Path | None]:

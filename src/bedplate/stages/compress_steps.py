@@ -8,6 +8,7 @@ twice.
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -24,10 +25,21 @@ from bedplate.compression.channel_importance import Importance, magnitude, rando
 from bedplate.compression.channels import Group, channel_groups, prune_channels
 from bedplate.compression.cost import Cost, macs_and_parameters
 from bedplate.compression.distillation import Teachers, distillations
+from bedplate.compression.factorised_layers import factorise, layer_inputs
 from bedplate.compression.layers import rank_layers, removable_layers, remove_layers
 from bedplate.compression.noisy_student import taught_rows
 from bedplate.compression.quantisation_aware import export_quantised, prepare
+from bedplate.compression.rank_choice import options, ranks_by_budget
 from bedplate.compression.structure import Change, restructure
+from bedplate.compression.tensor_decomposition import (
+    Kernel,
+    cp_rank,
+    decomposable,
+    decompose_cp,
+    decompose_tucker,
+    tucker_parameters,
+    tucker_ranks,
+)
 from bedplate.core.arrays import Arrays, take
 from bedplate.core.errors import InputError, did_you_mean, listing
 from bedplate.core.files import read_json, write_bytes, write_json
@@ -169,7 +181,7 @@ class Maker:
             if name == "distil" and kept.exists():
                 state = self._kept(before, key)
             else:
-                state = STEPS[name](self, before, **last)
+                state = STEPS[name](self, before, **_checked(name, last))
                 if name == "distil":
                     self._keep(state, key)
         self._states[key] = state
@@ -233,6 +245,22 @@ class Maker:
         return before.then(network, (), said)
 
 
+def _checked(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return a step's arguments if its function takes them."""
+    taken = inspect.signature(STEPS[name]).parameters
+    if any(one.kind is inspect.Parameter.VAR_KEYWORD for one in taken.values()):
+        return arguments
+    known = [key for key, one in taken.items() if one.kind is inspect.Parameter.KEYWORD_ONLY]
+    needed = [key for key in known if taken[key].default is inspect.Parameter.empty]
+    wrong = [key for key in arguments if key not in known] or [key for key in needed if key not in arguments]
+    if wrong:
+        raise InputError(
+            f"{'unknown' if wrong[0] in arguments else 'missing'} argument '{wrong[0]}' of the step '{name}'",
+            expected=listing(known), hint=did_you_mean(wrong[0], known),
+        )  # fmt: skip
+    return arguments
+
+
 def rebuilt(model: Mapping[str, Any], outputs: Any, seed: int) -> Network:
     """Return the network that a `model.json` describes, its changes made, freshly initialised.
 
@@ -288,6 +316,48 @@ def _remove(maker: Maker, before: State, *, layers: int | Sequence[str] = 1) -> 
     return before.then(network, made, f"removed: {listing([str(change['layer']) for change in made])}")
 
 
+def _factorise(maker: Maker, before: State, *, parameters: float, method: str = "svd") -> State:
+    """Give dense layers and convolutions a low rank, down to a share of their parameters; where it pays, as it pays."""
+    network, weighted = before.network, method == "weighted-svd"
+    ranks = ranks_by_budget(options(network, weighted=weighted), parameters)
+    if not ranks:
+        raise InputError("no layer gets smaller by factors", where=f"{parameters:.0%} of the parameters")
+    inputs = layer_inputs(network, maker.calibration, list(ranks)) if weighted else None
+    smaller, made = factorise(network, ranks, method=method, inputs=inputs)
+    return before.then(
+        smaller, made, f"{len(ranks)} layers factorised to {parameters:.0%} of the parameters ({method})"
+    )
+
+
+def _decompose(maker: Maker, before: State, *, parameters: float, method: str = "tucker") -> State:
+    """Make chains of the convolutions that get smaller by it, each down to a share of its parameters."""
+    network = before.network
+    kernels: dict[str, Kernel] = {
+        name: (layer.out_channels, layer.in_channels, layer.kernel_size[0], layer.kernel_size[1])
+        for name, layer in decomposable(network).items()
+    }
+    wanted = {name: int(parameters * np.prod(shape)) for name, shape in kernels.items()}
+    if method == "tucker":
+        ranks = {name: tucker_ranks(shape, wanted[name]) for name, shape in kernels.items()}
+        ranks = {name: pair for name, pair in ranks.items() if tucker_parameters(kernels[name], pair) <= wanted[name]}
+        chosen = list(ranks)
+        smaller, made, facts = decompose_tucker(network, ranks)
+    elif method == "cp":
+        singles = {name: cp_rank(shape, wanted[name]) for name, shape in kernels.items()}
+        sizes = {name: shape[0] + shape[1] + shape[2] * shape[3] for name, shape in kernels.items()}
+        chosen = [name for name in kernels if singles[name] * sizes[name] <= wanted[name]]
+        smaller, made, facts = decompose_cp(network, {name: singles[name] for name in chosen})
+    else:
+        raise InputError(f"unknown decomposition '{method}'", expected="tucker or cp")
+    if not chosen:
+        raise InputError("no convolution gets smaller as a chain", where=f"{parameters:.0%} of the parameters")
+    back = sum("fell_back" in fact for fact in facts)
+    told = f" ({back} by tucker, where cp diverged)" if back else ""
+    return before.then(
+        smaller, made, f"{len(chosen)} convolutions to {method} chains of {parameters:.0%} of the parameters{told}"
+    )
+
+
 def _student(maker: Maker, before: State, *, name: str, **arguments: Any) -> State:
     """Begin afresh with another registered model."""
     seed = derive(maker.work.recipe.seed, "student") % 2**31
@@ -305,6 +375,8 @@ def _distil(maker: Maker, before: State, *, epochs: int, name: str = "soft-targe
 STEPS: dict[str, Callable[..., State]] = {
     "prune": _prune,
     "remove": _remove,
+    "factorise": _factorise,
+    "decompose": _decompose,
     "student": _student,
     "distil": _distil,
 }

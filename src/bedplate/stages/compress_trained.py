@@ -48,10 +48,10 @@ class Trained:
         model = bundle.model
         network = _loaded(bundle, work)
         teachers = [self._teacher(text) for text in work.recipe.compression.teachers]
-        rows = calibration_rows(work)
+        rows, store = calibration_rows(work), bundle.source.parent / STORE
         self.maker = Maker(
             work, network, model, fingerprint({"bundle": bundle.id, "compression": _decides(work)}),
-            take(work.features(dataset.train), rows), dataset.train.targets[rows], bundle.source.parent / STORE, teachers,
+            take(work.features(dataset.train), rows), dataset.train.targets[rows], store, teachers,
         )  # fmt: skip
 
     def _teacher(self, text: str) -> Network:
