@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 from onnx import numpy_helper
 
@@ -90,3 +92,15 @@ def test_ranges_cut_off_by_an_outlier_are_what_a_percentile_saves() -> None:
     }  # fmt: skip
     assert lost["percentile"] < 0.3 * lost["minmax"]
     assert lost["entropy"] < lost["minmax"]
+
+
+def test_a_maximum_is_taken_of_integers(cnn: Any, tmp_path: Path) -> None:
+    """Else each pooling would cost a way to floats and back."""
+    model, features = cnn
+    options = ort.SessionOptions()
+    options.optimized_model_filepath, options.log_severity_level = str(tmp_path / "loaded.onnx"), 4
+    ort.InferenceSession(int8_static(model, features, VNNI).SerializeToString(), options)
+    kinds = [node.op_type for node in onnx.load(str(tmp_path / "loaded.onnx")).graph.node]
+    assert kinds.count("QLinearConv") == 2
+    assert kinds.count("QuantizeLinear") == 1  # of the image, and never again
+    assert "MaxPool" not in kinds

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import tempfile
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,9 +60,8 @@ def calibrate(
     Seconds for 256 rows: `minmax` asks the graph once, the others twice; `entropy` then takes about 0.1 s a tensor.
     """
     prepared = _prepared(model)
-    return Calibrated(
-        prepared, measure_ranges(prepared, _tensors(prepared), features, calibration, percentile=percentile)
-    )
+    ranges = measure_ranges(prepared, _tensors(prepared), features, calibration, percentile=percentile)
+    return Calibrated(prepared, _tied(prepared, ranges))
 
 
 def quantise(
@@ -158,6 +158,21 @@ def _prepared(model: onnx.ModelProto) -> onnx.ModelProto:
     for k, node in enumerate(prepared.graph.node):
         node.name = node.name or f"{node.op_type}_{k}"
     return prepared
+
+
+def _tied(model: onnx.ModelProto, ranges: Ranges) -> dict[str, tuple[float, float]]:
+    """Return the ranges, where what only a ReLU or a maximum takes has the range of what comes of it.
+
+    Rounding keeps order, so it may be done before these as well as after, in the same steps. Then no level is spent on
+    what a ReLU cuts off, and ONNX Runtime takes the maximum of integers: with two ranges it would go back to floats.
+    """
+    found = dict(ranges)
+    uses = Counter(name for node in model.graph.node for name in node.input)
+    uses.update(value.name for value in model.graph.output)
+    for node in reversed(model.graph.node):
+        if node.op_type in ("Relu", "MaxPool") and uses[node.input[0]] == 1 and node.output[0] in found:
+            found[node.input[0]] = found[node.output[0]]
+    return found
 
 
 def _tensors(model: onnx.ModelProto) -> list[str]:
