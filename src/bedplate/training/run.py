@@ -20,7 +20,8 @@ from bedplate.training.checkpoint import load_checkpoint, save_checkpoint
 
 Event = Literal["step", "epoch"]
 Hook = Callable[[Event, "Run"], None]
-"""Called after every step and every epoch with the run's state; it must not change the run."""
+"""Called after every step and every epoch with the run's state; it must not change the run, but
+for `compression.sparsity`, whose business that is."""
 
 
 @dataclass
