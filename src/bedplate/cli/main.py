@@ -18,6 +18,7 @@ from typing import NoReturn
 
 from bedplate import __version__
 from bedplate.cli.compress_flags import add_compress_flags
+from bedplate.cli.export_flags import add_export_flags
 from bedplate.cli.import_flags import add_import_flags
 from bedplate.cli.serve_flags import add_serve_flags
 from bedplate.core.console import Console
@@ -37,6 +38,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "sweep": ("sweep", "search a recipe's settings, judged on validation figures alone"),
     "predict": ("bundles", "answer files or standard input from a bundle"),
     "import": ("import_model", "make a bundle of an ONNX file that was made elsewhere"),
+    "export": ("export", "take a bundle's model away in another format, proved in that format's own runtime"),
     "serve": ("serve", "serve bundles over HTTP and gRPC"),
     "monitor": ("bundles", "say whether what a bundle sees has drifted from what it was made on"),
     "experiment": ("experiment", "run recipes × seeds (× folds) and say which differences are real"),
@@ -191,6 +193,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add_compress_flags(made["compress"])
     add_import_flags(made["import"])
+    add_export_flags(made["export"])
     add_serve_flags(made["serve"])
     monitor = made["monitor"]
     monitor.add_argument("bundle", help="a bundle's folder or archive")

@@ -5,10 +5,7 @@ https://docs.openvino.ai/2025/openvino-workflow/running-inference.html
 
 from __future__ import annotations
 
-import importlib.util
 import queue
-import sys
-import threading
 from typing import Any, Literal
 
 import numpy as np
@@ -17,43 +14,16 @@ from bedplate.bundle.session import OnnxPredict, loadable
 from bedplate.core.arrays import Arrays, concatenate, count, take
 from bedplate.core.errors import BundleError
 from bedplate.core.machine import cpu_features, own_signal_stack
+from bedplate.core.openvino_import import installed, load_openvino
 
 Precision = Literal["f32", "bf16"]
 
-_TELEMETRY = "openvino_telemetry"
-_importing = threading.Lock()
 _BF16 = {"avx512_bf16", "amx_bf16", "bf16"}
-
-
-def installed() -> bool:
-    """Return whether OpenVINO can be imported, without importing it."""
-    return importlib.util.find_spec("openvino") is not None
 
 
 def precisions() -> list[Precision]:
     """Return the precisions that this processor computes in: f32, and bf16 where it has instructions for it."""
     return ["f32", "bf16"] if cpu_features() & _BF16 else ["f32"]
-
-
-def load_openvino() -> Any:
-    """Import OpenVINO, without what it would send home.
-
-    `import openvino` sends an event to its maker by way of the `openvino_telemetry` package. Where that package can't
-    be imported it does without, so it is hidden while OpenVINO is imported for the first time.
-    """
-    with _importing:
-        if "openvino" in sys.modules:
-            return sys.modules["openvino"]
-        hidden = sys.modules.get(_TELEMETRY)
-        sys.modules[_TELEMETRY] = None  # type: ignore[assignment]  # the documented way to say that it isn't there
-        try:
-            import openvino
-        finally:
-            if hidden is None:
-                del sys.modules[_TELEMETRY]
-            else:
-                sys.modules[_TELEMETRY] = hidden
-        return openvino
 
 
 class OpenVinoPredict:
@@ -113,3 +83,6 @@ class OpenVinoPredict:
             return {name: np.array(request.get_tensor(port).data) for name, port in self._outputs.items()}
         finally:
             self._idle.put(request)
+
+
+__all__ = ["OpenVinoPredict", "Precision", "installed", "load_openvino", "precisions"]

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+def test_a_bundle_is_exported_and_the_figures_are_printed(
+    digits: dict[str, Any], tmp_path: Path, bedplate: Any
+) -> None:
+    out = tmp_path / "half"
+    done = bedplate("export", digits["bundle"], "--to", "onnx-fp16", "--out", str(out), "--json")
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert said.pop("out") == str(out)
+    assert said == json.loads((out / "export.json").read_text(encoding="utf-8"))
+    assert said["parity"]["golden"]["label_agreement"] >= 0.99
+    assert "for storage" in done.stderr
+    again = bedplate("export", digits["bundle"], "--to", "onnx-fp16", "--out", str(out))
+    assert again.returncode == 2
+    assert "something already" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["BUNDLE", "--to", "torchexport"], "did you mean 'torch-export'"),
+        (["BUNDLE", "--to", "torch-export", "--int8"], "has no int8"),
+        (["nowhere", "--to", "onnx-fp16"], "no such bundle"),
+        (["BUNDLE"], "--to"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be(words: list[str], message: str, digits: dict[str, Any], bedplate: Any) -> None:
+    done = bedplate("export", *(digits["bundle"] if word == "BUNDLE" else word for word in words))
+    assert done.returncode == 2
+    assert message in done.stderr
+
+
+def test_litert_says_which_extra_brings_it(digits: dict[str, Any], tmp_path: Path, bedplate: Any) -> None:
+    pytest.importorskip("torch")
+    if __import__("importlib.util").util.find_spec("litert_torch"):
+        pytest.skip("litert-torch is installed")
+    done = bedplate("export", digits["bundle"], "--to", "litert", "--out", str(tmp_path / "x"))
+    assert done.returncode == 2
+    assert 'pip install "bedplate[litert]"' in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() == 0 and not Path("/proc/sys").is_dir(), reason="no place that nobody may write to")
+def test_a_place_that_cannot_be_written_to(digits: dict[str, Any], bedplate: Any) -> None:
+    done = bedplate("export", digits["bundle"], "--to", "onnx-fp16", "--out", "/proc/sys/half")
+    assert done.returncode == 2
+    assert "can't write here" in done.stderr
