@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from bedplate.serving.client import AsyncClient, Client
     from bedplate.serving.client_grpc import AsyncGrpcClient, GrpcClient
     from bedplate.stages.compress_bundle import compress
+    from bedplate.stages.export_bundle import export_bundle
     from bedplate.stages.plan import plan
 
     register_model = _models.register
@@ -58,6 +59,7 @@ _NAMES = {
     "compress": ("bedplate.stages.compress_bundle", "compress"),
     "compare": ("bedplate.stages.compare", "compare_runs"),
     "experiment": ("bedplate.experiments.experiment", "experiment"),
+    "export_bundle": ("bedplate.stages.export_bundle", "export_bundle"),
     "init": ("bedplate.stages.init", "init"),
     "load_recipe": ("bedplate.recipe.load", "load"),
     "monitor": ("bedplate.operations", "monitor"),
