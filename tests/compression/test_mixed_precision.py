@@ -11,9 +11,10 @@ from onnx import numpy_helper
 from tests.training.samples import cnn, go, images, spec
 
 from bedplate.compression import methods
+from bedplate.compression.divergence import divergence
 from bedplate.compression.int8_static import calibrate, quantise
 from bedplate.compression.isa import TARGETS
-from bedplate.compression.mixed_precision import LIMIT, answers, divergence, layer_sensitivity, mixed_precision
+from bedplate.compression.mixed_precision import LIMIT, answers, layer_sensitivity, mixed_precision
 from bedplate.export import export_network
 
 VNNI = TARGETS["vnni"]

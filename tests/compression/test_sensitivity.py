@@ -7,7 +7,8 @@ from tests.compression.structures import made, rows
 
 from bedplate.compression.channel_importance import magnitude
 from bedplate.compression.channels import channel_groups
-from bedplate.compression.sensitivity import channel_parts, divergence, sensitivity
+from bedplate.compression.divergence import divergence
+from bedplate.compression.sensitivity import channel_parts, sensitivity
 from bedplate.models import Network, predictor
 
 

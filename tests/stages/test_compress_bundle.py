@@ -25,7 +25,7 @@ from bedplate.core.console import Console
 from bedplate.core.errors import BedplateError, InfeasibleError, InputError, RunError
 from bedplate.core.files import read_json
 from bedplate.models import Outputs, predictor
-from bedplate.stages.compress_bundle import Compression, _confirmed, _selected, compress_bundle
+from bedplate.stages.compress_bundle import Compression, compress_bundle, confirmed, preferred
 from bedplate.stages.compress_steps import rebuilt
 from bedplate.stages.data import load_data
 from bedplate.stages.resolve import resolve
@@ -235,13 +235,14 @@ def test_few_validation_rows_choose_by_the_drop_itself_and_test_rows_decide() ->
         return Point(name, (), 1000, Latency(ms, ms, 9), ("accuracy", 0.9), drop, high)
 
     budget = Budget(max_latency_ms=1.5, max_drop=0.5)
-    points = [point("sure", 1.4, 0.1, 0.4), point("likely", 1.0, 0.2, 0.9), point("worse", 0.5, 2.0, 3.0)]
-    assert _selected(points, budget).chosen.name == "sure"
-    assert _selected(points[1:], budget).chosen.name == "likely"
-    assert not _selected(points[2:], budget).feasible
-    held = _confirmed(_selected(points[1:], budget), budget)  # its bound on the rows that were asked last
-    assert (held.feasible, held.binding) == (False, ("max_drop",))
-    assert _confirmed(Choice(True, points[0], ()), budget).feasible
+    sure, likely, worse = point("sure", 1.4, 0.1, 0.4), point("likely", 1.0, 0.2, 0.9), point("worse", 0.5, 2.0, 3.0)
+    order = preferred([worse, likely, sure], budget)
+    assert order == ["sure", "likely", "worse"]
+    assert confirmed(order, [sure, likely, worse], budget) == (Choice(True, sure, ()), 0)
+    lost, held = point("sure", 1.4, 0.5, 0.8), point("likely", 1.0, 0.1, 0.3)  # on the rows that are asked last
+    assert confirmed(order, [lost, held, worse], budget) == (Choice(True, held, ()), 1)
+    none, passed = confirmed(order, [lost, likely, worse], budget)
+    assert (none.feasible, none.chosen, none.binding, passed) == (False, lost, ("max_drop",), 3)
 
 
 def test_what_cannot_be_compressed(run: Path, found: Compression, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ A point is on the front where no other is at least as small, as fast and as righ
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -85,6 +85,11 @@ def _costs(point: Point) -> tuple[float, float, float]:
     return point.size_bytes, point.latency.median, point.drop_high
 
 
+def pace(point: Point) -> tuple[float, float, float]:
+    """Return what decides between points that are all within a budget: the fastest, of equals the smallest."""
+    return point.latency.median, point.size_bytes, point.drop_high
+
+
 def dominates(one: Point, other: Point) -> bool:
     """Return whether a point is at least as good as another in size, latency and drop, and better in one."""
     mine, its = _costs(one), _costs(other)
@@ -126,8 +131,7 @@ def choose(points: Sequence[Point], budget: Budget) -> Choice:
     """
     within = [point for point in points if not budget.excesses(point)]
     if within:
-        fastest: Callable[[Point], tuple[float, ...]] = lambda p: (p.latency.median, p.size_bytes, p.drop_high)  # noqa: E731
-        return Choice(True, min(within, key=fastest), ())
+        return Choice(True, min(within, key=pace), ())
     nearest = min(points, key=lambda p: (max(budget.excesses(p).values()), *_costs(p)))
     missed = budget.excesses(nearest)
     given = [name for name, limit in vars(budget).items() if limit is not None]

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from bedplate.compression.channels import sample_tensors
-from bedplate.compression.sensitivity import Answers, divergence
+from bedplate.compression.divergence import divergence
+from bedplate.compression.sensitivity import Answers
 from bedplate.compression.structure import Change, changed, changes, replace
 from bedplate.core.arrays import Arrays
 from bedplate.core.errors import InputError

@@ -17,26 +17,13 @@ import onnx
 
 from bedplate.bundle.session import OnnxPredict
 from bedplate.compression.calibration import Calibration
+from bedplate.compression.divergence import divergence
 from bedplate.compression.int8_static import Calibrated, calibrate, quantise
 from bedplate.compression.registry import methods
 from bedplate.core.arrays import Arrays, predict_in_batches
 
 LIMIT = 1e-3
 """The mean divergence (nats, or share of the variance) that `int8-mixed` allows on the calibration rows."""
-
-
-def divergence(before: np.ndarray, after: np.ndarray) -> float:
-    """Return how far answers moved, 0 or more.
-
-    Probabilities [rows, classes]: the mean over rows of KL(before ‖ after) in nats. Values [rows]: the mean squared
-    difference as a share of the values' variance.
-    """
-    p, q = np.asarray(before, np.float64), np.asarray(after, np.float64)
-    if p.ndim == 1:
-        return float(np.mean((p - q) ** 2) / (np.var(p) or 1.0))
-    floor = 1e-12  # of probabilities that float32 rounds to 0
-    p, q = np.maximum(p, floor), np.maximum(q, floor)
-    return float(np.mean((p * np.log(p / q)).sum(1) - p.sum(1) + q.sum(1)))
 
 
 def answers(model: onnx.ModelProto, features: Arrays) -> np.ndarray:

@@ -12,6 +12,7 @@ import numpy as np
 from bedplate.compression.channel_allocation import best
 from bedplate.compression.channel_importance import Importance
 from bedplate.compression.channels import Group, prune_channels
+from bedplate.compression.divergence import divergence
 from bedplate.models import Network
 
 Answers = Callable[[Network], np.ndarray]
@@ -19,28 +20,6 @@ Answers = Callable[[Network], np.ndarray]
 
 Smaller = Callable[[float], Network]
 """Returns the network with one part alone at a ratio (of its width, its rank …), above 0 and at most 1."""
-
-LEAST = 1e-12
-"""Probabilities are taken to be this much at least."""
-
-
-def divergence(reference: np.ndarray, found: np.ndarray) -> float:
-    """Return how far answers are from the reference's, 0 where they are alike.
-
-    For probabilities the mean over the rows of KL(reference ‖ found), in nats (Kullback and Leibler 1951); for values
-    the mean squared difference as a share of the reference's variance.
-
-    Args:
-        reference: [rows, classes] or [rows].
-        found: of the same shape.
-    """
-    if reference.shape != found.shape:
-        raise ValueError(f"answers of {found.shape} can't be compared to {reference.shape}")
-    p, q = np.asarray(reference, np.float64), np.asarray(found, np.float64)
-    if p.ndim == 2:
-        p, q = np.maximum(p, LEAST), np.maximum(q, LEAST)
-        return float((p * np.log(p / q)).sum(1).mean())
-    return float(((p - q) ** 2).mean() / max(float(p.var()), LEAST))
 
 
 def sensitivity(

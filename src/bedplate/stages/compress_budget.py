@@ -1,4 +1,4 @@
-"""The budget of a recipe: when the run has its bundle, look for a smaller or faster one, as `bedplate compress` does."""
+"""The recipe's budget: when the run has its bundle, look for a smaller or faster one, as `bedplate compress` does."""
 
 from __future__ import annotations
 

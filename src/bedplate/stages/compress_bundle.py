@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from bedplate.compression.front import MB, Budget, Choice, Point, choose, pareto
+from bedplate.compression.front import MB, Budget, Choice, Point, choose, pace, pareto
 from bedplate.core.console import Console, human_bytes
 from bedplate.core.errors import InfeasibleError, RunError
 from bedplate.core.files import atomic_folder, write_json, write_text
@@ -107,18 +107,19 @@ def compress_bundle(
     judge = opened.judge(metric)
     points, no_gain = judge.measured(candidates)
     by_name = {one.name: one for one in candidates}
-    front = pareto(points)
-    choice = _selected(front, budget)
-    console.stage("compress", f"{len(front)} points on the front; {len(judge.test):,} test rows judge them")
-    front = judge.judged(front, by_name)
-    chosen = next(point for point in front if point.name == choice.chosen.name)
-    choice = _confirmed(Choice(choice.feasible, chosen, choice.binding), budget)
+    found = pareto(points)
+    console.stage("compress", f"{len(found)} points on the front; {len(judge.test):,} test rows judge them")
+    front = judge.judged(found, by_name)
+    choice, passed = confirmed(preferred(found, budget), front, budget)
+    notes = opened.notes
+    if choice.feasible and passed:
+        notes = (*notes, f"{passed} faster points were passed over: the test rows don't hold them within the budget")
     baseline = judge.judged([points[0]], by_name)[0]
     names = {point.name for point in front}
     result = Compression(
         baseline, tuple(front), choice, {point.name: folder / point.name for point in front},
         (*refused, *no_gain), tuple(point for point in points if point.name not in {*names, ORIGINAL}),
-        opened.notes, _settings(opened, budget, effort, target, judge.metric), folder,
+        notes, _settings(opened, budget, effort, target, judge.metric), folder,
     )  # fmt: skip
     _write(result, opened, by_name, folder)
     return result
@@ -175,22 +176,30 @@ def _settings(opened: Source, budget: Budget, effort: Effort, target: str, metri
     }  # fmt: skip
 
 
-def _selected(front: Sequence[Point], budget: Budget) -> Choice:
-    """Choose on validation rows: by the bound of the drop, or, where they are too few to bound it so low, by the drop.
+def preferred(front: Sequence[Point], budget: Budget) -> list[str]:
+    """Return the points' names in the order in which the validation rows would take them.
 
-    Whether it holds is for the test rows to say, of the one that was chosen.
+    First those that are surely within the budget, the fastest first; then those that are so by the drop itself, since
+    few rows can't bound it so low; then the others.
     """
-    sure = choose(front, budget)
-    if sure.feasible:
-        return sure
-    likely = choose([replace(point, drop_high=point.drop) for point in front], budget)
-    return likely if likely.feasible else sure
+    likely = [replace(point, drop_high=point.drop) for point in front]
+    ranks = {
+        point.name: (bool(budget.excesses(point)), bool(budget.excesses(other)), *pace(point))
+        for point, other in zip(front, likely, strict=True)
+    }
+    return sorted(ranks, key=lambda name: ranks[name])
 
 
-def _confirmed(choice: Choice, budget: Budget) -> Choice:
-    """Ask the test rows once: what was chosen on validation rows may lose more there."""
-    missed = budget.excesses(choice.chosen)
-    return Choice(False, choice.chosen, tuple(missed)) if choice.feasible and missed else choice
+def confirmed(order: Sequence[str], judged: Sequence[Point], budget: Budget) -> tuple[Choice, int]:
+    """Return the first point in the order that the test rows hold within the budget, and how many they didn't.
+
+    Where they hold none, the choice is the nearest, by the test rows.
+    """
+    points = {point.name: point for point in judged}
+    for passed, name in enumerate(order):
+        if not budget.excesses(points[name]):
+            return Choice(True, points[name], ()), passed
+    return choose(judged, budget), len(order)
 
 
 FLAGS = {"max_latency_ms": "--max-latency-ms", "max_size_mb": "--max-size-mb", "max_drop": "--max-drop"}
