@@ -30,7 +30,7 @@ from bedplate.compression.layers import rank_layers, removable_layers, remove_la
 from bedplate.compression.noisy_student import taught_rows
 from bedplate.compression.quantisation_aware import export_quantised, prepare
 from bedplate.compression.rank_choice import options, ranks_by_budget
-from bedplate.compression.structure import Change, restructure
+from bedplate.compression.structure import Change
 from bedplate.compression.tensor_decomposition import (
     Kernel,
     cp_rank,
@@ -45,8 +45,9 @@ from bedplate.core.errors import InputError, did_you_mean, listing
 from bedplate.core.files import read_json, write_bytes, write_json
 from bedplate.core.hashing import fingerprint
 from bedplate.core.seeds import derive
-from bedplate.models import Network, build, inputs_from_spec, predictor, to_tensors
+from bedplate.models import Network, predictor, to_tensors
 from bedplate.objectives import Objective, objectives
+from bedplate.stages.bundle_network import rebuilt
 from bedplate.stages.process import configured_torch
 from bedplate.stages.pseudo_labels import unlabelled_rows
 from bedplate.stages.train import training_data
@@ -259,16 +260,6 @@ def _checked(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
             expected=listing(known), hint=did_you_mean(wrong[0], known),
         )  # fmt: skip
     return arguments
-
-
-def rebuilt(model: Mapping[str, Any], outputs: Any, seed: int) -> Network:
-    """Return the network that a `model.json` describes, its changes made, freshly initialised.
-
-    Raises:
-        InputError: the model isn't registered here. BundleError: its changes don't fit it.
-    """
-    network = build(model["name"], dict(model["arguments"]), inputs_from_spec(model["inputs"]), outputs, seed)
-    return restructure(network, model.get("changes", ()))
 
 
 def _prune(

@@ -6,24 +6,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from safetensors.torch import save
 
 from bedplate.bundle import Bundle, layout
 from bedplate.bundle.session import OnnxPredict
 from bedplate.compression.front import Budget, Point
 from bedplate.core.arrays import Predict, predict_in_batches, take
-from bedplate.core.errors import BundleError, InputError
+from bedplate.core.errors import InputError
 from bedplate.core.files import write_bytes, write_json
 from bedplate.core.hashing import fingerprint
 from bedplate.models import Network
 from bedplate.packaging import choose_golden, spread
 from bedplate.profile import fit_reference
+from bedplate.stages.bundle_network import bundle_network
 from bedplate.stages.compress_judge import Candidate, Judge
 from bedplate.stages.compress_replay import read_steps
 from bedplate.stages.compress_seal import seal
 from bedplate.stages.compress_search import Effort, Search
-from bedplate.stages.compress_steps import Maker, rebuilt
+from bedplate.stages.compress_steps import Maker
 from bedplate.stages.work import Work
 
 STORE = "compress-cache"
@@ -46,7 +46,7 @@ class Trained:
         self.notes: tuple[str, ...] = ()
         self._networks: dict[str, Network] = {}
         model = bundle.model
-        network = _loaded(bundle, work)
+        network = bundle_network(bundle, work.outputs)
         teachers = [self._teacher(text) for text in work.recipe.compression.teachers]
         rows, store = calibration_rows(work), bundle.source.parent / STORE
         self.maker = Maker(
@@ -66,7 +66,7 @@ class Trained:
                 "a teacher must take and answer what the original does", where=f"compression.teachers {text}",
                 hint="train it by the same recipe, with another seed or model",
             )  # fmt: skip
-        return _loaded(other, self.work)
+        return bundle_network(other, self.work.outputs)
 
     def candidates(
         self, budget: Budget, effort: Effort, target: str, steps: Path | None
@@ -124,15 +124,3 @@ def _decides(work: Work) -> dict[str, Any]:
         "calibration_rows": spec.calibration_rows, "teachers": spec.teachers,
         "unlabelled": spec.unlabelled.model_dump() if spec.unlabelled else None,
     }  # fmt: skip
-
-
-def _loaded(bundle: Bundle, work: Work) -> Network:
-    """Return a bundle's network with its weights."""
-    network = rebuilt(bundle.model, work.outputs, 0)
-    try:
-        network.load_state_dict({name: torch.from_numpy(array) for name, array in bundle.weights().items()})
-    except RuntimeError as error:
-        raise BundleError(
-            "the weights don't fit the model", where=str(bundle.source), received=str(error).splitlines()[0]
-        ) from error
-    return network.eval()

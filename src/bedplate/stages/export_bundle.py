@@ -30,7 +30,8 @@ from bedplate.export.fidelity import Difference, Limits, check_fidelity, differe
 from bedplate.export.formats import Format, Source, find_format
 from bedplate.export.readme import FEATURES, RECORD, readme
 from bedplate.export.torch_export import fresh_answers
-from bedplate.models import Network, Outputs, build, inputs_from_spec
+from bedplate.models import Network
+from bedplate.stages.bundle_network import bundle_network
 from bedplate.stages.folder import MARKER
 
 _QUANTISED = {"QuantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "ConvInteger"}
@@ -161,22 +162,15 @@ def _network(bundle: Bundle) -> Network:
             "the bundle holds no weights, and this format begins with them", where=str(bundle.source),
             hint=f"a point of a front has none, nor has an ensemble: export the original; or {graph_only}",
         )  # fmt: skip
-    answers = model["outputs"]
-    outputs = Outputs(answers["classes"], answers["mean"], answers["std"])
     try:
-        network = build(model["name"], model["arguments"], inputs_from_spec(model["inputs"]), outputs, 0)
+        return bundle_network(bundle)
     except InputError as error:
+        if isinstance(error, BundleError):
+            raise
         raise InputError(
             "the bundle's model isn't registered here", where=str(bundle.source), received=error.what,
             hint=f"load the plug-in that registers it; or {graph_only}",
         ) from error  # fmt: skip
-    try:
-        network.load_state_dict({name: torch.from_numpy(array) for name, array in bundle.weights().items()})
-    except RuntimeError as error:
-        raise BundleError(
-            "the weights don't fit the model", where=str(bundle.source), received=str(error).splitlines()[0]
-        ) from error
-    return network.eval()
 
 
 def _three(features: Arrays) -> dict[str, np.ndarray]:
