@@ -148,13 +148,17 @@ def percentile(model: onnx.ModelProto, features: Arrays, cpu: frozenset[str]) ->
 
 
 def _prepared(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return the graph with constants folded, shapes inferred and a name for each node."""
+    """Return the graph with constants folded, shapes inferred and a name for each node.
+
+    The pre-processing names every operator set that ONNX Runtime knows, one of them twice, which its own quantiser
+    refuses.
+    """
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         source, target = (Path(folder) / f"{name}.onnx" for name in ("f32", "prepared"))
         onnx.save(model, str(source))  # given a model instead of a file, the pre-processor changes it
         quant_pre_process(str(source), str(target), skip_symbolic_shape=True)
-        prepared: onnx.ModelProto = load_model_with_shape_infer(target)
+        prepared: onnx.ModelProto = finish(load_model_with_shape_infer(target))
     for k, node in enumerate(prepared.graph.node):
         node.name = node.name or f"{node.op_type}_{k}"
     return prepared

@@ -100,9 +100,9 @@ def _strip(model: onnx.ModelProto) -> None:
 def finish(model: onnx.ModelProto) -> onnx.ModelProto:
     """Fix the IR version, name the producer, drop operator sets that no node needs, and check the graph strictly."""
     domains = {node.domain for node in model.graph.node} | {node.domain for f in model.functions for node in f.node}
-    needed = [entry for entry in model.opset_import if not entry.domain or entry.domain in domains]
+    needed = {entry.domain: entry for entry in model.opset_import if not entry.domain or entry.domain in domains}
     del model.opset_import[:]
-    model.opset_import.extend(needed)
+    model.opset_import.extend(needed.values())  # once each: some tools name one twice
     model.ir_version = IR_VERSION
     model.producer_name, model.producer_version = "bedplate", ""
     onnx.checker.check_model(model, full_check=True)
