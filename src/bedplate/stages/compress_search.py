@@ -202,15 +202,14 @@ class Search:
 
     def _costs(self, students: Mapping[str, tuple[Step, ...]]) -> dict[str, tuple[float, ...]]:
         """Return size, latency and validation loss of each."""
-        states = {name: self.maker.make(steps) for name, steps in students.items()}
+        states, losses = {}, {}
+        for name, steps in students.items():
+            states[name] = self.maker.make(steps)
+            losses[name] = self.maker.loss(states[name])
+            self.console.detail(f"{name}: validation loss {losses[name]:.4f}")
         graphs = {name: self._exported(state) for name, state in states.items()}
         times = self._times(graphs)
-        found: dict[str, tuple[float, ...]] = {}
-        for name, state in states.items():
-            loss = self.maker.loss(state)
-            found[name] = (float(len(graphs[name].whole)), times[name].median, loss)
-            self.console.detail(f"{name}: validation loss {loss:.4f}, {times[name].median:.3f} ms")
-        return found
+        return {name: (float(len(graphs[name].whole)), times[name].median, losses[name]) for name in states}
 
     def _drawn(self) -> dict[str, tuple[Step, ...]]:
         """Return the best of the students that optuna draws, by size, latency and loss after the first round."""
