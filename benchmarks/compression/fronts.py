@@ -97,8 +97,8 @@ def table(found: Mapping[str, Mapping[str, Mapping[str, Any]]], told: Mapping[st
         lines += front_lines(run, next(iter(budgets.values())))
     lines += [
         "",
-        f"One row on one thread, candidates in turns; {told['cpu']}, {told['threads']} threads, {told["date"]}; other "
-        "work ran beside. n = 1 search a budget. Written by `python -m benchmarks.compression.fronts`.",
+        f"One row on one thread, candidates in turns; {told['cpu']}, {told['threads']} threads, {told['date']}; "
+        "other work ran beside. n = 1 search a budget. Written by `python -m benchmarks.compression.fronts`.",
     ]  # fmt: skip
     return "\n".join(lines)
 
