@@ -121,6 +121,7 @@ def compress_bundle(
         (*refused, *no_gain), tuple(point for point in points if point.name not in {*names, ORIGINAL}),
         notes, _settings(opened, budget, effort, target, judge.metric), folder,
     )  # fmt: skip
+    console.stage("compress", f"sealing {len(front)} bundles")
     _write(result, opened, by_name, folder)
     return result
 

@@ -29,6 +29,9 @@ from bedplate.stages.work import Work
 STORE = "compress-cache"
 """The folder beside a bundle that keeps trained students."""
 
+RESAMPLES = 200
+"""Of the bootstrap of a point's report, at most: a front has many points, and their drops have bounds of their own."""
+
 
 def calibration_rows(work: Work) -> np.ndarray:
     """Return the calibration rows' indices among the training rows."""
@@ -102,7 +105,7 @@ class Trained:
         )  # fmt: skip
         return seal(
             self.bundle, path, one, point, predict=predict, codec=dataset.codec, golden=golden, reference=reference,
-            judged=self.test, seed=work.recipe.seed, resamples=work.recipe.evaluation.resamples,
+            judged=self.test, seed=work.recipe.seed, resamples=min(RESAMPLES, work.recipe.evaluation.resamples),
             scale=1.0 if self.answers.labels else work.outputs.std,
         )  # fmt: skip
 
