@@ -268,3 +268,16 @@ def _quiet() -> Console:
 def _answers(graph: bytes, inputs: Any) -> np.ndarray:
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
     return np.asarray(session.run(["probabilities"], dict(inputs))[0])
+
+
+@pytest.mark.slow
+def test_thorough_tries_what_optuna_draws_and_every_form(run: Path, tmp_path: Path) -> None:
+    said = io.StringIO()
+    found = compress_bundle(run, Budget(max_drop=9), out=tmp_path / "f", effort="thorough", console=Console(said))
+    assert "optuna draws 16 students" in said.getvalue()
+    assert "trial-" in said.getvalue()
+    names = {point.name for point in (*found.front, *found.others)} | {name for name, _ in found.refused}
+    assert {f"original-{form}" for form in ("int8-aware", "int8-percentile", "int8-weights", "fp16-storage")} <= names
+    assert any(name.startswith("low-rank") for name in names)
+    assert any(name.startswith("tucker") for name in names)
+    assert found.choice.feasible

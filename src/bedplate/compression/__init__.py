@@ -1,6 +1,7 @@
 """Make a model smaller or faster and say, measured, what it cost: one method a file."""
 
 from bedplate.compression import (
+    clean_up,
     factorised_layers,
     fp16_storage,
     int8_dynamic,
@@ -16,6 +17,7 @@ from bedplate.compression.registry import methods
 
 __all__ = [
     "Latency",
+    "clean_up",
     "factorised_layers",
     "fp16_storage",
     "int8_dynamic",

@@ -64,7 +64,7 @@ PLANS: dict[Effort, Plan] = {
     ),
     "thorough": Plan(
         (0.7, 0.5, 0.35, 0.25, 0.12, 0.06), (0.6, 0.35), True, (0.15, 0.3, 0.8),
-        ("int8-entropy", "int8-percentile", "int8-mixed", "int8-weights", "fp16-storage"), 0.2, 16,
+        ("int8-entropy", "int8-percentile", "int8-mixed", "int8-weights", "fp16-storage", "clean-up"), 0.2, 16,
     ),
 }  # fmt: skip
 
