@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from bedplate.bundle.session import OnnxPredict
 from bedplate.checks.battery import SAMPLES, sample_features
 from bedplate.compression.calibration import BINS, entropy_threshold, measure_ranges, percentile_range
-from bedplate.compression.int8_static import _prepared, _tensors
+from bedplate.compression.int8_static import _prepared, _tensors, calibrate
 from bedplate.export import export_network
-from bedplate.models import Outputs, build
+from bedplate.models import ImageInput, Outputs, build
 
 
 def test_ranges_are_the_tensors_own() -> None:
@@ -62,3 +62,18 @@ def test_entropy_of_a_tensor_takes_no_second() -> None:
     started = time.process_time()
     entropy_threshold(counts, 5.0)
     assert time.process_time() - started < 1
+
+
+def test_bright_pixels_on_a_dark_ground_are_never_cut_off() -> None:
+    """Nearly all numbers of such an image are one number, which entropy takes for all there is."""
+    draw = np.random.default_rng(0)
+    images = np.zeros((64, 16, 16, 1), np.uint8)
+    images[:, 5:11, 5:11] = draw.integers(100, 256, (64, 6, 6, 1))
+    network = build("cnn", {"widths": [8, 8], "dense": [16]}, ImageInput(16, 16, 1, (30.0,), (70.0,)), Outputs(4), 0)
+    rows = {"image": images}
+    graph = export_network(network, rows)
+    found = {method: calibrate(graph, rows, method) for method in ("minmax", "entropy", "percentile")}
+    first = next(node for node in found["minmax"].model.graph.node if node.op_type == "Conv").input[0]
+    wanted = (-30 / 70, (float(images.max()) - 30) / 70)
+    for calibrated in found.values():
+        assert calibrated.ranges[first] == pytest.approx(wanted, rel=1e-5)
