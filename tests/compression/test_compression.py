@@ -118,6 +118,25 @@ def test_latencies_are_taken_in_turns_and_tell_slow_from_fast() -> None:
     assert found["f32"].ratio == 1.0
 
 
+def test_each_call_follows_one_of_the_baseline_in_ever_new_order() -> None:
+    called: list[str] = []
+
+    def named(name: str):  # type: ignore[no-untyped-def]
+        def predict(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+            called.append(name)
+            return arrays
+
+        return predict
+
+    found = measure_latencies({name: named(name) for name in ("f32", "a", "b", "c")}, {"x": np.zeros((2, 1))})
+    timed = called[4 * 2 :]  # after the warm-up
+    assert set(timed[::2]) == {"f32"}
+    turns = [tuple(timed[k + 1 : k + 6 : 2]) for k in range(0, len(timed), 6)]
+    assert {tuple(sorted(turn)) for turn in turns} == {("a", "b", "c")}
+    assert len(set(turns)) > 3
+    assert {latency.rounds for latency in found.values()} == {len(turns)}
+
+
 def test_a_damaged_variant_is_rejected_for_its_accuracy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     del tmp_path
     graph, features = exported("linear", "a table of numbers")

@@ -108,9 +108,11 @@ def headline(figures: Figures) -> str:
         base["size_bytes"] / chosen["size_bytes"],
         base["latency_ms"]["median"] / chosen["latency_ms"]["median"],
     )
+    drop = chosen["metric"]["drop"]
     told = (
-        f"‘{chosen['name']}’ is {size:.1f} times smaller and {time:.1f} times as fast; it loses "
-        f"{chosen['metric']['drop']:+.2f} {unit_of(figures)}, at most {chosen['metric']['drop_high']:.2f}"
+        f"‘{chosen['name']}’ is {size:.1f} times smaller and {time:.1f} times as fast; it "
+        f"{'loses' if drop >= 0 else 'gains'} {abs(drop):.2f} {unit_of(figures)} and loses at most "
+        f"{chosen['metric']['drop_high']:.2f}"
     )
     if figures["feasible"]:
         return f"{told}."

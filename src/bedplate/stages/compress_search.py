@@ -29,7 +29,7 @@ from bedplate.core.seeds import derive
 from bedplate.export import export_network, join
 from bedplate.models import Network
 from bedplate.stages.compress_judge import ORIGINAL, Candidate
-from bedplate.stages.compress_steps import Maker, State, Step, few
+from bedplate.stages.compress_steps import Maker, State, Step, few, plural
 
 Effort = Literal["quick", "normal", "thorough"]
 
@@ -184,7 +184,7 @@ class Search:
             if not alive:
                 break
             distil = self._distil(share)
-            told = f"{len(alive)} students learn from the original for {distil['epochs']} epochs"
+            told = f"{len(alive)} students learn from the original for {plural(distil['epochs'])}"
             self.console.stage("compress", f"round {rung + 1}: {told}")
             alive = {name: (*steps, distil) for name, steps in alive.items()}
             costs = self._costs(alive)
@@ -309,7 +309,7 @@ class Search:
         changed = self.maker.quantised_aware(state, self.cpu, epochs)
         return Candidate(
             name, (*steps, {"do": "quantise-aware", "epochs": epochs}),
-            (*state.said, f"{epochs} epochs of training in 8 bits"), self._complete(changed), _model_json(state),
+            (*state.said, f"{plural(epochs)} of training in 8 bits"), self._complete(changed), _model_json(state),
             "int8-aware", isa(self.cpu, changed), self._counts(state.network),
         )  # fmt: skip
 

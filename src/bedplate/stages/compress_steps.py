@@ -262,6 +262,11 @@ def _checked(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
     return arguments
 
 
+def plural(epochs: int) -> str:
+    """Return a number of epochs in words."""
+    return "1 epoch" if epochs == 1 else f"{epochs} epochs"
+
+
 def _prune(
     maker: Maker,
     before: State,
@@ -360,7 +365,7 @@ def _student(maker: Maker, before: State, *, name: str, **arguments: Any) -> Sta
 def _distil(maker: Maker, before: State, *, epochs: int, name: str = "soft-target", **arguments: Any) -> State:
     """Train the network on the rows, and on what the original answers."""
     network = maker.trained(before.network, epochs, name, arguments)
-    return before.then(network, (), f"{epochs} epochs of {name} distillation from the original")
+    return before.then(network, (), f"{plural(epochs)} of {name} distillation from the original")
 
 
 STEPS: dict[str, Callable[..., State]] = {
