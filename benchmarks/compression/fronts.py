@@ -108,13 +108,16 @@ def main() -> int:
     parser.add_argument("runs", nargs="+", type=Path, help="runs' folders")
     parser.add_argument("--out", type=Path, help="where the fronts are kept; left out: a temporary folder")
     parser.add_argument("--effort", choices=("quick", "normal", "thorough"), default="normal")
+    parser.add_argument(
+        "--budgets", nargs="+", choices=("drop", "size", "latency"), default=["drop", "size", "latency"]
+    )
     parser.add_argument("--dry", action="store_true", help="write nothing but the fronts")
     given = parser.parse_args()
     out = given.out or Path(tempfile.mkdtemp(prefix="bedplate-fronts-"))
     found: dict[str, dict[str, Any]] = {}
     for run in given.runs:
         first = front_of(run, "drop", limits(None)["drop"], out, given.effort)
-        budgets = limits(first["baseline"])
+        budgets = {name: one for name, one in limits(first["baseline"]).items() if name in given.budgets}
         found[run.name] = {
             name: front_of(run, name, budget, out, given.effort) for name, budget in budgets.items()
         }  # fmt: skip
