@@ -8,6 +8,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from bedplate.stages.compress_trained import STORE
+
 HOME = Path(tempfile.gettempdir()) / "bedplate-compression"
 
 RECIPES: dict[str, tuple[str, ...]] = {
@@ -30,9 +32,12 @@ def trained(name: str, runs: Path) -> Path:
     return folder
 
 
-def copied(run: Path, folder: Path) -> Path:
-    """Return a copy of a run without what others trained of it, since a search keeps its students beside the bundle."""
+def copied(run: Path, folder: Path, *, students: bool = False) -> Path:
+    """Return a copy of a run, since a search keeps its students beside the bundle.
+
+    With `students` those that an earlier search of this run trained come along: the same steps are then not done twice.
+    """
     target = folder / run.name
-    if not target.exists():
-        shutil.copytree(run, target, ignore=shutil.ignore_patterns("compress-cache", "compressed"))
+    left = ("compressed",) if students else ("compressed", STORE)
+    shutil.copytree(run, target, ignore=shutil.ignore_patterns(*left))
     return target

@@ -30,7 +30,7 @@ from bedplate.core.console import Console
 from bedplate.core.machine import cpu_features, describe
 from bedplate.stages.compress_search import PLANS
 from bedplate.stages.compress_source import open_source
-from bedplate.stages.compress_trained import Trained, calibration_rows
+from bedplate.stages.compress_trained import STORE, Trained, calibration_rows
 from benchmarks.compression.judging import Bench, Comparison, compared, pairwise, same_accuracy
 from benchmarks.compression.models import HOME, RECIPES, copied, trained
 from benchmarks.compression.page import machine_line, write_page
@@ -96,7 +96,7 @@ def theirs(peers: Sequence[Peer], inputs: Path, folder: Path) -> tuple[dict[str,
 def ours(run: Path, folder: Path) -> tuple[dict[str, bytes], dict[str, Any]]:
     """Return the graphs of our front by name, and what the search said."""
     print("Bedplate: searching", flush=True)
-    begun = time.monotonic()
+    begun, known = time.monotonic(), len(list((run / STORE).glob("*.safetensors")))
     command = [
         sys.executable, "-m", "bedplate", "compress", str(run), "--max-drop", str(MAX_DROP), "--effort", EFFORT,
         "--out", str(folder), "--json",
@@ -112,7 +112,8 @@ def ours(run: Path, folder: Path) -> tuple[dict[str, bytes], dict[str, Any]]:
             (variant,) = bundle.variants
             graphs[f"ours: {point['name']}"] = bundle.graph(variant)
     told = {
-        "seconds": round(time.monotonic() - begun), "chosen": found["chosen"], "feasible": found["feasible"],
+        "seconds": round(time.monotonic() - begun), "students_known": known, "chosen": found["chosen"],
+        "feasible": found["feasible"],
         "steps": {f"ours: {point['name']}": point["steps"] for point in found["front"]},
     }  # fmt: skip
     return graphs, told
@@ -122,7 +123,7 @@ def side_by_side(name: str, runs: Path, peers: Sequence[Peer]) -> dict[str, Any]
     """Return one model's figures."""
     with tempfile.TemporaryDirectory(prefix="bedplate-compression-") as text:
         scratch = Path(text)
-        run = copied(trained(name, runs), scratch)
+        run = copied(trained(name, runs), scratch, students=True)
         source = open_source(run, Console(quiet=True))
         assert isinstance(source, Trained)
         write_inputs(source, run, scratch / "inputs")
@@ -189,10 +190,17 @@ def _model(model: Mapping[str, Any]) -> list[str]:
         "",
         f"Of {len(words)} graphs of other tools ours dominates {words.count('dominates')} and equals "
         f"{words.count('equals')}; " + (f"it is behind {', '.join(behind)}." if behind else "it is behind none."),
-        f"Our search took {model['search']['seconds']} s; what Torch-Pruning made was trained for {model['epochs']} "
-        f"epochs, as ours was. Test rows: {model['test_rows']:,}. {machine_line(model)}",
+        f"Our search took {model['search']['seconds']} s{_known(model['search'])}; what Torch-Pruning made was "
+        f"trained for {model['epochs']} epochs, as ours was. Test rows: {model['test_rows']:,}. {machine_line(model)}",
     ]  # fmt: skip
     return lines
+
+
+def _known(search: Mapping[str, Any]) -> str:
+    count = search["students_known"]
+    return (
+        f" (it found {count} students that an earlier search of the run had trained by the same steps)" if count else ""
+    )
 
 
 def _line(row: Mapping[str, Any], verdict: Mapping[str, Any] | None) -> str:
