@@ -1,6 +1,7 @@
 """One search of ours beside the best single tools: the same graph, rows and labels, all graphs measured in one process.
 
-    BEDPLATE_DATA=… python -m benchmarks.compression.peers [--runs DIR] [--models NAME …] [--only PEER …]
+    BEDPLATE_DATA=… python -m benchmarks.compression.peers [--runs DIR] [--models NAME …] [--effort EFFORT]
+        [--only PEER …]
 
 Each peer lives in an environment of its own (made in the system's temporary folder when missing; `roster.py` has its
 packages and settings). It is given the run's f32 graph, the training rows that ours calibrates on, and the validation
@@ -28,7 +29,7 @@ from bedplate.compression.variants import FOUNDATION
 from bedplate.core.arrays import take
 from bedplate.core.console import Console
 from bedplate.core.machine import cpu_features, describe
-from bedplate.stages.compress_search import PLANS
+from bedplate.stages.compress_search import PLANS, Effort
 from bedplate.stages.compress_source import open_source
 from bedplate.stages.compress_trained import STORE, Trained, calibration_rows
 from benchmarks.compression.judging import Bench, Comparison, compared, pairwise, same_accuracy
@@ -41,10 +42,9 @@ RESULTS = ROOT / "benchmarks" / "results" / "compression-peers.json"
 PROGRAMS = Path(__file__).parent / "tools"
 ORIGINAL = "original"
 MAX_DROP = 0.5
-EFFORT = "normal"
 
 
-def write_inputs(source: Trained, run: Path, folder: Path) -> None:
+def write_inputs(source: Trained, run: Path, folder: Path, effort: Effort) -> None:
     """Write what every peer is given."""
     folder.mkdir(parents=True)
     (folder / "f32.onnx").write_bytes(source.bundle.graph(FOUNDATION))
@@ -53,15 +53,15 @@ def write_inputs(source: Trained, run: Path, folder: Path) -> None:
     np.save(folder / "validation_targets.npy", source.selection.targets)
     settings = {
         "run": str(run), "output": source.answers.output, "max_drop": MAX_DROP / 100,
-        "epochs": epochs(source.work.recipe.training.epochs),
+        "epochs": epochs(source.work.recipe.training.epochs, effort),
         "reduce_range": types_for(cpu_features()).reduce_range,
     }  # fmt: skip
     (folder / "settings.json").write_text(json.dumps(settings))
 
 
-def epochs(original: int) -> int:
+def epochs(original: int, effort: Effort) -> int:
     """Return how long our students are trained in all, which a peer that trains gets too."""
-    return sum(max(1, round(original * share)) for share in PLANS[EFFORT].rungs)
+    return sum(max(1, round(original * share)) for share in PLANS[effort].rungs)
 
 
 def theirs(peers: Sequence[Peer], inputs: Path, folder: Path) -> tuple[dict[str, bytes], dict[str, Any]]:
@@ -93,12 +93,12 @@ def theirs(peers: Sequence[Peer], inputs: Path, folder: Path) -> tuple[dict[str,
     return graphs, told
 
 
-def ours(run: Path, folder: Path) -> tuple[dict[str, bytes], dict[str, Any]]:
+def ours(run: Path, folder: Path, effort: Effort) -> tuple[dict[str, bytes], dict[str, Any]]:
     """Return the graphs of our front by name, and what the search said."""
     print("Bedplate: searching", flush=True)
     begun, known = time.monotonic(), len(list((run / STORE).glob("*.safetensors")))
     command = [
-        sys.executable, "-m", "bedplate", "compress", str(run), "--max-drop", str(MAX_DROP), "--effort", EFFORT,
+        sys.executable, "-m", "bedplate", "compress", str(run), "--max-drop", str(MAX_DROP), "--effort", effort,
         "--out", str(folder), "--json",
     ]  # fmt: skip
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
@@ -112,23 +112,24 @@ def ours(run: Path, folder: Path) -> tuple[dict[str, bytes], dict[str, Any]]:
             (variant,) = bundle.variants
             graphs[f"ours: {point['name']}"] = bundle.graph(variant)
     told = {
-        "seconds": round(time.monotonic() - begun), "students_known": known, "chosen": found["chosen"],
+        "seconds": round(time.monotonic() - begun), "effort": effort, "students_known": known,
+        "chosen": found["chosen"],
         "feasible": found["feasible"],
         "steps": {f"ours: {point['name']}": point["steps"] for point in found["front"]},
     }  # fmt: skip
     return graphs, told
 
 
-def side_by_side(name: str, runs: Path, peers: Sequence[Peer]) -> dict[str, Any]:
+def side_by_side(name: str, runs: Path, peers: Sequence[Peer], effort: Effort) -> dict[str, Any]:
     """Return one model's figures."""
     with tempfile.TemporaryDirectory(prefix="bedplate-compression-") as text:
         scratch = Path(text)
         run = copied(trained(name, runs), scratch, students=True)
         source = open_source(run, Console(quiet=True))
         assert isinstance(source, Trained)
-        write_inputs(source, run, scratch / "inputs")
+        write_inputs(source, run, scratch / "inputs", effort)
         peers_graphs, told = theirs(peers, scratch / "inputs", scratch / "peers")
-        own_graphs, search = ours(run, scratch / "front")
+        own_graphs, search = ours(run, scratch / "front", effort)
     graphs = {ORIGINAL: source.bundle.graph(FOUNDATION), **own_graphs, **peers_graphs}
     bench = Bench(source.selection, source.test, source.answers.output)
     print(f"{name}: measuring {len(graphs)} graphs", flush=True)
@@ -144,7 +145,7 @@ def side_by_side(name: str, runs: Path, peers: Sequence[Peer]) -> dict[str, Any]
         verdicts[key] = compared(own, figures[key], ratios, p_values)
     return {
         "test_rows": len(source.test), "rounds": figures[ORIGINAL].latency.rounds,
-        "epochs": epochs(source.work.recipe.training.epochs),
+        "epochs": epochs(source.work.recipe.training.epochs, effort),
         "search": search, "peers": told, "figures": [one.to_json() for one in figures.values()],
         "verdicts": {key: vars(one) for key, one in verdicts.items()},
         "machine": describe(), "date": time.strftime("%Y-%m-%d"),
@@ -190,8 +191,9 @@ def _model(model: Mapping[str, Any]) -> list[str]:
         "",
         f"Of {len(words)} graphs of other tools ours dominates {words.count('dominates')} and equals "
         f"{words.count('equals')}; " + (f"it is behind {', '.join(behind)}." if behind else "it is behind none."),
-        f"Our search took {model['search']['seconds']} s{_known(model['search'])}; what Torch-Pruning made was "
-        f"trained for {model['epochs']} epochs, as ours was. Test rows: {model['test_rows']:,}. {machine_line(model)}",
+        f"Our search (`--effort {model['search']['effort']}`) took {model['search']['seconds']} s"
+        f"{_known(model['search'])}; what Torch-Pruning made was trained for {model['epochs']} epochs, as ours was. "
+        f"Test rows: {model['test_rows']:,}. {machine_line(model)}",
     ]  # fmt: skip
     return lines
 
@@ -237,12 +239,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=Path, default=HOME / "runs", help="where the trained runs lie, or will")
     parser.add_argument("--models", nargs="*", default=list(RECIPES), choices=list(RECIPES))
+    parser.add_argument("--effort", default="normal", choices=list(PLANS), help="of our search")
     parser.add_argument("--only", nargs="*", default=[], help="parts of peers' names; the page then stays as it is")
     given = parser.parse_args()
     peers = [p for p in PEERS if not given.only or any(word.lower() in p.name.lower() for word in given.only)]
     models = json.loads(RESULTS.read_text())["models"] if RESULTS.exists() else {}
     for name in given.models:
-        models[name] = side_by_side(name, given.runs, peers)
+        models[name] = side_by_side(name, given.runs, peers, given.effort)
         results = {"models": {key: models[key] for key in RECIPES if key in models}}
         print(table(results), flush=True)
         if not given.only:
