@@ -19,6 +19,9 @@ from bedplate.evaluation.comparison import mcnemar
 MAX_DROP = 0.5
 """Points of accuracy that may be lost, by the upper bound."""
 
+PASSES = 3
+"""How often a pair is timed, spread over the whole measurement; the pass with the middle ratio is told."""
+
 Word = Literal["gain", "no gain", "harm"]
 
 
@@ -74,6 +77,20 @@ class Bench:
         """Return each graph ready to be asked, on one thread."""
         return {name: OnnxPredict(graph, variant=name, threads=1) for name, graph in graphs.items()}
 
+    def paired(self, reference: str, predictors: Mapping[str, Predict]) -> dict[str, Latency]:
+        """Return each one's latency with its ratio to the reference's, each timed in turns with the reference alone.
+
+        With many graphs in one turn, what ran just before leaves its code and buffers in the caches, so that a graph
+        beside its like seems faster than it is. In pairs both have the same neighbours.
+        """
+        base = predictors[reference]
+        passes: dict[str, list[Latency]] = {name: [] for name in predictors}
+        for number in range(PASSES):
+            for name, predict in predictors.items():
+                pair = {reference: base} if name == reference else {reference: base, name: predict}
+                passes[name].append(measure_latencies(pair, self.timing.inputs, seed=self.seed + number)[name])
+        return {name: middle(found) for name, found in passes.items()}
+
     def answers(self, predict: Predict) -> np.ndarray:
         """Return the probabilities [test rows, classes]."""
         return np.asarray(predict_in_batches(predict, self.test.inputs)[self.output])
@@ -83,7 +100,7 @@ class Bench:
     ) -> tuple[dict[str, Figures], dict[str, np.ndarray]]:
         """Return every graph's figures and its answers to the test rows. The first graph is the original."""
         predictors = self.sessions(graphs)
-        latencies = measure_latencies(predictors, self.timing.inputs, seed=self.seed)
+        latencies = self.paired(next(iter(graphs)), predictors)
         found, answers = dict[str, Figures](), {name: self.answers(one) for name, one in predictors.items()}
         before = answers[next(iter(graphs))]
         for name, graph in graphs.items():
@@ -97,6 +114,11 @@ class Bench:
                 )  # fmt: skip
             found[name] = one
         return found, answers
+
+
+def middle(passes: Sequence[Latency]) -> Latency:
+    """Return the pass with the middle ratio; of a graph alone, the one with the middle time."""
+    return sorted(passes, key=lambda one: (one.ratio, one.median))[len(passes) // 2]
 
 
 def verdict(one: Figures, original: Figures, *, budget: float = MAX_DROP) -> tuple[Word, str]:
@@ -164,9 +186,9 @@ def compared(
 
 
 def pairwise(ours: Sequence[Figures], peer: str, graphs: Mapping[str, bytes], bench: Bench) -> dict[str, Latency]:
-    """Return our points' latencies with their ratios to a peer's, all of them timed in turns."""
+    """Return our points' latencies with their ratios to a peer's."""
     chosen = {name: graphs[name] for name in (peer, *(one.name for one in ours))}
-    return measure_latencies(bench.sessions(chosen), bench.timing.inputs, seed=bench.seed)
+    return bench.paired(peer, bench.sessions(chosen))
 
 
 def same_accuracy(first: np.ndarray, second: np.ndarray, targets: np.ndarray) -> float:

@@ -26,8 +26,8 @@ def machine_line(results: Mapping[str, Any]) -> str:
     )
     return (
         f"{machine['cpu']}, {machine['threads']} threads (one for each graph), {versions}; {results['date']}. "
-        f"{results['rounds']} rounds in turns, one row a time; other work ran beside, so the ratios count, not the "
-        "milliseconds."
+        f"Each graph was timed in turns with the one it is compared to, {results['rounds']} rounds of one row, three "
+        "times; the middle ratio is told. Other work ran beside, so the ratios count, not the milliseconds."
     )
 
 

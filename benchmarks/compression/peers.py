@@ -6,7 +6,8 @@
 Each peer lives in an environment of its own (made in the system's temporary folder when missing; `roster.py` has its
 packages and settings). It is given the run's f32 graph, the training rows that ours calibrates on, and the validation
 rows with their labels. Ours is the front of `bedplate compress RUN --max-drop 0.5`. Test rows judge. The figures go to
-`benchmarks/results/compression-peers.json`, a model at a time, the tables to docs/compression-results.md.
+`benchmarks/results/compression-peers.json`, a model at a time, the tables to docs/compression-results.md. What was made
+lies in the system's temporary folder, in `bedplate-compression/peers`: it isn't made again; remove it to begin anew.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import argparse
 import json
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,6 +29,7 @@ from bedplate.compression.variants import FOUNDATION
 from bedplate.core.arrays import take
 from bedplate.core.console import Console
 from bedplate.core.machine import cpu_features, describe
+from bedplate.stages.compress_bundle import RESULT
 from bedplate.stages.compress_search import PLANS, Effort
 from bedplate.stages.compress_source import open_source
 from bedplate.stages.compress_trained import STORE, Trained, calibration_rows
@@ -46,7 +47,7 @@ MAX_DROP = 0.5
 
 def write_inputs(source: Trained, run: Path, folder: Path, effort: Effort) -> None:
     """Write what every peer is given."""
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "f32.onnx").write_bytes(source.bundle.graph(FOUNDATION))
     np.savez(folder / "calibration.npz", **take(source.work.dataset.train.inputs, calibration_rows(source.work)))
     np.savez(folder / "validation.npz", **source.selection.inputs)
@@ -68,23 +69,25 @@ def theirs(peers: Sequence[Peer], inputs: Path, folder: Path) -> tuple[dict[str,
     """Return the peers' graphs by name, and what is to be told of each peer."""
     graphs, told = dict[str, bytes](), dict[str, Any]()
     for peer in peers:
-        print(f"{peer.name}: making graphs", flush=True)
         try:
             binaries = environment(peer.environment, peer.packages)
         except Missing as error:
             told[peer.name] = {"missing": str(error)}
             continue
         out = folder / peer.environment
-        out.mkdir(parents=True)
-        done = subprocess.run(
-            [binaries / "python", PROGRAMS / peer.file, inputs, out], cwd=PROGRAMS, capture_output=True, text=True,
-            check=False,
-        )  # fmt: skip
-        said = out / "told.json"
+        said, fault = out / "told.json", ""
+        if not said.exists():
+            print(f"{peer.name}: making graphs", flush=True)
+            out.mkdir(parents=True, exist_ok=True)
+            done = subprocess.run(
+                [binaries / "python", PROGRAMS / peer.file, inputs, out], cwd=PROGRAMS, capture_output=True, text=True,
+                check=False,
+            )  # fmt: skip
+            fault = (done.stderr.strip().splitlines() or ["it made nothing"])[-1][:200]
         made = json.loads(said.read_text()) if said.exists() else {}
         told[peer.name] = {"versions": installed(binaries, peer.main), "graphs": made, "settings": dict(peer.graphs)}
         if not made:
-            told[peer.name]["missing"] = (done.stderr.strip().splitlines() or ["it made nothing"])[-1][:200]
+            told[peer.name]["missing"] = fault
         for name, facts in made.items():
             if "failed" not in facts:
                 graphs[f"{peer.name}: {name}"] = (out / f"{name}.onnx").read_bytes()
@@ -95,26 +98,28 @@ def theirs(peers: Sequence[Peer], inputs: Path, folder: Path) -> tuple[dict[str,
 
 def ours(run: Path, folder: Path, effort: Effort) -> tuple[dict[str, bytes], dict[str, Any]]:
     """Return the graphs of our front by name, and what the search said."""
-    print("Bedplate: searching", flush=True)
-    begun, known = time.monotonic(), len(list((run / STORE).glob("*.safetensors")))
-    command = [
-        sys.executable, "-m", "bedplate", "compress", str(run), "--max-drop", str(MAX_DROP), "--effort", effort,
-        "--out", str(folder), "--json",
-    ]  # fmt: skip
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-    if done.returncode not in (0, 3):
-        raise SystemExit(f"the search ended with {done.returncode}")
-    found = json.loads(done.stdout)
+    known = len(list((run / STORE).glob("*.safetensors")))
+    seconds = folder.with_name("seconds.json")
+    if not (folder / RESULT).exists():
+        print("Bedplate: searching", flush=True)
+        begun = time.monotonic()
+        command = [
+            sys.executable, "-m", "bedplate", "compress", str(run), "--max-drop", str(MAX_DROP), "--effort", effort,
+            "--out", str(folder),
+        ]  # fmt: skip
+        done = subprocess.run(command, check=False)
+        if done.returncode not in (0, 3):
+            raise SystemExit(f"the search ended with {done.returncode}")
+        seconds.write_text(json.dumps({"seconds": round(time.monotonic() - begun), "students_known": known}))
+    found = json.loads((folder / RESULT).read_text())
     graphs = {}
     for point in found["front"]:
         if point["name"] != ORIGINAL:
-            bundle = Bundle.open(Path(point["bundle"]))
+            bundle = Bundle.open(folder / point["name"])
             (variant,) = bundle.variants
             graphs[f"ours: {point['name']}"] = bundle.graph(variant)
     told = {
-        "seconds": round(time.monotonic() - begun), "effort": effort, "students_known": known,
-        "chosen": found["chosen"],
-        "feasible": found["feasible"],
+        **json.loads(seconds.read_text()), "effort": effort, "chosen": found["chosen"], "feasible": found["feasible"],
         "steps": {f"ours: {point['name']}": point["steps"] for point in found["front"]},
     }  # fmt: skip
     return graphs, told
@@ -122,14 +127,16 @@ def ours(run: Path, folder: Path, effort: Effort) -> tuple[dict[str, bytes], dic
 
 def side_by_side(name: str, runs: Path, peers: Sequence[Peer], effort: Effort) -> dict[str, Any]:
     """Return one model's figures."""
-    with tempfile.TemporaryDirectory(prefix="bedplate-compression-") as text:
-        scratch = Path(text)
-        run = copied(trained(name, runs), scratch, students=True)
-        source = open_source(run, Console(quiet=True))
-        assert isinstance(source, Trained)
-        write_inputs(source, run, scratch / "inputs", effort)
-        peers_graphs, told = theirs(peers, scratch / "inputs", scratch / "peers")
-        own_graphs, search = ours(run, scratch / "front", effort)
+    work = HOME / "peers" / f"{name}-{effort}"  # kept, so that a measurement that was stopped goes on
+    run = work / name
+    if not run.exists():
+        copied(trained(name, runs), work, students=True)
+    source = open_source(run, Console(quiet=True))
+    assert isinstance(source, Trained)
+    if not (work / "inputs" / "settings.json").exists():
+        write_inputs(source, run, work / "inputs", effort)
+    peers_graphs, told = theirs(peers, work / "inputs", work / "tools")
+    own_graphs, search = ours(run, work / "front", effort)
     graphs = {ORIGINAL: source.bundle.graph(FOUNDATION), **own_graphs, **peers_graphs}
     bench = Bench(source.selection, source.test, source.answers.output)
     print(f"{name}: measuring {len(graphs)} graphs", flush=True)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from benchmarks.compression import methods, peers
-from benchmarks.compression.judging import Comparison, Figures, compared, same_accuracy, verdict
+from benchmarks.compression.judging import Comparison, Figures, compared, middle, same_accuracy, verdict
 from benchmarks.compression.roster import PEERS
 
 from bedplate.compression.measure import Latency
@@ -113,7 +113,7 @@ def test_the_table_of_methods_tells_what_was_refused_and_why() -> None:
     assert "| 90 % | 10 | 2.00 M | 1.0 | 0.9 |" in text
     assert "**no gain**: neither" in text
     assert "not possible: there is none" in text
-    assert "other work ran beside" in text
+    assert "Other work ran beside" in text
 
 
 def test_the_table_of_peers_counts_verdicts_and_tells_what_is_missing() -> None:
@@ -138,3 +138,9 @@ def test_every_peer_has_its_program_and_pinned_packages() -> None:
         assert (peers.PROGRAMS / peer.file).is_file()
         named = [package for package in peer.packages if not package.startswith(("--", "/"))]
         assert all("==" in package for package in named)
+
+
+def test_of_three_passes_the_one_with_the_middle_ratio_is_told() -> None:
+    passes = [Latency(1.0, 1.0, 200, ratio, ratio - 0.1, ratio + 0.1) for ratio in (0.9, 1.3, 1.0)]
+    assert middle(passes) is passes[2]
+    assert middle([Latency(2.0, 2.0, 200), Latency(1.0, 1.0, 200), Latency(3.0, 3.0, 200)]).median == 2.0
