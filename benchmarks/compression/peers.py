@@ -100,7 +100,8 @@ def ours(run: Path, folder: Path, effort: Effort) -> tuple[dict[str, bytes], dic
     """Return the graphs of our front by name, and what the search said."""
     known = len(list((run / STORE).glob("*.safetensors")))
     seconds = folder.with_name("seconds.json")
-    if not (folder / RESULT).exists():
+    reused = (folder / RESULT).exists()
+    if not reused:
         print("Bedplate: searching", flush=True)
         begun = time.monotonic()
         command = [
@@ -119,7 +120,8 @@ def ours(run: Path, folder: Path, effort: Effort) -> tuple[dict[str, bytes], dic
             (variant,) = bundle.variants
             graphs[f"ours: {point['name']}"] = bundle.graph(variant)
     told = {
-        **json.loads(seconds.read_text()), "effort": effort, "chosen": found["chosen"], "feasible": found["feasible"],
+        **json.loads(seconds.read_text()), "reused": reused, "effort": effort, "chosen": found["chosen"],
+        "feasible": found["feasible"],
         "steps": {f"ours: {point['name']}": point["steps"] for point in found["front"]},
     }  # fmt: skip
     return graphs, told
@@ -207,9 +209,9 @@ def _model(model: Mapping[str, Any]) -> list[str]:
 
 def _known(search: Mapping[str, Any]) -> str:
     count = search["students_known"]
-    return (
-        f" (it found {count} students that an earlier search of the run had trained by the same steps)" if count else ""
-    )
+    known = ["its front was there already, by the same command"] if search["reused"] else []
+    known += [f"it found {count} students that an earlier search had trained by the same steps"] if count else []
+    return f" ({'; '.join(known)})" if known else ""
 
 
 def _line(row: Mapping[str, Any], verdict: Mapping[str, Any] | None) -> str:

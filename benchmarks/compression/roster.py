@@ -49,7 +49,7 @@ PEERS = (
     Peer(
         "Torch-Pruning", "bedplate-torch-pruning",
         ("--editable", f"{ROOT}[train]", "torch-pruning==1.6.1"), "torch_pruning_.py", ("torch-pruning", "torch"),
-        (("magnitude-50", "MetaPruner, GroupMagnitudeImportance, half of the channels; trained on by the labels"),),
+        (("magnitude-50", "BasePruner, GroupMagnitudeImportance, half of the channels; trained on by the labels"),),
     ),
     Peer(
         "Olive", "compression-olive",

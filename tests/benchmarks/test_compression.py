@@ -122,7 +122,7 @@ def test_the_table_of_peers_counts_verdicts_and_tells_what_is_missing() -> None:
         "T: two": vars(Comparison("behind", "ours: a", (1.2, 1.1, 1.3), ("latency",))),
     }
     model = {
-        **MACHINE, "test_rows": 10, "epochs": 3, "search": {"seconds": 5, "students_known": 0, "effort": "quick"}, "verdicts": verdicts,
+        **MACHINE, "test_rows": 10, "epochs": 3, "search": {"seconds": 5, "students_known": 0, "reused": False, "effort": "quick"}, "verdicts": verdicts,
         "peers": {"T": {"graphs": {"three": {"failed": "no"}}}, "U": {"missing": "can't be installed"}},
         "figures": [one.to_json() for one in (ORIGINAL, figures("T: one", 500), figures("T: two", 500))],
     }  # fmt: skip
