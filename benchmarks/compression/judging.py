@@ -121,11 +121,14 @@ def middle(passes: Sequence[Latency]) -> Latency:
     return sorted(passes, key=lambda one: (one.ratio, one.median))[len(passes) // 2]
 
 
-def verdict(one: Figures, original: Figures, *, budget: float = MAX_DROP) -> tuple[Word, str]:
-    """Return whether a graph is worth having, and why: by the rules of `compression.variants`."""
+def verdict(one: Figures, original: Figures, *, budget: float = MAX_DROP, floor: float = 1.0) -> tuple[Word, str]:
+    """Return whether a graph is worth having, and why: by the rules of `compression.variants`.
+
+    It is faster where its ratio's whole interval lies below `floor`: 1, or what two graphs that are the same differ by.
+    """
     size = one.size_bytes / original.size_bytes
     speed = f"{one.latency.ratio:.2f}× ({one.latency.ratio_low:.2f}–{one.latency.ratio_high:.2f}) the latency"
-    smaller, faster = size <= SMALLER, one.latency.ratio_high < 1
+    smaller, faster = size <= SMALLER, one.latency.ratio_high < floor
     if one.dependence > DEPENDENCE:
         return "harm", f"a row's answer depends on the rows beside it (by {one.dependence:.2g})"
     if one.drop_high > budget:

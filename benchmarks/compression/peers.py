@@ -171,7 +171,8 @@ def table(results: Mapping[str, Any]) -> str:
         "fast and, by the bound of the drop, as right, and better in one; it *equals* it where none of these is "
         "better, or where its bound is higher but the two graphs' answers differ no more than chance would have it "
         "(McNemar's p at least 0.05); else it is *behind*, in what is named. Times count as equal where the interval "
-        "of their ratio (ours to theirs, in turns) holds 1.",
+        "of their ratio (ours to theirs, in turns) holds 1. An *equals* by that test means that these rows show no "
+        "difference, not that there is none.",
         "",
     ]
     for name, model in results["models"].items():

@@ -34,6 +34,12 @@ def test_a_method_that_is_neither_smaller_nor_surely_faster_gains_nothing() -> N
     assert "0.99× the size" in why
 
 
+def test_what_is_no_faster_than_the_same_graph_once_more_is_not_faster() -> None:
+    near = figures("a", 1000, ratio=0.98, ratio_low=0.97, ratio_high=0.99)
+    assert verdict(near, ORIGINAL)[0] == "gain"
+    assert verdict(near, ORIGINAL, floor=0.98)[0] == "no gain"
+
+
 def test_a_method_harms_whose_bound_is_over_the_budget_or_whose_rows_depend_on_each_other() -> None:
     assert verdict(figures("a", 500, 0.51, **FASTER), ORIGINAL)[0] == "harm"
     beside = Figures("a", 500, Latency(1, 1, 200, 0.5, 0.4, 0.6), 0.99, 0.0, 0.1, dependence=0.01)
