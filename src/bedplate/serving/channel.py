@@ -13,6 +13,7 @@ from typing import Any
 
 from bedplate.core import errors
 from bedplate.core.errors import BedplateError
+from bedplate.serving.problems import Problem
 
 log = logging.getLogger("bedplate.serving")
 
@@ -26,7 +27,7 @@ class Channel:
     """One end of a socket pair.
 
     Args:
-        answer: (what, arguments) → JSON value; a BedplateError that it raises is raised again at the other end.
+        answer: (what, arguments) → JSON value; a BedplateError or Problem of its is raised again at the other end.
     """
 
     def __init__(self, answer: Answer) -> None:
@@ -43,7 +44,7 @@ class Channel:
         self._keep(self._listen(reader))
 
     async def ask(self, what: str, **arguments: Any) -> Any:
-        """Return the other end's answer. Raises BedplateError as it did there, or ConnectionError where it has gone."""
+        """Return the other end's answer. Raises what it raised there, or ConnectionError where it has gone."""
         if self._writer is None or self.closed.is_set():
             raise ConnectionError("the other process has gone")
         number = next(self._numbers)
@@ -53,6 +54,11 @@ class Channel:
             return await future
         finally:
             self._open.pop(number, None)
+
+    async def tell(self, what: str, **arguments: Any) -> None:
+        """Tell the other end something; whether it is still there makes no difference."""
+        with contextlib.suppress(ConnectionError):
+            await self.ask(what, **arguments)
 
     def close(self) -> None:
         """Hang up."""
@@ -91,7 +97,7 @@ class Channel:
         reply: dict[str, Any] = {"number": message["number"]}
         try:
             reply["reply"] = await self._answer(message["ask"], message["arguments"])
-        except BedplateError as error:
+        except (BedplateError, Problem) as error:
             reply["error"] = error_to(error)
         except Exception as error:
             log.exception("'%s' failed", message["ask"])
@@ -99,15 +105,20 @@ class Channel:
         self._write(reply)
 
 
-def error_to(error: BedplateError) -> dict[str, Any]:
+def error_to(error: BedplateError | Problem) -> dict[str, Any]:
     """Return an error as JSON from which it can be made again."""
+    if isinstance(error, Problem):
+        return {"kind": "Problem", "status": error.status, "message": error.message, "facts": error.facts}
     fields = ("what", "where", "expected", "received", "hint")
     return {"kind": type(error).__name__, **{name: getattr(error, name) for name in fields}}
 
 
-def error_from(value: dict[str, Any]) -> BedplateError:
+def error_from(value: dict[str, Any]) -> BedplateError | Problem:
     """Return the error that `error_to` wrote."""
-    found = getattr(errors, value.pop("kind"), BedplateError)
+    name = value.pop("kind")
+    if name == "Problem":
+        return Problem(value["status"], value["message"], facts=value["facts"])
+    found = getattr(errors, name, BedplateError)
     kind = found if isinstance(found, type) and issubclass(found, BedplateError) else BedplateError
     if kind is errors.RecipeError:
         kind = errors.InputError

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import orjson
 
 from bedplate.bundle import Bundle
-from bedplate.core.errors import InputError
+from bedplate.core.errors import BedplateError, InputError
 from bedplate.core.machine import threads_granted
 from bedplate.serving.engine_budget import ThreadBudget
 from bedplate.serving.engines import choose_engine
@@ -159,6 +159,22 @@ class DataPlane:
         if what not in CHANGES:
             raise InputError("no such change", expected=f"one of {sorted(CHANGES)}", received=what)
         return await getattr(self.repository, what)(**arguments)
+
+    async def repeat(self, what: str, arguments: dict[str, Any]) -> str:
+        """Make a change again that was made before this process began; return what keeps it from being made, or "".
+
+        What is served may be other than it was then. A change that doesn't fit any more must keep no process from
+        serving: it is left out.
+        """
+        # The other processes keep a label until its version comes back, so this one does, too.
+        more = {"waiting": True} if what == "set_label" else {}
+        try:
+            await self.change(what, {**arguments, **more})
+        except (Problem, BedplateError) as error:
+            return error.message
+        except OSError as error:  # the folder is away; the one who follows it goes on as well
+            return error.strerror or str(error)
+        return ""
 
     async def answer(self, protocol: Protocol, call: Call) -> Any:
         """Return the reply to one request, as its protocol writes it. Raises Problem."""

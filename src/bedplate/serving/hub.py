@@ -19,15 +19,25 @@ class Hub:
         self._end = end
         self._channel = Channel(self._asked)
         self._plane: DataPlane | None = None
+        self._telling: set[asyncio.Task[None]] = set()
 
     async def start(self, plane: DataPlane) -> None:
         """Join the others: learn what was changed before this process began, and say that it answers."""
         self._plane = plane
         await self._channel.start(self._end)
         for what, arguments in await self._channel.ask("changes"):
-            await plane.change(what, arguments)
+            reason = await plane.repeat(what, arguments)
+            if reason:
+                await self._channel.ask("left_out", change=what, arguments=arguments, reason=reason)
         plane.hub = self
+        plane.repository.relabelled.append(self._relabelled)
         self._task = asyncio.get_running_loop().create_task(self._follow())
+
+    def _relabelled(self, name: str, label: str) -> None:
+        """Tell that a label's folder has spoken last: where it was put before no longer counts."""
+        telling = asyncio.get_running_loop().create_task(self._channel.tell("relabelled", name=name, label=label))
+        self._telling.add(telling)
+        telling.add_done_callback(self._telling.discard)
 
     async def _follow(self) -> None:
         """End with the supervisor: nobody else would stop this process."""

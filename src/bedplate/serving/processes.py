@@ -23,6 +23,7 @@ from typing import Any
 from bedplate.core.errors import BedplateError
 from bedplate.serving.channel import Channel, error_from
 from bedplate.serving.exposition import counters_of, merged
+from bedplate.serving.problems import Problem
 from bedplate.serving.spec import ServerSpec, spec_to_json
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
@@ -190,9 +191,19 @@ class Supervisor:
         if what == "ready":
             worker.ready.set()
             return None
+        if what == "relabelled":
+            self._changes = changes_beside(self._changes, "set_label", arguments)
+            return None
+        if what == "left_out":
+            self._say(
+                f"process {worker.number}: a change that was made before is left out"
+                f" ({_words(arguments['change'], arguments['arguments'])}): {arguments['reason']}"
+            )
+            return None
         if what == "failed":
-            if not worker.ready.is_set():
-                self._failed = self._failed or error_from(arguments["error"])
+            error = error_from(arguments["error"])
+            if not worker.ready.is_set() and isinstance(error, BedplateError):
+                self._failed = self._failed or error
             return None
         if what == "metrics":
             for one, text in zip(self._workers, await self._all("metrics"), strict=True):
@@ -207,7 +218,7 @@ class Supervisor:
         """Do something in the process that asks first, and in all others where it went well there."""
         assert worker.channel is not None
         reply = await worker.channel.ask(what, **arguments)
-        self._changes.append((what, arguments))
+        self._changes = [*changes_beside(self._changes, what, arguments), (what, arguments)]
         others = [other for other in self._workers if other is not worker]
         await asyncio.gather(*(self._tell(other, what, arguments) for other in others))
         return reply
@@ -224,9 +235,33 @@ class Supervisor:
                 return await worker.channel.ask(what, **arguments)
         except (ConnectionError, TimeoutError):
             return None
-        except BedplateError as error:
+        except (BedplateError, Problem) as error:
             self._say(f"process {worker.number}: {what} failed: {error.message}")
             return None
+
+
+def changes_beside(
+    changes: Sequence[tuple[str, dict[str, Any]]], what: str, arguments: dict[str, Any]
+) -> list[tuple[str, dict[str, Any]]]:
+    """Return the changes that still count when a new one is made, in order.
+
+    A label is where it was put last, and a name is loaded or not as was said last, so a successor needs no more: what
+    was done and undone would only be done again, and the list would grow for as long as the server runs.
+    """
+    key = _subject(what, arguments)
+    return [(w, a) for w, a in changes if key is None or _subject(w, a) != key]
+
+
+def _subject(what: str, arguments: dict[str, Any]) -> tuple[str, ...] | None:
+    """Return what a change is about, where the last change about it says all."""
+    if what == "set_label":
+        return "label", arguments["name"], arguments["label"]
+    return ("name", arguments["name"]) if what in ("load_name", "unload_name") else None
+
+
+def _words(what: str, arguments: dict[str, Any]) -> str:
+    """Return a change for a line of the log."""
+    return f"{what} {json.dumps(arguments, ensure_ascii=False)}"[:200]
 
 
 def _ending(code: int | None) -> str:

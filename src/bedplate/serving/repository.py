@@ -106,6 +106,7 @@ class Repository:
         self.folder: Path | None = None
         self.arrived: list[Callable[[Model], None]] = []
         self.left: list[Callable[[Model], None]] = []
+        self.relabelled: list[Callable[[str, str], None]] = []  # (name, label): its folder says something new of it
 
     def add(self, model: Model, source: Path) -> None:
         """Serve a model that is open already."""
@@ -232,8 +233,15 @@ class Repository:
             for number in entry.available:
                 await self.unload(name, number)
 
-    async def set_label(self, name: str, label: str, version: int | None) -> dict[str, int]:
+    async def set_label(self, name: str, label: str, version: int | None, *, waiting: bool = False) -> dict[str, int]:
         """Point a label at a version that answers, or remove it (None); return the name's labels.
+
+        Args:
+            name: the name that has the label.
+            label: the label.
+            version: where it shall point.
+            waiting: for a change that is made again. Where the version doesn't answer any more, the label waits for it;
+                one that is gone already is removed well.
 
         Raises:
             Problem: 404 for an unknown name or label, 409 where the version doesn't answer.
@@ -243,9 +251,13 @@ class Repository:
         if entry is None:
             raise unknown_model(name, sorted(self.models))
         if version is None:
-            if label not in entry.labels:
+            if label not in entry.labels and label not in entry.coming and not waiting:
                 raise Problem(404, f"'{name}' has no label '{label[:100]}'; it has: {listing(sorted(entry.labels))}")
-            del entry.labels[label]
+            entry.labels.pop(label, None)
+            entry.coming.pop(label, None)
+        elif waiting and version not in entry.available:
+            entry.labels.pop(label, None)
+            entry.coming[check_label(label)] = version
         else:
             if version not in entry.available:
                 raise Problem(
@@ -350,13 +362,21 @@ class Repository:
             for number in served:
                 if number not in wanted:
                     await self.unload(name, number)
-        before = self._shelves.get(name, Shelf()).labels
-        for label in before.keys() - shelf.labels.keys():
+        self._relabel(entry, self._shelves.get(name, Shelf()).labels, shelf.labels)
+        return failures
+
+    def _relabel(self, entry: Entry, before: dict[str, int], now: dict[str, int]) -> None:
+        """Follow what has changed in the labels that a folder names; the others stay where they were put."""
+        gone = before.keys() - now.keys()
+        for label in gone:
             entry.labels.pop(label, None)
             entry.coming.pop(label, None)
-        entry.coming |= {label: number for label, number in shelf.labels.items() if before.get(label) != number}
+        new = {label: number for label, number in now.items() if before.get(label) != number}
+        entry.coming |= new
         entry.settle()
-        return failures
+        for label in (*gone, *new):
+            for tell in self.relabelled:
+                tell(entry.name, label)
 
     async def _next_best(self, name: str, sources: dict[int, Source]) -> None:
         """Serve the highest version that can be served."""
