@@ -15,6 +15,7 @@ from tools import build_docs, build_reliability
 
 import bedplate
 from bedplate.cli.main import VERBS, build_parser
+from bedplate.core.errors import InputError
 from bedplate.recipe.load import parse
 
 ROOT = Path(__file__).parents[2]
@@ -77,7 +78,7 @@ def test_commands_in_pages_exist(path: Path) -> None:
             assert words[1] in VERBS, line
             try:
                 parsers[words[1]].parse_args(words[2:])
-            except SystemExit:
+            except (SystemExit, InputError):
                 pytest.fail(f"the command line refuses: {line}")
 
 

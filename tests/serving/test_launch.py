@@ -9,7 +9,9 @@ import socket
 import ssl
 import subprocess
 import sys
+import time
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import grpc
 import httpx
@@ -89,6 +91,29 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         check=True, capture_output=True,
     )  # fmt: skip
     return certificate, key
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_an_idle_tls_connection_keeps_no_server_from_ending(
+    pair: tuple[Path, Path], image_box: Bundle, processes: int
+) -> None:
+    """A caller that waits for its next question answers no farewell; without TLS none is awaited."""
+    certificate, key = pair
+    trust = ssl.create_default_context(cafile=str(certificate))
+    words = ["--tls-cert", certificate, "--tls-key", key, "--processes", processes]
+    with command(image_box.path, *words) as server:
+        parts = urlsplit(server.url)
+        address = parts.hostname or "", parts.port or 0
+        with (
+            socket.create_connection(address, timeout=20) as plain,
+            trust.wrap_socket(plain, server_hostname=address[0]) as line,
+        ):
+            line.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
+            assert line.recv(65536).startswith(b"HTTP/1.1 200 ")
+            begun = time.monotonic()
+            assert server.stop()[0] == 0
+            assert time.monotonic() - begun < 8
+            assert line.recv(65536) == b"", "the end was said, not torn off"
 
 
 def test_tls_over_both_wires(pair: tuple[Path, Path], image_box: Bundle, png: bytes, tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ _WORKSHOP = {"torch", "onnx", "onnxscript", "optuna", "sklearn", "pyarrow"}
 
 
 class _Parser(argparse.ArgumentParser):
-    """Argparse whose errors name the nearest spelling and exit with 2."""
+    """Argparse whose errors name the nearest spelling, and are InputErrors like all others."""
 
     def error(self, message: str) -> NoReturn:
         word = next((part for part in sys.argv[1:2] if part not in VERBS and not part.startswith("-")), None)
@@ -61,8 +61,7 @@ class _Parser(argparse.ArgumentParser):
             near = did_you_mean(word, VERBS)
             message = f"unknown command '{word}'" + (f"; {near}" if near else "")
         self.print_usage(sys.stderr)
-        print(f"error: {message}", file=sys.stderr)
-        raise SystemExit(2)
+        raise InputError(message)
 
 
 def _common() -> _Parser:
@@ -222,22 +221,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a file's name may hold what the terminal's encoding lacks
             stream.reconfigure(errors="backslashreplace")
-    arguments = build_parser().parse_args(argv)
-    if hasattr(arguments, "overrides"):
-        arguments.overrides = [text for group in arguments.overrides for text in group]
-    # Before torch and scikit-learn load their thread pools: threads that spin for long while they wait for each other
-    # take the processor, on a machine that others use too, from the very thread that they wait for; threads that
-    # sleep at once cost a third of the speed on a quiet one (docs/log.md).
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    words = list(sys.argv[1:] if argv is None else argv)
+    as_json = _wants_json(words)
     try:
-        code = _call(arguments)
+        return _call(_parsed(words))
     except BedplateError as error:
-        if arguments.json:
-            print(json.dumps(error.to_json(), ensure_ascii=False))
-        print(f"error: {error.message}", file=sys.stderr)
-        return error.exit_code
+        return _failed(error, as_json=as_json)
     except KeyboardInterrupt:
+        if as_json:
+            _print_json({"error": "interrupted"})
         print("interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
@@ -245,21 +237,50 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        print(f"error: {where}{error.strerror or error}", file=sys.stderr)
-        return 2
+        where = str(error.filename) if error.filename else None
+        return _failed(InputError(error.strerror or str(error), where=where), as_json=as_json)
     except Exception as error:  # noqa: BLE001 - the last resort: told in full, with a code of its own
         plugins = sys.modules.get("bedplate.stages.plugins")
         fault = plugins.blame(error) if plugins else None
         if fault is not None:
-            if arguments.json:
-                print(json.dumps(fault.to_json(), ensure_ascii=False))
-            print(f"error: {fault.message}", file=sys.stderr)
+            _failed(fault, as_json=as_json)
             return 1
         traceback.print_exc()
+        if as_json:
+            _print_json({"error": "a fault in Bedplate itself", "received": f"{type(error).__name__}: {error}"})
         print("error: this is a fault in Bedplate itself; please report it with the lines above", file=sys.stderr)
         return os.EX_SOFTWARE
-    return code
+
+
+def _parsed(words: Sequence[str]) -> argparse.Namespace:
+    """Return what the command line says, and prepare what must be so before anything heavy is loaded."""
+    arguments = build_parser().parse_args(words)
+    if hasattr(arguments, "overrides"):
+        arguments.overrides = [text for group in arguments.overrides for text in group]
+    # Before torch and scikit-learn load their thread pools: threads that spin for long while they wait for each other
+    # take the processor, on a machine that others use too, from the very thread that they wait for; threads that
+    # sleep at once cost a third of the speed on a quiet one (docs/log.md).
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    return arguments
+
+
+def _wants_json(words: Sequence[str]) -> bool:
+    """Return whether `--json` is among the words, also where the others make no sense; it may be cut short."""
+    flags = words[: words.index("--")] if "--" in words else words
+    return any(len(word) > 2 and "--json".startswith(word) for word in flags)
+
+
+def _failed(error: BedplateError, *, as_json: bool) -> int:
+    """Say what went wrong, to machines and to people; return the exit code."""
+    if as_json:
+        _print_json(error.to_json())
+    print(f"error: {error.message}", file=sys.stderr)
+    return error.exit_code
+
+
+def _print_json(value: dict[str, object]) -> None:
+    print(json.dumps(value, ensure_ascii=False))
 
 
 def _call(arguments: argparse.Namespace) -> int:

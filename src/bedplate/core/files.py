@@ -17,12 +17,13 @@ from bedplate.core.errors import InputError
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NOT_HERE = {
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.ENXIO,
+    errno.EEXIST,
 }  # fmt: skip
 
 
 @contextlib.contextmanager
-def explain_write_errors(path: Path) -> Iterator[None]:
-    """Turn an OSError met while writing below `path` into an error that says what to do."""
+def explain_write_errors(path: Path, flag: str = "--out") -> Iterator[None]:
+    """Turn an OSError met while writing below `path`, which `flag` named, into an error that says what to do."""
     try:
         yield
     except OSError as error:
@@ -31,14 +32,14 @@ def explain_write_errors(path: Path) -> Iterator[None]:
                 "no room left to write",
                 where=str(path),
                 received=os.strerror(error.errno or 0),
-                hint="free some space, or choose another folder with --out; what was there before is untouched",
+                hint=f"free some space, or choose another folder with {flag}; what was there before is untouched",
             ) from error
         if error.errno in _NOT_HERE:
             raise InputError(
                 "can't write here",
                 where=str(path),
                 received=os.strerror(error.errno or 0),
-                hint="choose another folder, one that you may write to, with --out",
+                hint=f"choose another folder, one that you may write to, with {flag}",
             ) from error
         raise
 
@@ -51,9 +52,9 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write `data` to `path` through a temporary file and an atomic rename."""
-    with explain_write_errors(path):
+def write_bytes(path: Path, data: bytes, flag: str = "--out") -> None:
+    """Write `data` to `path` through a temporary file and an atomic rename; `flag` named the folder."""
+    with explain_write_errors(path, flag):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:
@@ -70,14 +71,14 @@ def write_bytes(path: Path, data: bytes) -> None:
             raise
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text atomically."""
-    write_bytes(path, text.encode())
+def write_text(path: Path, text: str, flag: str = "--out") -> None:
+    """Write UTF-8 text atomically; `flag` named the folder."""
+    write_bytes(path, text.encode(), flag)
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON atomically, indented for people; NaN and infinity are refused."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+def write_json(path: Path, value: Any, flag: str = "--out") -> None:
+    """Write JSON atomically, indented for people; NaN and infinity are refused. `flag` named the folder."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n", flag)
 
 
 def read_json(path: Path) -> Any:

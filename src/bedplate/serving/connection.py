@@ -32,6 +32,9 @@ LINGER = 1.0
 """Seconds for which an idle connection is kept while the server stops: its next request may be on its way already.
 Also for how long the rest of a refused request is read and thrown away, so that the caller reads the refusal."""
 
+FAREWELL = 0.2
+"""Seconds for which the end of TLS is waited for where a connection is idle."""
+
 KEPT = 75.0
 """Seconds for which a connection is kept between two requests."""
 
@@ -123,8 +126,15 @@ class Connection(asyncio.Protocol):
         getattr(self._transport, "__dict__", {}).pop("_read_ready_cb", None)
 
     def close(self) -> None:
-        """Close behind what was written."""
+        """Close behind what was written.
+
+        TLS waits half a minute for the caller's farewell. One that is idle may never send it, and nothing is lost
+        without it, so it isn't waited for.
+        """
+        written = self._transport.get_write_buffer_size() == 0
         self._transport.close()
+        if self._secure and written:
+            self._loop.call_later(FAREWELL, self._transport.abort)
 
     def abort(self) -> None:
         """Close at once."""
@@ -143,7 +153,7 @@ class Connection(asyncio.Protocol):
 
     def _leave(self) -> None:
         if self._resting and not self._transport.is_closing():
-            self._transport.close()
+            self.close()
 
     def eof_received(self) -> bool:
         """Go on where only the caller's side is closed: it may wait for the reply to what it has sent."""
@@ -203,7 +213,7 @@ class Connection(asyncio.Protocol):
             problem = Problem(408, f"the body didn't come within {limits.body_seconds:g} seconds")
             self._give_up(self._request, problem)
         else:
-            self._transport.close()
+            self.close()
 
     # --- the parser's callbacks; what they raise would end the parser ---
 

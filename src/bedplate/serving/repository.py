@@ -18,6 +18,9 @@ from bedplate.serving.problems import Problem, unknown_model, unknown_version
 
 log = logging.getLogger("bedplate.serving")
 
+_MOST_DIGITS = 19
+"""Of 2⁶³ - 1, the largest version that the protocols can name."""
+
 Missing = Callable[[str, str], Problem]
 """A protocol's way to say that a model isn't there: (name, what was asked for: "", a version, or a label) → Problem."""
 
@@ -75,6 +78,15 @@ class Entry:
     def available(self) -> list[int]:
         """The versions that answer, the newest first."""
         return sorted((n for n, v in self.versions.items() if v.state is State.AVAILABLE), reverse=True)
+
+
+def number_of(version: str) -> int:
+    """Return the number that a version's text is; -1, which no version has, for any other text.
+
+    Python reads no numbers of thousands of digits, and no version has more than eighteen.
+    """
+    digits = version.lstrip("0") or version[-1:]
+    return int(digits) if len(digits) <= _MOST_DIGITS and digits.isascii() and digits.isdigit() else -1
 
 
 def check_name(name: str) -> str:
@@ -139,7 +151,7 @@ class Repository:
             if label and label in entry.labels:
                 version = str(entry.labels[label])
             if version:
-                found = entry.versions.get(int(version)) if version.isascii() and version.isdigit() else None
+                found = entry.versions.get(number_of(version))
                 if found is not None and found.state is State.AVAILABLE and found.model is not None:
                     return found.model
             elif not label and entry.newest is not None:

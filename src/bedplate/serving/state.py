@@ -134,7 +134,7 @@ class StateFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with explain_write_errors(path):
+        with explain_write_errors(path, "--state"):
             path.mkdir(parents=True, exist_ok=True)
             self._lock = os.open(path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
         try:
@@ -155,7 +155,7 @@ class StateFolder:
 
     def save(self, name: str, state: WindowState) -> None:
         """Write a model's state atomically."""
-        write_json(self.file(name), state.to_json())
+        write_json(self.file(name), state.to_json(), "--state")
 
     def restore(self, name: str, bundle_id: str, reference: Reference) -> tuple[WindowState, str | None]:
         """Return a model's state, and what to tell of it.

@@ -20,6 +20,7 @@ from bedplate.serving.dataplane import DataPlane, json_reply, to_json
 from bedplate.serving.exchange import Ask, Call, Protocol, Question, Reply
 from bedplate.serving.models import Model
 from bedplate.serving.problems import Problem, bad_request
+from bedplate.serving.repository import number_of
 from bedplate.serving.routes import Handler, Route
 from bedplate.serving.tfserving_examples import CLASSIFY, REGRESS, read_json, results
 from bedplate.serving.tfserving_read import read_predict
@@ -90,7 +91,7 @@ def _checked(ask: Ask) -> dict[str, str]:
     if version is not None:
         if not (version.isascii() and version.isdigit()):
             raise malformed_request(ask)
-        if int(version[:30]) >= 1 << 63:
+        if not 0 <= number_of(version) < 1 << 63:
             raise bad_request(f"Failed to convert version: {version[:40]} to numeric.")
     return ask.parameters
 

@@ -46,6 +46,10 @@ def _parse_leniently(data: bytes, reason: str) -> Any:
         raise bad_request("JSON Parse error: The document is empty")
     try:
         value, _ = json.JSONDecoder().raw_decode(text)
+        if "\\u" in text:
+            json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:  # half a pair: no text, and nothing that a reply could repeat
+        raise bad_request("JSON Parse error: The surrogate pair in string is invalid.") from error
     except RecursionError as error:
         raise bad_request("JSON Parse error: nested too deep") from error
     except ValueError as error:

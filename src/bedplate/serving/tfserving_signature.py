@@ -7,7 +7,7 @@ from typing import Any
 from bedplate.codecs.codec import TensorSpec
 from bedplate.serving.models import Model
 from bedplate.serving.problems import Problem
-from bedplate.serving.repository import Repository, Version
+from bedplate.serving.repository import Repository, Version, number_of
 from bedplate.serving.tfserving_examples import CLASSIFY, METHOD, SIGNATURES, answers_to
 from bedplate.serving.tfserving_read import SIGNATURE
 from bedplate.serving.tfserving_tensors import dtype_name
@@ -38,9 +38,10 @@ def versions(repository: Repository, name: str, version: str = "", label: str = 
     if entry is None or not entry.versions:
         raise Problem(404, f"Could not find any versions of model {name[:100]}")
     if version:
-        if int(version) not in entry.versions:
+        number = number_of(version)
+        if number not in entry.versions:
             raise Problem(404, f"Could not find version {version[:20]} of model {name[:100]}")
-        return [entry.versions[int(version)]]
+        return [entry.versions[number]]
     return [entry.versions[number] for number in sorted(entry.versions, reverse=True)]
 
 

@@ -101,6 +101,23 @@ def test_tensors_that_lie_about_themselves(client: httpx.Client, change: dict[st
     assert words in error
 
 
+HALF = "\\ud800"
+
+
+@pytest.mark.parametrize("path", [INFER, PREDICT, "/v1/models/small:classify", NATIVE, "/v1/models/prices:predict"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        f'{{"instances": [{{"{HALF}": 1}}]}}', f'{{"signature_name": "{HALF}", "instances": [[1]]}}',
+        f'{{"examples": [{{"{HALF}": 1}}]}}', f'{{"inputs": {{"{HALF}": [1]}}}}', f'["{HALF}"]',
+    ],
+)  # fmt: skip
+def test_half_a_surrogate_pair_is_no_text(client: httpx.Client, path: str, body: str) -> None:
+    status, error = said(client.post(path, content=body.encode(), headers=JSON))
+    assert status == 400
+    assert "surrogate" in error
+
+
 @pytest.mark.parametrize("number", [b"1e999", b"-1e999", b"1" + b"0" * 5000])
 def test_numbers_beyond_every_type(client: httpx.Client, number: bytes) -> None:
     body = image(data=[0] * 63 + [77]).replace(b"77", number)
@@ -142,6 +159,11 @@ def test_an_input_twice_and_a_key_twice(client: httpx.Client) -> None:
         ("/v2/models/small/versions/-1/infer", 404, "no version or label '-1'"),
         ("/v2/models/small/versions/%D9%A1/infer", 404, "no version or label"),
         ("/v2/models/small/versions/99999999999999999999999999/infer", 404, "no version or label '9999"),
+        ("/v2/models/small/versions/" + "9" * 5000 + "/infer", 404, "no version or label '9999"),
+        ("/predict/small/versions/" + "9" * 5000, 404, "no version or label '9999"),
+        ("/predict/small/versions/" + "0" * 5000 + "7", 404, "no version or label '0000"),
+        ("/v1/models/small/versions/" + "9" * 5000 + ":predict", 400, "Failed to convert version: 9999"),
+        ("/v1/models/small/versions/" + "0" * 5000 + "7:predict", 404, "Servable not found for request: Specific"),
         ("/predict/small/labels/canary", 404, "no version or label 'canary' of 'small' is served here"),
         ("/v1/models/small/labels/canary:predict", 400, "Unrecognized servable version label: canary"),
         ("/v1/models/a%00b:predict", 404, "Servable not found for request: Latest(a\0b)"),
