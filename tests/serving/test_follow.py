@@ -159,6 +159,19 @@ def test_policies_and_labels_follow_their_file(server: Running, folder: Path, bo
     assert httpx.delete(f"{server.url}/models/small/labels/stable").status_code == 404
 
 
+def test_a_label_for_a_version_that_is_not_there_is_said_once_and_comes_with_it(
+    server: Running, folder: Path, boxes: list[Bundle], png: bytes, said: Path
+) -> None:
+    (folder / "small" / "serving.json").write_text(json.dumps({"versions": "all", "labels": {"stable": 2}}))
+    until(lambda: "waits for version 2" in said.read_text())
+    assert answering(server, png, "/predict/small/labels/stable") == "404"
+    time.sleep(2.2)  # the folder is looked at twice more
+    lines = [line for line in said.read_text().splitlines() if "waits for" in line]
+    assert lines == ["small: the label 'stable' waits for version 2, which isn't there; there are: [1]"]
+    publish(boxes[1], folder / "small" / "2")
+    until(lambda: answering(server, png, "/predict/small/labels/stable") == boxes[1].id)
+
+
 def test_an_outage_of_the_storage_stops_nothing(
     server: Running, folder: Path, png: bytes, boxes: list[Bundle], said: Path
 ) -> None:

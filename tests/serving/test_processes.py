@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -147,6 +148,22 @@ def test_a_drain_under_load_loses_nothing(processes: int, image_box: Bundle, png
     assert set(load.statuses) == {200}
     assert load.failures == []
     assert len(load.statuses) > 50
+
+
+@pytest.mark.parametrize("processes", [1, PROCESSES])
+def test_told_twice_to_stop_nobody_is_waited_for_any_longer(processes: int, image_box: Bundle) -> None:
+    with command(image_box.path, "--processes", processes) as server:
+        url = httpx.URL(server.url)
+        with socket.create_connection((url.host, url.port or 0), timeout=20) as line:
+            line.sendall(b"POST /predict/small HTTP/1.1\r\nhost: x\r\ncontent-length: 500\r\n\r\nabc")
+            time.sleep(0.5)
+            server.process.send_signal(signal.SIGINT)
+            with pytest.raises(subprocess.TimeoutExpired):  # told once, it waits for the rest
+                server.process.wait(timeout=2)
+            begun = time.monotonic()
+            server.process.send_signal(signal.SIGINT)
+            assert server.process.wait(timeout=60) == 0
+            assert time.monotonic() - begun < 8
 
 
 def test_the_processes_end_with_their_supervisor(server: Running) -> None:

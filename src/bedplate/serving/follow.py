@@ -30,6 +30,7 @@ class Follower:
         self._repository, self._folder, self._say = repository, folder, say
         self._lost = False
         self._seen: dict[str, Shelf] | None = None
+        self._unmet: set[tuple[str, str, int]] = set()
         self._task: asyncio.Task[None] | None = None
         repository.folder = folder
 
@@ -56,12 +57,26 @@ class Follower:
         if self._lost:
             self._say("the repository can be read again")
             self._lost = False
+        self._say_unmet(shelves)
         seen, self._seen = self._seen, shelves
         if seen is not None:
             shelves = {name: self._steady(name, shelf, seen.get(name)) for name, shelf in shelves.items()}
         for failure in await self._repository.follow(shelves):
             kept = self._repository.newest(failure.where or "") is not None
             self._say(f"{'what is served goes on' if kept else 'not served'}: {failure.message}")
+
+    def _say_unmet(self, shelves: dict[str, Shelf]) -> None:
+        """Say once of each label whose version isn't there: it is no fault, but may be a slip."""
+        unmet = {
+            (name, label, number)
+            for name, shelf in shelves.items()
+            for label, number in shelf.labels.items()
+            if number not in shelf.sources
+        }
+        for name, label, number in sorted(unmet - self._unmet):
+            there = sorted(shelves[name].sources)
+            self._say(f"{name}: the label '{label}' waits for version {number}, which isn't there; there are: {there}")
+        self._unmet = unmet
 
     def _steady(self, name: str, shelf: Shelf, before: Shelf | None) -> Shelf:
         """Return a shelf without what has changed since the last look: it may still be being copied.

@@ -185,8 +185,9 @@ class Model:
         )
 
     def refuse_truths(self, value: Any, where: str) -> None:
-        """Raise a Problem 400 where `true` or `false` stands among the numbers of images or plain tensors."""
-        if self.is_table:  # whose columns say themselves what they take
+        """Raise a Problem 400 where `true` or `false` stands among the numbers of images, tensors or columns."""
+        if self.is_table:
+            self._refuse_in_columns(value)
             return
         names = [spec.name for spec in self.inputs if spec.dtype not in ("bool", "string")]
         if len(names) == len(self.inputs):
@@ -195,6 +196,27 @@ class Model:
         for part in value if isinstance(value, list) else [value]:
             for name in names if isinstance(part, dict) else ():
                 refuse_truths(part.get(name), f"{where}, '{name}'")
+
+    def _refuse_in_columns(self, value: Any) -> None:
+        """Do so for rows by column, or for columns (or tensors) by name."""
+        for k, row in enumerate(value if isinstance(value, list) else [value]):
+            for name in self._numbers if isinstance(row, dict) else ():
+                given = row.get(name)
+                for n, item in enumerate(given if isinstance(given, list) else [given]):
+                    if isinstance(item, bool):
+                        raise bad_request(
+                            f"row {k + n + 1}, column '{name}': a value does not fit its column"
+                            f" (expected a number, or null where missing; received {str(item).lower()})"
+                        )
+
+    @functools.cached_property
+    def _numbers(self) -> list[str]:
+        """The names under which a table is given numbers: its columns' and, where no column has them, its tensors'."""
+        codec = self.bundle.codec
+        columns = codec.columns if isinstance(codec, TableCodec) else ()
+        taken = {column.name for column in columns}
+        found = [column.name for column in columns if column.type == "number"]
+        return found + [spec.name for spec in self.inputs if spec.dtype != "string" and spec.name not in taken]
 
     def cleaned(self, arrays: Mapping[str, np.ndarray], where: str) -> Arrays:
         """Return the tensors with categories spelt as in training; all must have equally many rows."""

@@ -45,7 +45,7 @@ def payloads(model: Model, body: bytes, content_type: str) -> Payloads:
     if kind == "multipart/form-data":
         return _from_form(model, read_form(body, content_type))
     if model.is_table:
-        return Payloads(_rows(model, body, kind), model.decode)
+        return Payloads(_rows(model, body, kind), _decoder(model, body))
     if model.bundle.codec.kind == "tensor" and kind in _LINES:
         return Payloads(_objects(model, body), model.decode)
     if model.bundle.codec.kind == "tensor":
@@ -72,6 +72,19 @@ def _parsed(model: Model, body: bytes) -> Any:
     if speaks_of_truths(body):
         model.refuse_truths(value, "the body")
     return value
+
+
+def _decoder(model: Model, *bodies: bytes) -> Callable[[Sequence[Any]], Arrays]:
+    """Return what makes tensors of a table's rows; truth values among them are looked for where there may be any."""
+    if not any(map(speaks_of_truths, bodies)):
+        return model.decode
+
+    def decode(rows: Sequence[Any]) -> Arrays:
+        arrays = model.decode(rows)
+        model.refuse_truths(rows, "the body")
+        return arrays
+
+    return decode
 
 
 def _rows(model: Model, body: bytes, kind: str) -> Iterable[Any]:
@@ -118,7 +131,8 @@ def _from_form(model: Model, parts: list[Part]) -> Payloads:
     if len(files) == 1:
         return payloads(model, files[0].data, files[0].kind)
     if files and model.is_table:
-        return Payloads(chain.from_iterable(_rows(model, part.data, part.kind) for part in files), model.decode)
+        items = chain.from_iterable(_rows(model, part.data, part.kind) for part in files)
+        return Payloads(items, _decoder(model, *(part.data for part in files)))
     if files:
         return Payloads([part.data for part in files], model.decode)
     if model.bundle.codec.kind == "image":

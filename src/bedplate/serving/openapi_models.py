@@ -113,7 +113,7 @@ def _payload(model: Model, described: dict[str, Any]) -> dict[str, Any]:
             "description": "one row: a value an input",
         }
     types: dict[str, dict[str, Any]] = {
-        "number": {"type": ["number", "string", "boolean", "null"]},
+        "number": {"type": ["number", "string", "null"]},
         "category": {"type": ["string", "number", "boolean", "null"]},
         "date": {"type": ["string", "null"], "description": "a date, such as 2020-01-31"},
         "time": {"type": ["string", "null"], "description": "a time of day, such as 14:30"},

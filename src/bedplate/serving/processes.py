@@ -82,7 +82,7 @@ class Supervisor:
         """Serve until SIGTERM or SIGINT; return the exit code. Raises BedplateError where the first start fails."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stopping.set)
+            loop.add_signal_handler(number, self._told)
         minders = [loop.create_task(self._mind(worker)) for worker in self._workers]
         announce = loop.create_task(self._announce())
         await self._stopping.wait()
@@ -91,15 +91,24 @@ class Supervisor:
         for worker in self._workers:
             for listener in worker.listeners:
                 listener.close()
-        for worker in self._workers:
-            if worker.process is not None and worker.process.poll() is None:
-                worker.process.send_signal(signal.SIGTERM)
+        self._pass_on()
         # One that stands still hears no signal but this one.
         loop.call_later(_LONGEST_END, self._kill_all)
         await asyncio.gather(*minders)
         if self._failed is not None:
             raise self._failed
         return 0
+
+    def _told(self) -> None:
+        """Stop; told twice, tell all twice as well: whoever waits for a reply has waited long enough."""
+        if self._stopping.is_set():
+            self._pass_on()
+        self._stopping.set()
+
+    def _pass_on(self) -> None:
+        for worker in self._workers:
+            if worker.process is not None and worker.process.poll() is None:
+                worker.process.send_signal(signal.SIGTERM)
 
     def _kill_all(self) -> None:
         for worker in self._workers:

@@ -130,6 +130,20 @@ def test_truth_values_are_no_numbers_in_any_protocol(client: httpx.Client) -> No
     for path, body in ((PREDICT, {"instances": pixels}), (PREDICT, {"inputs": pixels}), (NATIVE, pixels)):
         status, error = said(client.post(path, json=body))
         assert (status, "true or false" in error) == (400, True), path
+    row = {"age": 40.5, "town": "east", "since": "2015-05-17", "note": "x"}
+    wrong = [row, row | {"age": True}]
+    columns = {name: [one[name] for one in wrong] for name in row if name != "note"}
+    table = "/v1/models/prices:predict"
+    lines = "\n".join(map(json.dumps, wrong))
+    for path, given in (
+        (table, {"instances": wrong}), (table, {"inputs": columns}), ("/predict/prices", wrong),
+        ("/predict/prices?stream=true", wrong), ("/predict/prices", lines),
+    ):  # fmt: skip
+        body = given if isinstance(given, str) else json.dumps(given)
+        status, error = said(client.post(path, content=body.encode()))
+        assert status == 400, path
+        assert error.startswith("row 2, column 'age': a value does not fit its column"), path
+    assert client.post("/predict/prices", json=row | {"town": True}).status_code == 200  # a category may be true
     fine = client.post(INFER, json=json.loads(image()) | {"parameters": {"binary_data_output": False}})
     assert fine.status_code == 200
 
