@@ -134,6 +134,12 @@ def parse_json(data: bytes) -> Any:
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError as error:
+        try:
+            data.decode()
+        except UnicodeDecodeError as wrong:
+            raise bad_request(
+                f"JSON Parse error: the body isn't UTF-8, so no JSON ({wrong.reason} at {wrong.start})"
+            ) from error
         if re.search(rb"[\[:,\s]-?(NaN|Infinity)\b", data):
             raise bad_request(
                 "JSON Parse error: NaN and Infinity are no JSON; give null for a missing number"

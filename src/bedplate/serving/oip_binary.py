@@ -54,7 +54,10 @@ def check_shape(shape: object, spec: TensorSpec, where: str) -> list[int]:
     """Return a request's shape if it is one that the input takes, with a number of rows that one request may hold."""
     plain = isinstance(shape, list) and all(type(size) is int and 0 <= size < 1 << 31 for size in shape)
     if not isinstance(shape, list) or not plain or not 1 <= len(shape) <= _MOST_DIMENSIONS:
-        raise bad_request(f"{where}: the shape must be a list of whole numbers, {['rows', *spec.shape]}")
+        raise bad_request(
+            f"{where}: the shape must be a list of whole numbers below 2³¹, {['rows', *spec.shape]},"
+            f" received {str(shape)[:100]}"
+        )
     if not spec.fits(shape[1:]) or 0 in shape[1:]:
         raise bad_request(f"{where}: expected the shape {['rows', *spec.shape]}, received {shape}")
     check_rows(shape[0], where)

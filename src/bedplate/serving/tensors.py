@@ -161,9 +161,15 @@ def plain_numbers(value: list[Any], spec: TensorSpec, where: str) -> np.ndarray:
     if spec.dtype in _INTEGERS:
         limits = np.iinfo(spec.dtype)
         if array.dtype.kind == "f":
-            raise bad_request(f"{where}: expected {_expected(spec)}, received fractions or numbers out of range")
+            whole = array.size and (array == np.trunc(array)).all() and (np.abs(array) < 1 << 53).all()
+            received = (
+                f"numbers with a point, such as {array.flat[0]}" if whole else "fractions or numbers out of range"
+            )
+            raise bad_request(f"{where}: expected {_expected(spec)}, received {received}")
         if array.size and (int(array.min()) < limits.min or int(array.max()) > limits.max):
-            raise bad_request(f"{where}: expected {_expected(spec)}, received {array.min()} to {array.max()}")
+            least, most = array.min(), array.max()
+            received = f"{least} to {most}" if least != most else str(most)
+            raise bad_request(f"{where}: expected {_expected(spec)}, received {received}")
     with np.errstate(over="ignore"):  # what doesn't fit becomes infinity, and is refused
         array = array.astype(spec.dtype)
     if array.dtype.kind == "f" and np.isinf(array).any():

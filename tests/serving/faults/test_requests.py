@@ -63,7 +63,7 @@ def test_nesting_without_end_is_refused_at_once(client: httpx.Client, path: str,
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        (b"", "empty"), (b'{"inputs": [', "JSON Parse error"), (b"\xff\xfe{}", ""), (b'{"a": "\xff"}', "JSON Parse error"),
+        (b"", "empty"), (b'{"inputs": [', "JSON Parse error"), (b"\xff\xfe{}", ""), (b'["\xff', "the body isn't UTF-8"), (b'{"a": "\xff"}', "JSON Parse error"),
         (b"null", "null"), (b"5", ""), (b'"text"', ""),
     ],
 )  # fmt: skip
@@ -80,6 +80,10 @@ def test_what_is_no_object_is_a_400(client: httpx.Client, path: str, body: bytes
         ({"shape": [1 << 63, 8, 8, 1]}, "the shape must be a list of whole numbers"),
         ({"shape": [1 << 32, 1 << 32, 1 << 32, 1 << 32]}, "the shape must be"),
         ({"shape": [9999, 8, 8, 1]}, "needs 639936 values, received 64"),
+        ({"shape": [1 << 40, 8, 8, 1]}, "below 2³¹, ['rows', 8, 8, 1], received [1099511627776, 8, 8, 1]"),
+        ({"data": [1.0] * 64}, "received numbers with a point, such as 1.0"),
+        ({"data": [0.5, *[1.0] * 63]}, "received fractions or numbers out of range"),
+        ({"data": [256] * 64}, "expected whole numbers from 0 to 255, received 256"),
         ({"shape": [-1, 8, 8, 1]}, "the shape must be a list of whole numbers"),
         ({"shape": [0, 8, 8, 1]}, "no rows"),
         ({"shape": [True, 8, 8, 1]}, "the shape must be a list of whole numbers"),
