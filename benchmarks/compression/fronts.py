@@ -45,7 +45,8 @@ def front_of(run: Path, name: str, budget: Budget, out: Path, effort: Any) -> di
     if not (folder / RESULT).exists():
         compress_bundle(run, budget, out=folder, effort=effort, console=Console(sys.stderr))
     found: dict[str, Any] = read_json(folder / RESULT)
-    return found
+    found["front"] = [{key: value for key, value in one.items() if key != "bundle"} for one in found["front"]]
+    return {key: value for key, value in found.items() if key != "out"}  # places on this machine are nobody's business
 
 
 def rows(run: str, found: Mapping[str, Mapping[str, Any]]) -> list[str]:
