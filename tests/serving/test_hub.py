@@ -42,7 +42,7 @@ def said(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def server(folder: Path, said: Path) -> Iterator[Running]:
-    with command("--repository", folder, "--processes", 2, lines=said) as running:
+    with command("--repository", folder, "--processes", 2, "--engine", "onnxruntime", lines=said) as running:
         yield running
 
 
