@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
-from onnxscript import optimizer
 
 from bedplate.bundle.session import OnnxPredict
 from bedplate.compression.registry import methods
@@ -27,6 +26,8 @@ def clean_up(model: onnx.ModelProto, features: Arrays, cpu: frozenset[str]) -> o
     The graph as it was, where that would change an answer to the calibration rows by more than rounding, or save
     nothing.
     """
+    from onnxscript import optimizer  # takes most of a second to load, and few need it
+
     del cpu
     same = onnx.ModelProto.FromString(model.SerializeToString())
     cleaned = _once(optimizer.optimize(onnx.ModelProto.FromString(model.SerializeToString())))

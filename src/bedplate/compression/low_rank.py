@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from scipy.linalg import qr
 
 Factors = tuple[np.ndarray, np.ndarray]
 """left [out, rank] and right [rank, in]; their product stands for the weight."""
@@ -71,6 +70,8 @@ def pivoted_qr(weight: np.ndarray, rank: int) -> Factors:
     W P = Q R with falling |Rᵢᵢ|; the first `rank` columns of Q and rows of R Pᵀ are kept. Businger and Golub 1965,
     "Linear least squares solutions by Householder transformations".
     """
+    from scipy.linalg import qr  # takes a third of a second to load, and few need it
+
     q, r, order = qr(_checked(weight, rank), mode="economic", pivoting=True)
     right = np.empty_like(r[:rank])
     right[:, order] = r[:rank]

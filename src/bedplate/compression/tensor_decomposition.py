@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from tensorly.decomposition import parafac, partial_tucker
 from torch import nn
 
 from bedplate.compression.factorised_layers import factorisable
@@ -98,6 +97,8 @@ def tucker2(kernel: np.ndarray, ranks: tuple[int, int]) -> tuple[np.ndarray, np.
             np.zeros((len(kernel), ranks[0])),
             np.zeros((kernel.shape[1], ranks[1])),
         )
+    from tensorly.decomposition import partial_tucker  # takes half a second to load, and few need it
+
     (core, (out, columns)), _ = partial_tucker(np.asarray(kernel, np.float64), rank=list(ranks), modes=[0, 1])
     return core, out, columns
 
@@ -112,6 +113,8 @@ def cp(kernel: np.ndarray, rank: int, *, seed: int = 0) -> tuple[np.ndarray, np.
     tensor = np.asarray(kernel, np.float64).reshape(*kernel.shape[:2], -1)
     if not tensor.any():
         return tuple(np.zeros((size, rank)) for size in tensor.shape)  # type: ignore[return-value]
+    from tensorly.decomposition import parafac
+
     with np.errstate(all="ignore"):  # numbers that overflow are what `diverged` looks for
         weights, factors = parafac(
             tensor, rank, init="random", random_state=seed, n_iter_max=ITERATIONS, tol=1e-8, normalize_factors=True,
