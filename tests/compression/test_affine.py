@@ -21,7 +21,7 @@ def there_and_back(x: np.ndarray, by: Affine) -> np.ndarray:
 @settings(deadline=None)
 def test_inside_the_range_nothing_moves_by_more_than_half_a_step(ends: list[float], seed: int) -> None:
     by = affine(*ends)
-    x = np.random.default_rng(seed).uniform(min(ends[0], 0), max(ends[1], 0), 64).astype(np.float32)
+    x = np.random.default_rng(seed).uniform(min(ends[0], 0) + 0.0, max(ends[1], 0) + 0.0, 64).astype(np.float32)
     # The zero point is a whole number, so each end may lie half a step beyond what 255 steps reach.
     bottom, top = dequantise(np.array([0, 255], np.uint8), by)
     inside = (x >= bottom) & (x <= top)
