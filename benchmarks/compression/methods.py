@@ -9,6 +9,7 @@ figures go to `benchmarks/results/compression-methods.json`, the table to docs/c
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -20,16 +21,15 @@ import numpy as np
 
 from bedplate.compression.front import Budget
 from bedplate.compression.noisy_student import taught_rows
-from bedplate.compression.sparsity import compressed_bytes, magnitude_masks, prunable_weights, sparse
+from bedplate.compression.sparsity import compressed_bytes
 from bedplate.core.arrays import take
 from bedplate.core.console import Console
 from bedplate.core.errors import InputError
 from bedplate.core.machine import describe
-from bedplate.export import export_network
 from bedplate.stages.compress_judge import ORIGINAL, Candidate
+from bedplate.stages.compress_maker import Maker
 from bedplate.stages.compress_search import Search
 from bedplate.stages.compress_source import open_source
-from bedplate.stages.compress_steps import Maker, few
 from bedplate.stages.compress_trained import Trained
 from benchmarks.compression.judging import Bench, Figures, Word, verdict
 from benchmarks.compression.models import HOME, copied, trained
@@ -50,6 +50,10 @@ def _quantised(method: str) -> tuple[dict[str, Any], ...]:
 
 def _pruned(importance: str, *more: dict[str, Any]) -> tuple[dict[str, Any], ...]:
     return ({**QUARTER, "importance": importance}, *more)
+
+
+def _measured(importance: str, *more: dict[str, Any]) -> tuple[dict[str, Any], ...]:
+    return ({**QUARTER, "importance": importance, "allocation": "sensitivity"}, *more)
 
 
 def _low_rank(method: str, *more: dict[str, Any]) -> tuple[dict[str, Any], ...]:
@@ -79,9 +83,13 @@ STEPS: dict[str, dict[str, tuple[dict[str, Any], ...]]] = {
         "by taylor": _pruned("taylor"),
         "by magnitude": _pruned("magnitude"),
         "at random": _pruned("random"),
+        "by taylor, widths by sensitivity": _measured("taylor"),
+        "by magnitude, widths by sensitivity": _measured("magnitude"),
         "by taylor, distilled": _pruned("taylor", SOFT),
         "by magnitude, distilled": _pruned("magnitude", SOFT),
         "at random, distilled": _pruned("random", SOFT),
+        "by taylor, widths by sensitivity, distilled": _measured("taylor", SOFT),
+        "by magnitude, widths by sensitivity, distilled": _measured("magnitude", SOFT),
     },
     "blocks": {"the least missed block": ({"do": "remove", "layers": 1},)},
     "low rank, to 40 % of the parameters": {
@@ -89,6 +97,10 @@ STEPS: dict[str, dict[str, tuple[dict[str, Any], ...]]] = {
         "randomised SVD": _low_rank("randomised-svd"),
         "QR with column pivoting": _low_rank("qr"),
         "SVD weighted by activations": _low_rank("weighted-svd"),
+        "truncated SVD, ranks by sensitivity": (
+            {"do": "factorise", "parameters": 0.4, "method": "svd", "ranks": "sensitivity"},
+        ),
+        "truncated SVD, 90 % of the energy": ({"do": "factorise", "energy": 0.9, "method": "svd"},),
         "truncated SVD, distilled": _low_rank("svd", SOFT),
         "weighted SVD, distilled": _low_rank("weighted-svd", SOFT),
     },
@@ -105,10 +117,16 @@ STEPS: dict[str, dict[str, tuple[dict[str, Any], ...]]] = {
         "feature transfer": _distilled("feature-transfer"),
         "noisy student": _pruned("taylor", LABELS),  # on half of the labels; see `noisy`
     },
+    "single weights": {
+        "50 % zeros by magnitude": ({"do": "zero", "share": 0.5},),
+        "50 % zeros at random": ({"do": "zero", "share": 0.5, "by": "random"},),
+        "90 % zeros by magnitude": ({"do": "zero", "share": 0.9},),
+        "90 % zeros by magnitude, gradually, distilled": ({**SOFT, "zeros": 0.9},),
+    },
 }
 """By group and name: the steps from the original on. The quantised forms are of the original itself."""
 
-SPARSE = {"50 % zeros": 0.5, "90 % zeros": 0.9}
+SPARSE = "single weights"
 NOISY = "noisy student"
 CONTROL = "the original once more"
 
@@ -129,16 +147,14 @@ def noisy(maker: Maker, store: Path) -> Maker:
 
     Those rows were labelled when the original was trained, so it knows them better than it would rows from outside.
     """
-    data = maker.data
+    bench = copy.copy(maker.bench)
+    data = bench.data
     half = np.random.default_rng(0).permutation(len(data)) < len(data) // 2
     known, others = np.flatnonzero(half), np.flatnonzero(~half)
     labelled = replace(data, features=take(data.features, known), targets=data.targets[known])
-    other = Maker(
-        maker.work, maker.original, maker.model, f"{maker.identity}-noisy", maker.calibration,
-        maker.calibration_targets, store,
-    )  # fmt: skip
-    other.data = taught_rows(maker.original, labelled, take(data.features, others))
-    return other
+    bench.identity += "-noisy"
+    bench.data = taught_rows(bench.original, labelled, take(data.features, others))
+    return Maker(bench, store)
 
 
 def made(source: Trained, scratch: Path) -> list[Tried]:
@@ -152,10 +168,6 @@ def made(source: Trained, scratch: Path) -> list[Tried]:
         for name, steps in methods.items():
             by = Search(teach, "normal", Budget(), "this") if name == NOISY else search
             found.append(_tried(group, name, lambda by=by, name=name, steps=steps: by.replayed(name, steps)))
-    for name, share in SPARSE.items():
-        found.append(
-            _tried("single weights by magnitude", name, lambda name=name, share=share: _sparse(search, name, share))
-        )
     return found
 
 
@@ -168,14 +180,6 @@ def _tried(group: str, name: str, make: Callable[[], Candidate]) -> Tried:
     seconds = time.perf_counter() - begun
     print(f"{group}: {name}: {len(candidate.graph):,} bytes, {seconds:.1f} s", flush=True)
     return Tried(group, name, candidate, "", seconds)
-
-
-def _sparse(search: Search, name: str, share: float) -> Candidate:
-    maker = search.maker
-    network = sparse(maker.original, magnitude_masks(prunable_weights(maker.original), share))
-    graph = export_network(network, few(maker.calibration))
-    original = search.original()
-    return replace(original, name=name, said=(name,), graph=search._complete(graph))
 
 
 def judged(tried: list[Tried], bench: Bench) -> list[dict[str, Any]]:
@@ -196,14 +200,14 @@ def judged(tried: list[Tried], bench: Bench) -> list[dict[str, Any]]:
             rows.append({**row, "verdict": "not possible", "reason": one.why})
             continue
         mine = figures[f"{one.group}: {one.name}"]
-        word, why = ("", "the reference") if mine is original else _verdict(one.name, mine, original, floor)
+        word, why = ("", "the reference") if mine is original else _verdict(one.group, mine, original, floor)
         rows.append({**row, **mine.to_json(), "name": one.name, "verdict": word, "reason": why})
     return rows
 
 
-def _verdict(name: str, mine: Figures, original: Figures, floor: float) -> tuple[Word, str]:
+def _verdict(group: str, mine: Figures, original: Figures, floor: float) -> tuple[Word, str]:
     word, why = verdict(mine, original, floor=floor)
-    if name in SPARSE and word == "no gain":
+    if group == SPARSE and word == "no gain":
         share = mine.facts["lzma_bytes"] / original.facts["lzma_bytes"]
         why += f"; only {share:.2f}× the size once both are compressed by LZMA"
     return word, why

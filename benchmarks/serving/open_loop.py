@@ -17,9 +17,9 @@ import math
 import select
 import socket
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 PATIENCE = 3.0
@@ -37,6 +37,7 @@ class Schedule:
         sent: requests that were intended.
         answered: good answers within the schedule's own time; a server that keeps up reaches nearly `sent`.
         bad: answers of another status than 200, and broken connections.
+        faults: how many of each kind those were, by status or by the fault's name.
         unanswered: requests without an answer when the patience ended.
         late: how far behind its schedule the generator itself woke, 99th percentile in ms: beyond a millisecond or so
             the figures tell as much of the generator, which shares the processors, as of the server.
@@ -52,6 +53,7 @@ class Schedule:
     p999: float
     worst: float
     late: float
+    faults: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def kept_up(self) -> bool:
@@ -115,6 +117,20 @@ class _Connection:
         return bytes(self._in[9:12]) == b"200"
 
     @property
+    def status(self) -> str:
+        return bytes(self._in[9:12]).decode("latin-1")
+
+    @property
+    def gone(self) -> bool:
+        """Whether the server has hung up meanwhile, as it may on a connection that nobody used for a while."""
+        try:
+            return not self.socket.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
+    @property
     def closing(self) -> bool:
         return b"connection: close" in bytes(self._in[:2000]).lower()
 
@@ -129,12 +145,14 @@ class _Loop:
         self.backlog: deque[float] = deque()
         self.latencies: list[float] = []
         self.answered_at: list[float] = []
-        self.bad = 0
+        self.faults: Counter[str] = Counter()
         self.lateness: list[float] = []
 
     def start_due(self) -> None:
         """Send what waits, as far as there are connections."""
         while self.backlog:
+            while self.free and self.free[-1].gone:
+                self.free.pop().socket.close()
             if not self.free:
                 if len(self.busy) >= MOST_CONNECTIONS:
                     return
@@ -144,8 +162,8 @@ class _Loop:
             self.busy[connection.fileno()] = connection
             try:
                 connection.begin(self.request, intended)
-            except OSError:
-                self._broken(connection)
+            except OSError as error:
+                self._broken(connection, error)
 
     def turn(self, timeout: float) -> None:
         """Wait until something can be read or written, or the time is over, and do it."""
@@ -154,16 +172,16 @@ class _Loop:
         for number in writable:
             try:
                 self.busy[number].push()
-            except OSError:
-                self._broken(self.busy[number])
+            except OSError as error:
+                self._broken(self.busy[number], error)
         for number in readable:
             connection = self.busy.get(number)
             try:
                 if connection is not None and connection.pull():
                     self._done(connection)
-            except OSError:
+            except OSError as error:
                 assert connection is not None
-                self._broken(connection)
+                self._broken(connection, error)
 
     def _done(self, connection: _Connection) -> None:
         now = time.perf_counter()
@@ -172,16 +190,16 @@ class _Loop:
         if connection.good:
             self.answered_at.append(now)
         else:
-            self.bad += 1
+            self.faults[connection.status] += 1
         if connection.closing:
             connection.socket.close()
         else:
             self.free.append(connection)
 
-    def _broken(self, connection: _Connection) -> None:
+    def _broken(self, connection: _Connection, error: OSError) -> None:
         del self.busy[connection.fileno()]
         connection.socket.close()
-        self.bad += 1
+        self.faults[type(error).__name__] += 1
         self.latencies.append(time.perf_counter() - connection.intended)
 
 
@@ -216,7 +234,9 @@ def open_loop(
     in_time = sum(1 for moment in loop.answered_at if moment <= end)
     p50, p99, p999 = (1e3 * percentile(latencies, share) for share in (0.5, 0.99, 0.999))
     late = 1e3 * percentile(sorted(loop.lateness) or [0.0], 0.99)
-    return Schedule(rate, total, in_time, loop.bad, len(waiting), p50, p99, p999, 1e3 * latencies[-1], late)
+    return Schedule(
+        rate, total, in_time, loop.faults.total(), len(waiting), p50, p99, p999, 1e3 * latencies[-1], late, loop.faults
+    )
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:

@@ -1,11 +1,13 @@
-"""How long the machine itself stood still, told apart from what runs on it.
+"""How long the machine itself stood still, and how much its speed changed, told apart from what runs on it.
 
     python -m benchmarks.serving.pauses
 
 A process that wants next to nothing sleeps 5 ms at a time and tells by how much each sleep came late, as Gil Tene's
 jHiccup does. It runs at real-time priority where that is allowed, so that no program of this machine keeps it waiting:
-what is late then was held up by the machine. Prints a line of JSON a second: `longest`, `lost` (both in ms) and
-`stolen` (share of the processors' time that the host gave to others).
+what is late then was held up by the machine. After each sleep it does the same small piece of work, whose time tells
+how fast the processor is just then: a virtual one shares its core with others, which no counter of the guest shows.
+Prints a line of JSON a second: `longest`, `lost` (both in ms), `work` (median, in µs) and `stolen` (share of the
+processors' time that the host gave to others).
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import statistics
 import subprocess
 import sys
 import time
@@ -26,6 +29,9 @@ STEP = 0.005
 LATE = 0.02
 """Seconds from which on a late sleep counts as lost time."""
 
+WORK = 1000
+"""Turns of the small piece of work, about 30 µs."""
+
 
 def watch() -> None:
     """Print a line a second until the reader goes."""
@@ -34,6 +40,7 @@ def watch() -> None:
     stolen, total = ticks()
     while True:
         longest = lost = 0.0
+        works = []
         begun = last = time.perf_counter()
         while last - begun < 1.0:
             time.sleep(STEP)
@@ -41,11 +48,14 @@ def watch() -> None:
             late = now - last - STEP
             longest = max(longest, late)
             lost += late if late > LATE else 0.0
-            last = now
+            sum(range(WORK))
+            last = time.perf_counter()
+            works.append(1e6 * (last - now))
         before, stolen_before = total, stolen
         stolen, total = ticks()
         share = (stolen - stolen_before) / max(1, total - before)
-        print(json.dumps({"longest": 1e3 * longest, "lost": 1e3 * lost, "stolen": share}), flush=True)
+        told = {"longest": 1e3 * longest, "lost": 1e3 * lost, "work": statistics.median(works), "stolen": share}
+        print(json.dumps(told), flush=True)
 
 
 def ticks() -> tuple[int, int]:
@@ -73,10 +83,13 @@ class Pauses:
         self._process.wait()
 
     def told(self) -> dict[str, float]:
-        """Return the longest pause, what was lost in all (ms), and the stolen share."""
+        """Return the longest pause, what was lost in all (ms), the work of its median and slowest second (µs), and the
+        stolen share."""
         return {
             "longest": round(max((one["longest"] for one in self.seconds), default=0.0), 1),
             "lost": round(sum(one["lost"] for one in self.seconds), 1),
+            "work": round(statistics.median(one["work"] for one in self.seconds), 1) if self.seconds else 0.0,
+            "slowest": round(max((one["work"] for one in self.seconds), default=0.0), 1),
             "stolen": round(sum(one["stolen"] for one in self.seconds) / max(1, len(self.seconds)), 4),
         }
 

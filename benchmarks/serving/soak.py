@@ -2,9 +2,10 @@
 
     python -m benchmarks.serving.soak --minutes 60 --bundle DIR
 
-The server is asked at 70 % of the most that it kept up with, by an open loop, while a second caller sends it a bit of
-everything else: other protocols, streams, bad requests, unknown names. Resident memory is read once a second, and so is
-how long the machine itself stood still (`pauses.py`), which excuses nothing and explains much. Writes
+The server is asked at 70 % of the most that it kept up with for ten seconds, by an open loop, while a second caller
+sends it a bit of everything else: other protocols, streams, bad requests, unknown names. Resident memory is read once a
+second, and so is how long the machine itself stood still and how fast it was (`pauses.py`), which excuses nothing and
+explains much. Writes
 benchmarks/results/soak.json and the table of docs/reliability.md. Exits 1 where memory surely grows by more than
 5 MiB an hour, or where the 99th percentile at the end is over 1.5 times that at the beginning.
 """
@@ -23,6 +24,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +65,11 @@ def keeps_up(seen: dict[str, Any]) -> bool:
 
 
 def most(port: int, path: str, folder: Path) -> float:
-    """Return about the most requests a second that the server keeps up with, on this machine and with this caller."""
+    """Return about the most requests a second that the server keeps up with, on this machine and with this caller.
+
+    What it keeps up with for two seconds finds the range, but only what it keeps up with twice for ten counts: a
+    processor that is shared is at times much faster than it is for long.
+    """
 
     def holds(rate: float, seconds: float) -> bool:
         """A pause of the machine can spoil a try: a rate has failed where it failed twice."""
@@ -78,8 +84,10 @@ def most(port: int, path: str, folder: Path) -> float:
             good = middle
         else:
             rate = middle
-    if not good:
-        raise SystemExit("it doesn't keep up with a hundred requests a second")
+    while good and not all(keeps_up(loop(port, path, folder, good, 10.0)) for _ in range(2)):
+        good *= 0.9
+    if good < 10:
+        raise SystemExit("it doesn't keep up with ten requests a second")
     return good
 
 
@@ -183,7 +191,7 @@ def verdict(found: dict[str, Any]) -> list[str]:
     if found["last p99"] > MOST_SLOWER * found["first p99"]:
         wrong.append(f"p99 went from {found['first p99']:.1f} to {found['last p99']:.1f} ms")
     if found["bad"] or found["faults"]:
-        wrong.append(f"{found['bad']} requests failed, {found['faults']} of the others")
+        wrong.append(f"{found['bad']} requests failed {found['kinds']}, {found['faults']} of the others")
     return wrong
 
 
@@ -212,7 +220,9 @@ def soak(bundle: Path, minutes: float) -> dict[str, Any]:
                 print(
                     f"{(k + 1) * each / 60:.1f} min: p50 {parts[-1]['p50']:.1f} ms, p99 {parts[-1]['p99']:.1f} ms,"
                     f" {memory.mib[-1]:.0f} MiB; the machine stood still {pauses[-1]['lost']:.0f} ms,"
-                    f" {pauses[-1]['longest']:.0f} at once", flush=True,
+                    f" {pauses[-1]['longest']:.0f} at once, small work"
+                    f" {pauses[-1]['work']:.0f} to {pauses[-1]['slowest']:.0f} µs",
+                    flush=True,
                 )  # fmt: skip
             others.stop()
             memory.stop()
@@ -233,6 +243,7 @@ def judged(
     return {
         "minutes": minutes, "most": round(top), "rate": round(SHARE * top), "each": each,
         "requests": sum(part["sent"] for part in parts), "bad": sum(part["bad"] + part["unanswered"] for part in parts),
+        "kinds": dict(sum((Counter(part["faults"]) for part in parts), Counter())),
         "others": others.asked, "faults": others.faults, "skipped": skip, "slope": [round(one, 2) for one in growth],
         "first": round(statistics.mean(after[:30]), 1), "last": round(statistics.mean(after[-30:]), 1),
         "highest": round(max(mib), 1), "p50": [round(part["p50"], 2) for part in parts],
@@ -246,7 +257,7 @@ def judged(
 def table(found: dict[str, Any]) -> str:
     """Return the page's section."""
     rise, low, high = found["slope"]
-    told = found["machine"]
+    told, work = found["machine"], [one["work"] for one in found["pauses"]]
     rows = [
         ("time", f"{found['minutes']:g} minutes"),
         ("rate", f"{found['rate']:,} requests a second, 70 % of the {found['most']:,} that it kept up with"),
@@ -258,6 +269,8 @@ def table(found: dict[str, Any]) -> str:
                    f"{found['skipped']:.0f} seconds"),
         ("p50", f"{min(found['p50']):.1f} to {max(found['p50']):.1f} ms over the parts of {found['each']:.0f} seconds"),
         ("p99", f"{found['first p99']:.1f} ms in the first fifth, {found['last p99']:.1f} ms in the last"),
+        ("speed", f"the same small work took {min(work):.0f} to {max(work):.0f} µs (medians of those parts), and"
+                  f" {max(one['slowest'] for one in found['pauses']):.0f} in the slowest second"),
         ("the machine", f"stood still {sum(one['lost'] for one in found['pauses']) / 1e3:.2f} s in all,"
                         f" {max(one['longest'] for one in found['pauses']):.0f} ms at once, whatever ran on it"),
     ]  # fmt: skip

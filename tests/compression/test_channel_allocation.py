@@ -130,6 +130,18 @@ def test_what_matters_less_goes_first() -> None:
     assert [len(kept[group.name]) for group in groups[:2]] == [8, 16]
 
 
+def test_what_was_measured_says_which_group_pays() -> None:
+    cost = macs_and_parameters(CNN, rows(CNN.inputs))
+    even = {group.name: np.ones(group.width) for group in GROUPS}
+    wide = {group.name: group.width for group in GROUPS}
+    for free in (GROUPS[1].name, GROUPS[2].name):
+        kept = allocate(
+            CNN, GROUPS, even, cost, parameter_share=0.6,
+            lost=lambda name, width, free=free: 0.0 if name == free else 1 - width / wide[name],
+        )  # fmt: skip
+        assert [name for name, stay in kept.items() if len(stay) < wide[name]] == [free]
+
+
 def test_what_cannot_be_reached() -> None:
     features = rows(CNN.inputs)
     groups, cost = GROUPS, macs_and_parameters(CNN, features)

@@ -134,6 +134,15 @@ def test_the_budget_goes_where_the_energy_is() -> None:
         ranks_by_budget({"flat": flat}, 0.05)
 
 
+def test_the_budget_goes_where_the_answers_move() -> None:
+    one, other = Option(np.ones(10), 5, 100, 10), Option(np.ones(10), 5, 100, 10)
+    for kept in ("one", "other"):
+        ranks = ranks_by_budget(
+            {"one": one, "other": other}, 0.3, lambda name, rank, kept=kept: (5 - rank) * (1 if name == kept else 0.01)
+        )
+        assert ranks == {"one": 1, "other": 1} | {kept: 5}
+
+
 def test_energy_and_break_even_choose_ranks() -> None:
     sharp = Option(np.array([3.0, 1.0, 0.01, 0.01]), 2, 20, 8)
     flat = Option(np.ones(4), 2, 20, 8)

@@ -3,12 +3,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.compression.structures import made, rows
 
 from bedplate.compression.channel_importance import magnitude
 from bedplate.compression.channels import channel_groups
 from bedplate.compression.divergence import divergence
-from bedplate.compression.sensitivity import channel_parts, sensitivity
+from bedplate.compression.rank_choice import options
+from bedplate.compression.sensitivity import channel_parts, lost_at, rank_parts, sensitivity
 from bedplate.models import Network, predictor
 
 
@@ -39,3 +42,36 @@ def test_each_part_is_judged_alone() -> None:
     assert first[1.0] == second[1.0] == 0
     assert first[0.5] < 1e-10 < second[0.5]
     assert first[0.25] > 1e-6
+
+
+@given(st.dictionaries(st.floats(0.05, 1), st.floats(0, 10), min_size=1, max_size=6), st.integers(1, 300))
+def test_a_smaller_part_never_loses_less(points: dict[float, float], width: int) -> None:
+    lost = lost_at({"part": {**points, 1.0: 0.0}}, {"part": width})
+    losses = [lost("part", size) for size in range(1, width + 1)]
+    assert losses == sorted(losses, reverse=True)
+    assert losses[-1] == 0
+
+
+def test_losses_lie_between_what_was_measured() -> None:
+    lost = lost_at({"part": {0.25: 4.0, 0.5: 1.0, 0.75: 1.5, 1.0: 0.0}}, {"part": 100})
+    assert lost("part", 25) == 4.0
+    assert lost("part", 75) == 1.5
+    assert lost("part", 50) == 1.5  # less than a wider one has lost can only be chance
+    assert lost("part", 60) == pytest.approx(1.5)
+    assert lost("part", 5) == pytest.approx(20.0)
+
+
+def test_ranks_are_judged_layer_by_layer() -> None:
+    network = made("mlp", {"hidden": [32, 32]})
+    with torch.no_grad():
+        weight = network.body.hidden[3].weight
+        weight.copy_(torch.outer(torch.arange(32.0), torch.ones(32)) / 100)  # of rank 1
+    features = rows(network.inputs, 60)
+
+    def answers(smaller: Network) -> np.ndarray:
+        return np.asarray(predictor(smaller)(features)["probabilities"])
+
+    found = options(network)
+    moved = sensitivity(network, rank_parts(network, found), (0.1, 1.0), answers)
+    assert set(moved) == {name for name, option in found.items() if option.break_even}
+    assert moved["body.hidden.3"][0.1] < 1e-8 < moved["body.hidden.0"][0.1]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -125,6 +127,18 @@ def test_a_change_that_cannot_be_made_any_more_is_left_out_and_said_once(
     assert len(lines) == 1
     assert 'unload_name {"name": "other"}' in lines[0]
     assert "no model 'other' is served here" in lines[0]
+
+
+def test_what_is_changed_while_a_process_begins_reaches_it(server: Running, said: Path) -> None:
+    before = workers(server)
+    os.kill(before[0], signal.SIGKILL)
+    turn, end = 0, time.monotonic() + 30
+    while time.monotonic() < end and (len(set(workers(server)) - {before[0]}) < 2 or turn % 20):
+        turn += 1  # before, while and after its successor learns what was changed
+        with contextlib.suppress(httpx.TransportError):  # what the killed one held
+            httpx.put(f"{server.url}{LABEL}", json={"version": 1 + turn % 2}, timeout=20)
+    assert httpx.put(f"{server.url}{LABEL}", json={"version": 2}).status_code == 200
+    until(lambda: labels(server) == [{"stable": 2}])
 
 
 def test_what_a_folder_says_later_counts_more_than_what_was_put_before(

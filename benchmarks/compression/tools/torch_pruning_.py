@@ -13,8 +13,8 @@ from given import SETTINGS, run
 from bedplate.core.console import Console
 from bedplate.export import export_network, join
 from bedplate.models import to_tensors
+from bedplate.stages.compress_bench import few
 from bedplate.stages.compress_source import open_source
-from bedplate.stages.compress_steps import few
 
 LABELS = {"weight": 0.0}
 

@@ -116,7 +116,9 @@ def open_image(payload: Any) -> Image.Image:
             received=f"{int(said[1]):,} pixels by its header" if said else str(error),
         ) from error
     except Exception as error:  # a damaged header can make a parser raise almost anything; all of it means "damaged"
-        raise PayloadError("the image's header is damaged", received=f"{type(error).__name__}: {error}") from error
+        raise PayloadError(
+            "the image is cut short, or its header is damaged", received=f"{type(error).__name__}: {error}"
+        ) from error
     _check_size(*image.size)
     return image
 

@@ -10,6 +10,7 @@ import numpy as np
 from bedplate.compression.channel_importance import Importance
 from bedplate.compression.channels import Group
 from bedplate.compression.cost import Cost
+from bedplate.compression.divergence import Lost
 from bedplate.core.errors import InputError
 from bedplate.models import Network
 
@@ -85,6 +86,7 @@ def allocate(
     *,
     macs_share: float | None = None,
     parameter_share: float | None = None,
+    lost: Lost | None = None,
     multiple: int = 4,
     least: float = 0.1,
 ) -> dict[str, np.ndarray]:
@@ -101,6 +103,8 @@ def allocate(
         cost: of the network (`macs_and_parameters`).
         macs_share: the share of the multiply-accumulates to keep; either this or
         parameter_share: the share of the parameters to keep.
+        lost: by group and width, how far the answers move (`sensitivity.lost_at`): then that is what an offer loses,
+            and importance only says which channels of a group go.
         multiple: as for `uniform`.
         least: the share of its channels that each group keeps in any case; never fewer than the multiple.
 
@@ -115,6 +119,13 @@ def allocate(
     whole = sizes.total()
     widths = {group.name: group.width for group in groups}
     order = {group.name: np.sort(importance[group.name]) for group in groups}
+
+    def loses(group: Group, width: int, count: int) -> float:
+        if lost is not None:
+            return lost(group.name, width - count) - lost(group.name, width)
+        worth = order[group.name][group.width - width :]
+        return float(worth[:count].sum()) / (float(worth.sum()) or 1.0)
+
     assert share is not None
     while (left := sizes.total()) > share * whole:
         offers = []
@@ -124,11 +135,9 @@ def allocate(
             count = (width - 1) % step + 1
             if width - count < max(step, math.ceil(least * group.width)):
                 continue
-            worth = order[group.name][group.width - width :]
-            lost = float(worth[:count].sum()) / (float(worth.sum()) or 1.0)
             saved = sizes.saved(group.name, count)
             if saved:
-                offers.append((lost / saved, group.name, count))
+                offers.append((loses(group, width, count) / saved, group.name, count))
         if not offers:
             raise InputError(
                 "taking channels away doesn't get so far", expected=f"{share:.0%} of the cost",

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 LEAST = 1e-12
 """Probabilities are taken to be this much at least: float32 rounds some to 0."""
+
+Lost = Callable[[str, int], float]
+"""Returns how far answers move once the part of that name has no more than so many channels, or that rank."""
 
 
 def divergence(reference: np.ndarray, found: np.ndarray) -> float:

@@ -1,4 +1,6 @@
-"""Which rank each layer gets: by energy, or by what a share of the network's cost leaves; never where it can't pay.
+"""Which rank each layer gets: by energy, by what a share of the network's cost leaves, or by what was measured.
+
+It never gets one that can't pay.
 
 A layer's cost at rank r is r times that of rank 1. Above its break-even rank two layers cost no less than one did: then
 it is left as it is.
@@ -12,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bedplate.compression.cost import macs_and_parameters
+from bedplate.compression.divergence import Lost
 from bedplate.compression.factorised_layers import as_matrix, factorisable, scheme_of
 from bedplate.compression.low_rank import break_even, rank_for_energy
 from bedplate.compression.structure import changed
@@ -83,7 +86,7 @@ def _pays(option: Option, rank: int) -> bool:
     return rank <= option.break_even and rank * option.per_rank < option.whole
 
 
-def ranks_by_budget(found: Mapping[str, Option], share: float) -> dict[str, int]:
+def ranks_by_budget(found: Mapping[str, Option], share: float, lost: Lost | None = None) -> dict[str, int]:
     """Return ranks that together cost at most a share of what the layers cost now.
 
     All layers begin with rank 1. In each turn the rank is raised that adds the most energy (as a share of its layer's)
@@ -92,6 +95,8 @@ def ranks_by_budget(found: Mapping[str, Option], share: float) -> dict[str, int]
     Args:
         found: the layers' options, costs in one unit.
         share: above 0 and below 1.
+        lost: by layer and rank, how far the answers move (`sensitivity.lost_at`): then what counts is by how much less
+            they do. Left out: energy.
 
     Raises:
         InputError: rank 1 everywhere costs more.
@@ -105,6 +110,12 @@ def ranks_by_budget(found: Mapping[str, Option], share: float) -> dict[str, int]
             received=f"{spent / max(whole, 1):.0%} at rank 1", hint="ask for less, or remove channels too",
         )  # fmt: skip
     energy = {name: o.singular**2 / max(float((o.singular**2).sum()), 1e-300) for name, o in found.items()}
+
+    def gains(name: str, rank: int, up: bool) -> float:
+        if lost is not None:
+            return lost(name, rank) - (lost(name, rank + 1) if up else 0.0)
+        return float(energy[name][rank] if up else energy[name][rank:].sum())
+
     open_names = set(ranks)
     while open_names:
         offers = []
@@ -112,8 +123,7 @@ def ranks_by_budget(found: Mapping[str, Option], share: float) -> dict[str, int]
             option, rank = found[name], ranks[name]
             up = _pays(option, rank + 1)
             price = option.per_rank if up else option.whole - rank * option.per_rank
-            gain = float(energy[name][rank] if up else energy[name][rank:].sum())
-            offers.append((gain / max(price, 1), name, price, up))
+            offers.append((gains(name, rank, up) / max(price, 1), name, price, up))
         _, name, price, up = max(offers)
         if spent + price > share * whole:
             open_names.discard(name)

@@ -1,6 +1,8 @@
-"""How much answers change when one part of a network alone is made smaller: what a search looks at first.
+"""How much answers change when one part of a network alone is made smaller, measured on a few hundred rows.
 
-It is cheap, since nothing is trained: a few hundred rows, one changed network for each part and ratio.
+It is cheap, since nothing is trained: one changed network for each part and ratio. What it finds says which parts can
+pay for a budget (`channel_allocation.allocate`, `rank_choice.ranks_by_budget`): parts are judged by what they do to the
+answers, where importances only compare the channels, or singular values, of one layer with each other.
 """
 
 from __future__ import annotations
@@ -12,8 +14,13 @@ import numpy as np
 from bedplate.compression.channel_allocation import best
 from bedplate.compression.channel_importance import Importance
 from bedplate.compression.channels import Group, prune_channels
-from bedplate.compression.divergence import divergence
+from bedplate.compression.divergence import Lost, divergence
+from bedplate.compression.factorised_layers import factorise
+from bedplate.compression.rank_choice import Option
 from bedplate.models import Network
+
+RATIOS = (0.125, 0.25, 0.5, 0.75, 1.0)
+"""How small each part is tried by itself."""
 
 Answers = Callable[[Network], np.ndarray]
 """Returns a network's answers on the rows in question: probabilities [rows, classes] or values [rows]."""
@@ -40,6 +47,28 @@ def sensitivity(
     }
 
 
+def lost_at(found: Mapping[str, Mapping[float, float]], sizes: Mapping[str, int]) -> Lost:
+    """Return what a part loses at any size: a line between what was measured, which never falls as the part shrinks.
+
+    Below the least that was tried it grows as the size's reciprocal.
+
+    Args:
+        found: by part and ratio, of `sensitivity`.
+        sizes: by part, the size at the ratio 1.
+    """
+    curves = {}
+    for name, points in found.items():
+        ratios = sorted(points)
+        moved = np.maximum.accumulate([points[ratio] for ratio in reversed(ratios)])[::-1]
+        curves[name] = (np.array(ratios) * sizes[name], moved)
+
+    def lost(name: str, size: int) -> float:
+        at, moved = curves[name]
+        return float(np.interp(size, at, moved)) * max(1.0, float(at[0]) / max(size, 1))
+
+    return lost
+
+
 def channel_parts(network: Network, groups: Sequence[Group], importance: Importance) -> dict[str, Smaller]:
     """Return each group of channels as a part whose ratio is the share of channels that stay, one at least."""
 
@@ -51,3 +80,28 @@ def channel_parts(network: Network, groups: Sequence[Group], importance: Importa
         return smaller
 
     return {group.name: part(group) for group in groups}
+
+
+def rank_parts(
+    network: Network,
+    found: Mapping[str, Option],
+    *,
+    method: str = "svd",
+    inputs: Mapping[str, np.ndarray] | None = None,
+) -> dict[str, Smaller]:
+    """Return each layer that can pay as a part whose ratio is the share of its break-even rank, one at least.
+
+    Args:
+        network: whose layers they are.
+        found: of `rank_choice.options`.
+        method: as for `factorise`.
+        inputs: as for `factorise`.
+    """
+
+    def part(name: str, most: int) -> Smaller:
+        def smaller(ratio: float) -> Network:
+            return factorise(network, {name: max(1, round(most * ratio))}, method=method, inputs=inputs)[0]
+
+        return smaller
+
+    return {name: part(name, option.break_even) for name, option in found.items() if option.break_even}

@@ -484,11 +484,16 @@ class _Begun:
         self._steps, self._awaited = steps, awaited
 
     def __await__(self) -> Generator[Any, Any, Reply]:
-        awaited = self._awaited
+        # What was waited for is let go of before its fault is passed on: it holds the fault, whose traceback holds this
+        # frame, and such a circle is only freed when somebody looks for circles, which is seldom here.
+        awaited, self._awaited = self._awaited, None
         try:
             while True:
                 try:
-                    got = yield awaited
+                    try:
+                        got = yield awaited
+                    finally:
+                        awaited = None
                 except BaseException as error:  # noqa: BLE001 - a cancellation belongs to the coroutine
                     awaited = self._steps.throw(error)
                 else:

@@ -126,7 +126,12 @@ async def fail(given: Any, method: str, error: Exception, trailing: Sequence[tup
     extra = list(trailing)
     if error.retry_after is not None:
         extra.append(("grpc-retry-pushback-ms", str(max(1, round(1000 * error.retry_after)))))
-    await given.abort(status_code(error), error.message[:_MOST_WORDS], tuple(extra))
+    # grpc keeps what `abort` raises, and raises it once more when the handler is through. Left to fly, its traceback
+    # would hold this call's frames, which hold it: a circle for each refusal.
+    try:
+        await given.abort(status_code(error), error.message[:_MOST_WORDS], tuple(extra))
+    except grpc.aio.AbortError as aborted:
+        aborted.__traceback__ = aborted.__context__ = None
 
 
 def _unary(plane: DataPlane, shape: Method, answer: Any) -> Any:

@@ -19,6 +19,7 @@ class Hub:
         self._end = end
         self._channel = Channel(self._asked)
         self._plane: DataPlane | None = None
+        self._level = asyncio.Event()
         self._telling: set[asyncio.Task[None]] = set()
 
     async def start(self, plane: DataPlane) -> None:
@@ -29,6 +30,7 @@ class Hub:
             reason = await plane.repeat(what, arguments)
             if reason:
                 await self._channel.ask("left_out", change=what, arguments=arguments, reason=reason)
+        self._level.set()
         plane.hub = self
         plane.repository.relabelled.append(self._relabelled)
         self._task = asyncio.get_running_loop().create_task(self._follow())
@@ -63,4 +65,5 @@ class Hub:
             return True
         if what == "metrics":
             return self._plane.metrics.text().decode()
+        await self._level.wait()  # a change that is made meanwhile comes after those before it
         return await self._plane.change(what, arguments)

@@ -46,6 +46,7 @@ class _Worker:
     process: subprocess.Popen[bytes] | None = None
     channel: Channel | None = None
     ready: asyncio.Event = field(default_factory=asyncio.Event)
+    joined: bool = False  # whether this very process has asked what was changed before it: from then on it is told
     begun: float = 0.0
     pause: float = FIRST_PAUSE
     restarts: int = 0
@@ -153,7 +154,7 @@ class Supervisor:
             "spec": spec_to_json(self._spec), "number": worker.number, "channel": theirs.fileno(),
             "listeners": descriptors,
         }  # fmt: skip
-        worker.begun = time.monotonic()
+        worker.begun, worker.joined = time.monotonic(), False
         worker.process = subprocess.Popen(
             [sys.executable, "-m", "bedplate.serving.worker", json.dumps(order)],
             pass_fds=[theirs.fileno(), *descriptors],
@@ -196,6 +197,7 @@ class Supervisor:
                 self._say(arguments["line"])
             return None
         if what == "changes":
+            worker.joined = True
             return self._changes
         if what == "ready":
             worker.ready.set()
@@ -237,7 +239,7 @@ class Supervisor:
 
     async def _tell(self, worker: _Worker, what: str, arguments: dict[str, Any]) -> Any:
         """Ask one worker; None where it has gone or says no (what it missed it learns when it is started again)."""
-        if worker.channel is None or not worker.ready.is_set():
+        if worker.channel is None or not worker.joined:
             return None
         try:
             async with asyncio.timeout(120 if what not in ("metrics", "ping") else 2):

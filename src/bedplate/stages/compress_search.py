@@ -28,8 +28,10 @@ from bedplate.core.errors import InputError
 from bedplate.core.seeds import derive
 from bedplate.export import export_network, join
 from bedplate.models import Network
+from bedplate.stages.compress_bench import State, few
 from bedplate.stages.compress_judge import ORIGINAL, Candidate
-from bedplate.stages.compress_steps import Maker, State, Step, few, plural
+from bedplate.stages.compress_maker import Maker, Step
+from bedplate.stages.compress_steps import plural
 
 Effort = Literal["quick", "normal", "thorough"]
 
@@ -84,8 +86,8 @@ class Search:
     """Finds the candidates of one original."""
 
     def __init__(self, maker: Maker, effort: Effort, budget: Budget, target: str) -> None:
-        self.maker, self.plan, self.budget = maker, PLANS[effort], budget
-        self.work, self.console = maker.work, maker.work.console
+        self.maker, self.bench, self.plan, self.budget = maker, maker.bench, PLANS[effort], budget
+        self.work, self.console = self.bench.work, self.bench.work.console
         self.cpu = target_features(target)
         self.epochs = max(1, self.work.recipe.training.epochs)
         self.refused: list[tuple[str, str]] = []
@@ -102,7 +104,7 @@ class Search:
 
     def _students(self) -> dict[str, tuple[Step, ...]]:
         """Return the students that are worth having, trained."""
-        if len(self.maker.objective.steps) != 1:
+        if len(self.bench.objective.steps) != 1:
             self.console.detail("no students: the objective takes several steps a batch")
             return {}
         if not self.work.recipe.training.epochs:
@@ -116,7 +118,7 @@ class Search:
     def _shapes(self) -> dict[str, tuple[Step, ...]]:
         """Return what is tried, by name: the steps before training."""
         found: dict[str, tuple[Step, ...]] = {}
-        if self.maker.groups:
+        if self.bench.groups:
             found |= {f"macs-{share:.0%}".rstrip("%"): ({"do": "prune", "macs": share},) for share in self.plan.macs}
             found |= self._aimed()
         else:
@@ -205,7 +207,7 @@ class Search:
         states, losses = {}, {}
         for name, steps in students.items():
             states[name] = self.maker.make(steps)
-            losses[name] = self.maker.loss(states[name])
+            losses[name] = self.bench.loss(states[name])
             self.console.detail(f"{name}: validation loss {losses[name]:.4f}")
         graphs = {name: self._exported(state) for name, state in states.items()}
         times = self._times(graphs)
@@ -222,7 +224,7 @@ class Search:
 
         def objective(trial: optuna.Trial) -> tuple[float, ...]:
             steps: list[Step] = []
-            if self.maker.groups:
+            if self.bench.groups:
                 share = trial.suggest_float("macs", 0.04, 0.8, log=True)
                 kind = trial.suggest_categorical("importance", ["taylor", "magnitude"])
                 steps.append({"do": "prune", "macs": round(share, 3), "importance": kind})
@@ -243,7 +245,7 @@ class Search:
     def _exported(self, state: State) -> Exported:
         key = id(state.network)
         if key not in self._graphs:
-            graph = export_network(state.network, few(self.maker.calibration))
+            graph = export_network(state.network, few(self.bench.calibration))
             self._graphs[key] = Exported(graph, self._complete(graph))
         return self._graphs[key]
 
@@ -276,7 +278,7 @@ class Search:
                 found.append(self._quantised(f"{name}-{method}", steps, method))
             except InputError as error:
                 self.refused.append((f"{name}-{method}", str(error)))
-        if self.plan.aware and self.work.recipe.compression.methods and len(self.maker.objective.steps) == 1:
+        if self.plan.aware and self.work.recipe.compression.methods and len(self.bench.objective.steps) == 1:
             epochs = max(1, round(self.epochs * self.plan.aware))
             try:
                 found.append(self._aware(f"{name}-int8-aware", steps, epochs))
@@ -295,7 +297,7 @@ class Search:
         """Return a network's graph quantised by a registered method, which must find something to quantise."""
         state = self.maker.make(steps)
         graph = self._exported(state).network
-        changed = methods.get(method)(graph, self.maker.calibration, self.cpu)
+        changed = methods.get(method)(graph, self.bench.calibration, self.cpu)
         if changed.SerializeToString() == graph.SerializeToString():
             raise InputError("there is nothing to quantise in this graph", where=method)
         return Candidate(
@@ -306,7 +308,7 @@ class Search:
     def _aware(self, name: str, steps: Sequence[Step], epochs: int) -> Candidate:
         """Return the network after training in 8 bits."""
         state = self.maker.make(steps)
-        changed = self.maker.quantised_aware(state, self.cpu, epochs)
+        changed = self.bench.quantised_aware(state, self.cpu, epochs)
         return Candidate(
             name, (*steps, {"do": "quantise-aware", "epochs": epochs}),
             (*state.said, f"{plural(epochs)} of training in 8 bits"), self._complete(changed), _model_json(state),
@@ -321,7 +323,7 @@ class Search:
     def _counts(self, network: Network) -> dict[str, Any]:
         parameters = sum(parameter.numel() for parameter in network.parameters())
         try:
-            return {"parameters": parameters, "macs": macs_and_parameters(network, self.maker.calibration).macs}
+            return {"parameters": parameters, "macs": macs_and_parameters(network, self.bench.calibration).macs}
         except InputError:  # a graph that can't be drawn
             return {"parameters": parameters}
 

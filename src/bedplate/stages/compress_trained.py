@@ -19,11 +19,12 @@ from bedplate.models import Network
 from bedplate.packaging import choose_golden, spread
 from bedplate.profile import fit_reference
 from bedplate.stages.bundle_network import bundle_network
+from bedplate.stages.compress_bench import Bench
 from bedplate.stages.compress_judge import Candidate, Judge
+from bedplate.stages.compress_maker import Maker
 from bedplate.stages.compress_replay import read_steps
 from bedplate.stages.compress_seal import seal
 from bedplate.stages.compress_search import Effort, Search
-from bedplate.stages.compress_steps import Maker
 from bedplate.stages.work import Work
 
 STORE = "compress-cache"
@@ -52,10 +53,11 @@ class Trained:
         network = bundle_network(bundle, work.outputs)
         teachers = [self._teacher(text) for text in work.recipe.compression.teachers]
         rows, store = calibration_rows(work), bundle.source.parent / STORE
-        self.maker = Maker(
+        bench = Bench(
             work, network, model, fingerprint({"bundle": bundle.id, "compression": _decides(work)}),
-            take(work.features(dataset.train), rows), dataset.train.targets[rows], store, teachers,
+            take(work.features(dataset.train), rows), dataset.train.targets[rows], teachers,
         )  # fmt: skip
+        self.maker = Maker(bench, store)
 
     def _teacher(self, text: str) -> Network:
         """Return another bundle's network, which must take what this one takes."""

@@ -1,0 +1,100 @@
+"""Makes networks by steps, and none twice: what was trained is kept in a folder by all that decided it.
+
+So a search that was stopped, or is asked again under another budget, trains only what is new.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save
+
+from bedplate.core.errors import InputError, did_you_mean, listing
+from bedplate.core.files import read_json, write_bytes, write_json
+from bedplate.core.hashing import fingerprint
+from bedplate.stages.compress_bench import Bench, State
+from bedplate.stages.compress_steps import STEPS
+
+Step = Mapping[str, Any]
+
+
+@dataclass
+class Maker:
+    """Makes networks by steps from one original.
+
+    Attributes:
+        bench: the original, and what the steps work with.
+        store: the folder of trained networks.
+    """
+
+    bench: Bench
+    store: Path
+    _states: dict[str, State] = field(default_factory=dict)
+
+    def make(self, steps: Sequence[Step]) -> State:
+        """Return the network that steps lead to; none of them is done twice.
+
+        Raises:
+            InputError: an unknown step, or one that can't be done here.
+        """
+        key = fingerprint({"original": self.bench.identity, "steps": [dict(step) for step in steps]})
+        if key in self._states:
+            return self._states[key]
+        if not steps:
+            state = State(self.bench.original, self.bench.model)
+        else:
+            before, last = self.make(steps[:-1]), dict(steps[-1])
+            name = last.pop("do")
+            if name not in STEPS:
+                raise InputError(
+                    f"unknown step '{name}'", expected=f"one of {listing(STEPS)}", hint=did_you_mean(name, STEPS)
+                )
+            kept = self.store / f"{key}.safetensors"
+            if name == "distil" and kept.exists():
+                state = self._kept(before, key)
+            else:
+                state = _done(name, self.bench, before, last)
+                if name == "distil":
+                    self._keep(state, key)
+        self._states[key] = state
+        return state
+
+    def _keep(self, state: State, key: str) -> None:
+        self.store.mkdir(parents=True, exist_ok=True)
+        write_json(self.store / f"{key}.json", {"said": state.said[-1]})
+        write_bytes(self.store / f"{key}.safetensors", save(state.network.state_dict()))
+
+    def _kept(self, before: State, key: str) -> State:
+        network = copy.deepcopy(before.network)
+        network.load_state_dict(load_file(self.store / f"{key}.safetensors"))
+        said = read_json(self.store / f"{key}.json")["said"]
+        self.bench.work.console.detail(f"trained before: {said}")
+        return before.then(network, (), said)
+
+
+def _done(name: str, bench: Bench, before: State, arguments: dict[str, Any]) -> State:
+    try:
+        return STEPS[name](bench, before, **_checked(name, arguments))
+    except (TypeError, ValueError) as error:  # numbers out of range, words for numbers: files are written by people
+        raise InputError(f"the step '{name}' can't be done", received=f"{arguments}: {error}", where="steps") from error
+
+
+def _checked(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return a step's arguments if its function takes them."""
+    taken = inspect.signature(STEPS[name]).parameters
+    if any(one.kind is inspect.Parameter.VAR_KEYWORD for one in taken.values()):
+        return arguments
+    known = [key for key, one in taken.items() if one.kind is inspect.Parameter.KEYWORD_ONLY]
+    needed = [key for key in known if taken[key].default is inspect.Parameter.empty]
+    wrong = [key for key in arguments if key not in known] or [key for key in needed if key not in arguments]
+    if wrong:
+        raise InputError(
+            f"{'unknown' if wrong[0] in arguments else 'missing'} argument '{wrong[0]}' of the step '{name}'",
+            expected=listing(known), hint=did_you_mean(wrong[0], known),
+        )  # fmt: skip
+    return arguments
