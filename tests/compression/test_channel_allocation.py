@@ -10,7 +10,7 @@ from tests.compression.structures import made, rows
 from bedplate.compression.channel_allocation import allocate, best, uniform
 from bedplate.compression.channel_importance import magnitude, normalised, random, taylor
 from bedplate.compression.channels import channel_groups, prune_channels
-from bedplate.compression.cost import macs_and_parameters
+from bedplate.compression.cost import macs_and_parameters, prices
 from bedplate.core.errors import InputError
 from bedplate.models import to_tensors
 from bedplate.objectives import objectives
@@ -98,21 +98,21 @@ def test_uniform_widths_are_multiples(share: float) -> None:
     groups = GROUPS
     kept = uniform(groups, random(groups), share)
     for group in groups:
-        step = 8 if group.width >= 64 else 4
+        step = 16 if group.width >= 64 else 4
         count = len(kept[group.name])
         assert count % step == 0
         assert abs(count - share * group.width) <= max(step / 2, step - share * group.width) + 1e-9
 
 
 @pytest.mark.parametrize("network", [CNN, RESNET], ids=["cnn", "resnet"])
-@pytest.mark.parametrize(("kind", "share"), [("macs_share", 0.5), ("macs_share", 0.8), ("parameter_share", 0.4)])
+@pytest.mark.parametrize(("kind", "share"), [("macs", 0.5), ("macs", 0.8), ("parameters", 0.4)])
 def test_the_wanted_share_is_reached_by_what_is_really_left(network, kind: str, share: float) -> None:
     features = rows(network.inputs)
     groups, cost = channel_groups(network, features), macs_and_parameters(network, features)
-    kept = allocate(network, groups, magnitude(network, groups), cost, **{kind: share})
+    kept = allocate(network, groups, magnitude(network, groups), prices(network, cost, kind), share)
     pruned, _ = prune_channels(network, groups, kept)
     after = macs_and_parameters(pruned, features)
-    found = after.macs / cost.macs if kind == "macs_share" else after.parameters / cost.parameters
+    found = after.macs / cost.macs if kind == "macs" else after.parameters / cost.parameters
     assert 0.55 * share < found <= share
     for group in groups:
         count = len(kept[group.name])
@@ -124,9 +124,9 @@ def test_what_matters_less_goes_first() -> None:
     features = rows(CNN.inputs)
     groups, cost = GROUPS, macs_and_parameters(CNN, features)
     scores = {group.name: np.full(group.width, 1.0) for group in groups}
-    scores[groups[2].name][8:] = 1e-6  # 56 of the dense layer's units
-    kept = allocate(CNN, groups, scores, cost, parameter_share=0.2)
-    assert kept[groups[2].name].tolist() == list(range(8))
+    scores[groups[2].name][16:] = 1e-6  # 48 of the dense layer's units
+    kept = allocate(CNN, groups, scores, prices(CNN, cost, "parameters"), 0.3)
+    assert kept[groups[2].name].tolist() == list(range(16))
     assert [len(kept[group.name]) for group in groups[:2]] == [8, 16]
 
 
@@ -136,20 +136,37 @@ def test_what_was_measured_says_which_group_pays() -> None:
     wide = {group.name: group.width for group in GROUPS}
     for free in (GROUPS[1].name, GROUPS[2].name):
         kept = allocate(
-            CNN, GROUPS, even, cost, parameter_share=0.6,
+            CNN, GROUPS, even, prices(CNN, cost, "parameters"), 0.6,
             lost=lambda name, width, free=free: 0.0 if name == free else 1 - width / wide[name],
         )  # fmt: skip
         assert [name for name, stay in kept.items() if len(stay) < wide[name]] == [free]
 
 
+def test_slow_layers_pay_for_time_and_half_of_it_counts_beside_the_parameters() -> None:
+    cost = macs_and_parameters(CNN, rows(CNN.inputs))
+    first, dense = "body.features.0.weight", "body.classifier.0.weight"
+    even = {group.name: np.ones(group.width) for group in GROUPS}
+    slow = {first: 90.0, dense: 10.0}
+    by_time = allocate(CNN, GROUPS, even, prices(CNN, cost, "time", slow), 0.6)
+    assert len(by_time[GROUPS[0].name]) == 4  # of 8: it alone takes time
+    assert len(by_time[GROUPS[2].name]) == 64
+    both = prices(CNN, cost, "cost", slow)
+    sizes = {name: parameter.numel() for name, parameter in CNN.named_parameters()}
+    assert sum(both[name] * sizes[name] for name in both) == pytest.approx(1)
+    assert both[first] * sizes[first] == pytest.approx(0.45 + sizes[first] / sum(sizes.values()) / 2)
+    with pytest.raises(InputError, match="time"):
+        prices(CNN, cost, "time", {})
+
+
 def test_what_cannot_be_reached() -> None:
     features = rows(CNN.inputs)
     groups, cost = GROUPS, macs_and_parameters(CNN, features)
+    macs = prices(CNN, cost, "macs")
     with pytest.raises(InputError, match="doesn't get so far"):
-        allocate(CNN, groups, magnitude(CNN, groups), cost, macs_share=0.001)
+        allocate(CNN, groups, magnitude(CNN, groups), macs, 0.001)
     with pytest.raises(InputError, match="doesn't get so far"):
-        allocate(CNN, groups, magnitude(CNN, groups), cost, macs_share=0.5, least=0.9)
-    with pytest.raises(ValueError, match="either"):
-        allocate(CNN, groups, magnitude(CNN, groups), cost)
+        allocate(CNN, groups, magnitude(CNN, groups), macs, 0.5, least=0.9)
+    with pytest.raises(ValueError, match="above 0"):
+        allocate(CNN, groups, magnitude(CNN, groups), macs, 0)
     with pytest.raises(ValueError, match="share"):
         uniform(groups, magnitude(CNN, groups), 0)

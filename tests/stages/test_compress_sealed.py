@@ -110,7 +110,7 @@ def test_a_plug_in_gets_the_whole_search_and_where_it_is_missing_its_graph_is_qu
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = compress_bundle(run, Budget(), out=tmp_path / "whole", effort="quick")
-    assert any("macs-25" in point.name for point in (*whole.front, *whole.others))
+    assert any("cost-25" in point.name for point in (*whole.front, *whole.others)), whole.refused
     monkeypatch.delitem(models._parts, "small-of-the-tests")
     monkeypatch.chdir(tmp_path / "whole")
     alone = compress_bundle(run / "bundle", Budget(), out=tmp_path / "alone", effort="quick")

@@ -87,7 +87,7 @@ def test_distillation_can_end_at_zeros(maker: Maker) -> None:
     [
         ({"do": "prune", "macs": 0.5, "importance": "tailor"}, "did you mean 'taylor'"),
         ({"do": "prune", "macs": 0.5, "allocation": "sensitive"}, "sensitivity"),
-        ({"do": "prune", "macs": 0.5, "widths": 0.5}, "one of macs, parameters and widths"),
+        ({"do": "prune", "macs": 0.5, "widths": 0.5}, "one of macs, parameters, time, cost"),
         ({"do": "factorise"}, "either parameters or energy"),
         ({"do": "factorise", "parameters": 0.5, "energy": 0.5}, "either parameters or energy"),
         ({"do": "factorise", "parameters": 0.5, "ranks": "measure"}, "unknown ranks 'measure'"),

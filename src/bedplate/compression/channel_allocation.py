@@ -9,17 +9,16 @@ import numpy as np
 
 from bedplate.compression.channel_importance import Importance
 from bedplate.compression.channels import Group
-from bedplate.compression.cost import Cost
 from bedplate.compression.divergence import Lost
 from bedplate.core.errors import InputError
 from bedplate.models import Network
 
 WIDE = 64
-"""From this width on, the width is kept to twice the multiple."""
+"""From this width on, a width is kept to four times the multiple."""
 
 
 def _multiple(width: int, multiple: int) -> int:
-    return 2 * multiple if width >= WIDE else multiple
+    return multiple * (4 if width >= WIDE else 1)
 
 
 def best(scores: np.ndarray, count: int) -> np.ndarray:
@@ -36,8 +35,9 @@ def uniform(
         groups: those of `channel_groups`.
         importance: a number a channel.
         share: above 0 and at most 1.
-        multiple: widths are rounded to multiples of it, or of twice as much where the group has 64 channels or more:
-            processors compute several channels at once.
+        multiple: widths are rounded to multiples of it, and of four times as much where the group has 64 channels or
+            more: processors compute up to sixteen channels at once (ONNX Runtime's blocked layout), and fill up what
+            is missing.
     """
     if not 0 < share <= 1:
         raise ValueError(f"a share lies above 0 and at most at 1, received {share}")
@@ -52,7 +52,7 @@ def uniform(
 class _Sizes:
     """The sizes of all weights while channels are taken away."""
 
-    def __init__(self, network: Network, groups: Sequence[Group], factors: Mapping[str, int]) -> None:
+    def __init__(self, network: Network, groups: Sequence[Group], factors: Mapping[str, float]) -> None:
         self.factors = factors
         shapes = {name: tuple(p.shape) for name, p in network.named_parameters()}
         self.axes = {name: list(shapes[name]) for name in factors}
@@ -61,14 +61,14 @@ class _Sizes:
             for group in groups
         }
 
-    def total(self) -> int:
+    def total(self) -> float:
         return sum(math.prod(axes) * self.factors[name] for name, axes in self.axes.items())
 
     def take(self, group: str, count: int) -> None:
         for tensor, axis, expansion in self.touched[group]:
             self.axes[tensor][axis] -= count * expansion
 
-    def saved(self, group: str, count: int) -> int:
+    def saved(self, group: str, count: int) -> float:
         """Return by how much the total falls with so many channels fewer."""
         names = {tensor for tensor, _, _ in self.touched[group]}
         before = sum(math.prod(self.axes[name]) * self.factors[name] for name in names)
@@ -82,10 +82,9 @@ def allocate(
     network: Network,
     groups: Sequence[Group],
     importance: Importance,
-    cost: Cost,
+    prices: Mapping[str, float],
+    share: float,
     *,
-    macs_share: float | None = None,
-    parameter_share: float | None = None,
     lost: Lost | None = None,
     multiple: int = 4,
     least: float = 0.1,
@@ -100,9 +99,9 @@ def allocate(
         network: whose channels they are.
         groups: those of `channel_groups`.
         importance: a number a channel, comparable across groups.
-        cost: of the network (`macs_and_parameters`).
-        macs_share: the share of the multiply-accumulates to keep; either this or
-        parameter_share: the share of the parameters to keep.
+        prices: what each number of a weight costs, by its qualified name (`cost.prices`); weights without a price cost
+            nothing.
+        share: of the cost to keep, above 0 and at most 1.
         lost: by group and width, how far the answers move (`sensitivity.lost_at`): then that is what an offer loses,
             and importance only says which channels of a group go.
         multiple: as for `uniform`.
@@ -111,11 +110,9 @@ def allocate(
     Raises:
         InputError: so little can't be reached by taking channels.
     """
-    if (macs_share is None) == (parameter_share is None):
-        raise ValueError("give either macs_share or parameter_share")
-    share = macs_share if macs_share is not None else parameter_share
-    factors = cost.positions if macs_share is not None else {name: 1 for name, _ in network.named_parameters()}
-    sizes = _Sizes(network, groups, factors)
+    if not 0 < share <= 1:
+        raise ValueError(f"a share lies above 0 and at most at 1, received {share}")
+    sizes = _Sizes(network, groups, prices)
     whole = sizes.total()
     widths = {group.name: group.width for group in groups}
     order = {group.name: np.sort(importance[group.name]) for group in groups}
@@ -126,7 +123,6 @@ def allocate(
         worth = order[group.name][group.width - width :]
         return float(worth[:count].sum()) / (float(worth.sum()) or 1.0)
 
-    assert share is not None
     while (left := sizes.total()) > share * whole:
         offers = []
         for group in groups:

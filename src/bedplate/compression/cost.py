@@ -1,4 +1,4 @@
-"""What a network costs: multiplications a row, and parameters, counted from its exported graph.
+"""What a network costs: multiplications a row, and parameters, counted from its exported graph; and what weights cost.
 
 Each weight of a convolution or dense layer is multiplied once a position of its output, so a layer's
 multiply-accumulates are its weight's size times its positions, and stay so whatever is removed of the weight.
@@ -9,10 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from bedplate.compression.channel_spaces import argument_of, operation_of, shape_of
 from bedplate.compression.channels import sample_tensors, trace
 from bedplate.core.arrays import Arrays
+from bedplate.core.errors import InputError
 from bedplate.models import Network
 
 _WEIGHTS = {f"aten::conv{k}d": "weight" for k in (1, 2, 3)} | {
@@ -65,3 +67,34 @@ def macs_and_parameters(network: Network, sample: Arrays) -> Cost:
         positions[name] = positions.get(name, 0) + times
     layers = {name: sizes[name] * times for name, times in positions.items()}
     return Cost(sum(layers.values()), sum(p.numel() for p in network.parameters()), layers, positions)
+
+
+def prices(
+    network: Network,
+    cost: Cost,
+    of: Literal["macs", "parameters", "time", "cost"],
+    times: Mapping[str, float] | None = None,
+) -> dict[str, float]:
+    """Return what each number of a weight costs, by qualified name.
+
+    Args:
+        network: whose weights they are.
+        cost: of the network.
+        of: multiply-accumulates; parameters; the time of the weight's layer; or half the time and half the parameters,
+            each as a share of the whole ("cost").
+        times: by weight, what its layer takes (`layer_times`); needed for "time" and "cost".
+    """
+    sizes = {name: parameter.numel() for name, parameter in network.named_parameters()}
+    if of == "macs":
+        return {name: float(positions) for name, positions in cost.positions.items()}
+    if of == "parameters":
+        return dict.fromkeys(sizes, 1.0)
+    known = {name: time for name, time in (times or {}).items() if name in sizes}
+    whole = sum(known.values())
+    if not whole:
+        raise InputError("no layer takes a time that can be measured", hint="ask for a share of macs or parameters")
+    slow = {name: time / whole / sizes[name] for name, time in known.items()}
+    if of == "time":
+        return slow
+    every = sum(sizes.values())
+    return {name: slow.get(name, 0.0) / 2 + 0.5 / every for name in sizes}

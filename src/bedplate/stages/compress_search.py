@@ -41,7 +41,7 @@ class Plan:
     """How much is tried.
 
     Attributes:
-        macs: shares of the multiplications that pruned students keep.
+        shares: what pruned students keep of the cost, half of which is time and half parameters.
         factors: shares of the parameters that factorised students keep.
         blocks: whether whole blocks are removed.
         rungs: how long students are trained before each halving, as shares of the original's epochs.
@@ -50,7 +50,7 @@ class Plan:
         trials: how many more students optuna draws.
     """
 
-    macs: tuple[float, ...]
+    shares: tuple[float, ...]
     factors: tuple[float, ...]
     blocks: bool
     rungs: tuple[float, ...]
@@ -119,7 +119,7 @@ class Search:
         """Return what is tried, by name: the steps before training."""
         found: dict[str, tuple[Step, ...]] = {}
         if self.bench.groups:
-            found |= {f"macs-{share:.0%}".rstrip("%"): ({"do": "prune", "macs": share},) for share in self.plan.macs}
+            found |= {f"cost-{share:.0%}".rstrip("%"): (self._pruned("cost", share),) for share in self.plan.shares}
             found |= self._aimed()
         else:
             self.console.detail("no pruning: this model has no channels that go together")
@@ -133,6 +133,11 @@ class Search:
             found["student"] = ({"do": "student", "name": student.name, **student.arguments},)
         return found
 
+    def _pruned(self, of: str, share: float) -> Step:
+        """Return a step of pruning by what was measured of the original: its answers, and its layers' times."""
+        times = {"times": self.maker.times} if of in ("cost", "time") else {}
+        return {"do": "prune", of: share, "allocation": "sensitivity", **times}
+
     def _aimed(self) -> dict[str, tuple[Step, ...]]:
         """Return a shape that is as small, and one that is as fast, as the budget asks, if int8 alone is not enough."""
         found: dict[str, tuple[Step, ...]] = {}
@@ -140,14 +145,15 @@ class Search:
         if self.budget.max_size_mb:
             share = self.budget.max_size_mb * MB / len(original.whole) / QUARTER * 0.9
             if share < SMALLER:
-                found["size"] = ({"do": "prune", "parameters": round(share, 3)},)
+                found["size"] = (self._pruned("parameters", round(share, 3)),)
         if self.budget.max_latency_ms:
             time = measure_latencies(
                 {ORIGINAL: self._timed(original)}, self.work.dataset.validation.inputs, seed=self.work.recipe.seed
             )[ORIGINAL]
-            share = self.budget.max_latency_ms / time.median * 0.9
-            if share < SMALLER:
-                found["latency"] = ({"do": "prune", "macs": round(share, 3)},)
+            layers = min(sum(self.maker.times.values()) / 1e3, time.median)
+            share = (self.budget.max_latency_ms * 0.9 - (time.median - layers)) / max(layers, 1e-6)
+            if 0 < share < SMALLER:
+                found["latency"] = (self._pruned("time", round(share, 3)),)
         return found
 
     def _worth_training(self, shapes: Mapping[str, tuple[Step, ...]]) -> dict[str, tuple[Step, ...]]:
@@ -225,12 +231,13 @@ class Search:
         def objective(trial: optuna.Trial) -> tuple[float, ...]:
             steps: list[Step] = []
             if self.bench.groups:
-                share = trial.suggest_float("macs", 0.04, 0.8, log=True)
+                share = trial.suggest_float("cost", 0.04, 0.8, log=True)
                 kind = trial.suggest_categorical("importance", ["taylor", "magnitude"])
-                steps.append({"do": "prune", "macs": round(share, 3), "importance": kind})
+                steps.append({**self._pruned("cost", round(share, 3)), "importance": kind})
             factors = trial.suggest_float("factors", 0.2, 1.4)
             if factors < 1:  # more than all of the parameters: not factorised
-                steps.append({"do": "factorise", "parameters": round(factors, 3)})
+                kind = trial.suggest_categorical("ranks", ["energy", "sensitivity"])
+                steps.append({"do": "factorise", "parameters": round(factors, 3), "ranks": kind})
             try:
                 tried[trial.number] = tuple(steps)
                 return self._costs({f"trial-{trial.number}": (*steps, self._distil(self.plan.rungs[0]))})[

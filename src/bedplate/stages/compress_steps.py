@@ -5,15 +5,16 @@ A step is JSON, `{"do": NAME, …}`, so what the search did can be written down 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
 
 import numpy as np
 
 from bedplate.compression.channel_allocation import allocate, uniform
 from bedplate.compression.channels import channel_groups, prune_channels
-from bedplate.compression.cost import macs_and_parameters
+from bedplate.compression.cost import macs_and_parameters, prices
 from bedplate.compression.factorised_layers import factorise, layer_inputs
+from bedplate.compression.layer_times import layer_times
 from bedplate.compression.layers import rank_layers, removable_layers, remove_layers
 from bedplate.compression.rank_choice import options, ranks_by_budget, ranks_by_energy
 from bedplate.compression.sparsity import magnitude_masks, prunable_weights, random_masks, sparse
@@ -44,35 +45,61 @@ def _prune(
     *,
     macs: float | None = None,
     parameters: float | None = None,
+    time: float | None = None,
+    cost: float | None = None,
     widths: float | None = None,
+    times: Mapping[str, float] | None = None,
     importance: str = "taylor",
     allocation: str = "importance",
 ) -> State:
-    """Remove channels: down to a share of the multiplications or parameters by worth, or a share of all widths.
+    """Remove channels: down to a share of what the network costs, or of all widths.
 
-    Which channels of a group go, the importance says; how many, it too, or what was measured (`sensitivity`).
+    The cost is multiplications, parameters, the layers' time, or half time and half parameters (`cost`). Which channels
+    of a group go, the importance says; how many, it too, or what was measured (`sensitivity`).
+
+    Args:
+        bench: what steps work with.
+        before: the network.
+        macs: share of the multiply-accumulates to keep.
+        parameters: share of the parameters.
+        time: share of the layers' time.
+        cost: share of both, each counting half.
+        widths: share of each group's channels.
+        times: what each layer takes (`layer_times`); measured where it is left out.
+        importance: taylor, magnitude or random.
+        allocation: importance or sensitivity.
     """
-    if sum(one is not None for one in (macs, parameters, widths)) != 1:
-        raise InputError("prune needs one of macs, parameters and widths", where="steps")
+    shares = {"macs": macs, "parameters": parameters, "time": time, "cost": cost, "widths": widths}
+    given = {name: share for name, share in shares.items() if share is not None}
+    if len(given) != 1:
+        raise InputError(f"prune needs one of {listing(shares)}", where="steps")
     _one_of("importance", importance, ("taylor", "magnitude", "random"))
     _one_of("allocation", allocation, ("importance", "sensitivity"))
+    ((of, share),) = given.items()
     network = before.network
     groups = bench.groups if network is bench.original else channel_groups(network, bench.calibration)
     if not groups:
         raise InputError("there are no channels that could be removed", where=str(bench.model["name"]))
     worth = bench.importance(network, groups, importance)
-    if widths is not None:
-        keep = uniform(groups, worth, widths)
-        said = f"channels pruned to {widths:.0%} of the widths ({importance})"
+    by = importance
+    if of == "widths":
+        keep = uniform(groups, worth, share)
     else:
-        cost = bench.cost if network is bench.original else macs_and_parameters(network, bench.calibration)
+        if of in ("time", "cost") and times is None:
+            times = layer_times(network, bench.calibration)
+        counted = bench.cost if network is bench.original else macs_and_parameters(network, bench.calibration)
         lost = bench.lost_by_width(network, groups, worth) if allocation == "sensitivity" else None
-        keep = allocate(network, groups, worth, cost, macs_share=macs, parameter_share=parameters, lost=lost)
-        share, of = (macs, "multiplications") if macs is not None else (parameters, "parameters")
-        by = f"{importance}, widths by sensitivity" if lost else importance
-        said = f"channels pruned to {share:.0%} of the {of} ({by})"
+        price = prices(network, counted, cast("Any", of), times)
+        keep = allocate(network, groups, worth, price, share, lost=lost)
+        by += ", widths by sensitivity" if lost else ""
     smaller, made = prune_channels(network, groups, keep)
-    return before.then(smaller, made, said)
+    return before.then(smaller, made, f"channels pruned to {share:.0%} of the {_WORDS[of]} ({by})")
+
+
+_WORDS = {
+    "macs": "multiplications", "parameters": "parameters", "time": "layers' time", "cost": "time and parameters",
+    "widths": "widths",
+}  # fmt: skip
 
 
 def _remove(bench: Bench, before: State, *, layers: int | Sequence[str] = 1) -> State:
