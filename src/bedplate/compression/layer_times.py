@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import onnx
@@ -17,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from bedplate.bundle.session import OnnxPredict
-from bedplate.core.arrays import Arrays, take
+from bedplate.core.arrays import Arrays, Predict, take
 from bedplate.models import Network, to_tensors
 
 ROUNDS = 60
@@ -63,16 +62,16 @@ def layer_times(network: Network, features: Arrays) -> dict[str, float]:
     times: dict[str, list[float]] = {name: [] for name in ["", *runs]}
     small = {"x": np.zeros((1, 1), np.float32)}
     for _ in range(ROUNDS):
-        times[""].append(_timed(lambda: idle(small)))
+        times[""].append(_timed(idle, small))
         for name, run in runs.items():
-            times[name].append(_timed(lambda run=run, name=name: run({"x": rows[name]})))
+            times[name].append(_timed(run, {"x": rows[name]}))
     call = float(np.median(times.pop("")))
     return {f"{name}.weight": max(float(np.median(each)) - call, 0.0) for name, each in times.items()}
 
 
-def _timed(call: Callable[[], Any]) -> float:
+def _timed(predict: Predict, inputs: Arrays) -> float:
     begin = time.perf_counter()
-    call()
+    predict(inputs)
     return (time.perf_counter() - begin) * 1e6
 
 
