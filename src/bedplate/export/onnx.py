@@ -17,6 +17,7 @@ from onnx import compose
 
 from bedplate.core.arrays import Arrays, take
 from bedplate.core.errors import GateError
+from bedplate.export.translations import kept_translations
 from bedplate.models import Answering, Network, to_tensors
 
 IR_VERSION = 10
@@ -59,7 +60,7 @@ def export_network(network: Network, sample: Arrays) -> onnx.ModelProto:
     training = network.training
     network.eval()
     try:
-        with _quiet():
+        with _quiet(), kept_translations():
             program = torch.onnx.export(
                 answering,
                 tuple(tensors),
