@@ -112,13 +112,18 @@ def main() -> int:
     parser.add_argument(
         "--budgets", nargs="+", choices=("drop", "size", "latency"), default=["drop", "size", "latency"]
     )
+    parser.add_argument("--there", action="store_true", help="take the fronts that lie in --out, and search for none")
     parser.add_argument("--dry", action="store_true", help="write nothing but the fronts")
     given = parser.parse_args()
     out = given.out or Path(tempfile.mkdtemp(prefix="bedplate-fronts-"))
     found: dict[str, dict[str, Any]] = {}
     for run in given.runs:
+        if given.there and not (out / f"{run.name}-drop" / RESULT).exists():
+            raise SystemExit(f"there is no front for {run.name} in {out}")
         first = front_of(run, "drop", limits(None)["drop"], out, given.effort)
         budgets = {name: one for name, one in limits(first["baseline"]).items() if name in given.budgets}
+        if given.there:
+            budgets = {name: one for name, one in budgets.items() if (out / f"{run.name}-{name}" / RESULT).exists()}
         found[run.name] = {
             name: front_of(run, name, budget, out, given.effort) for name, budget in budgets.items()
         }  # fmt: skip
