@@ -72,6 +72,8 @@ MEANINGS = {
     "data.image.width": "pixels",
     "data.image.channels": "1 grey, 3 colour",
     "data.image.resize": "how images of other sizes are fitted",
+    "data.text": "how texts become tokens; left out: chosen from the training rows",
+    "data.text.tokens": "what is cut out: whole words, characters, byte pairs (every text is known), or parts of words",
     "data.split": "how rows without an official split are divided",
     "data.split.by": "at random, whole groups at a time, or the earliest rows for training",
     "data.split.validation": "share of the rows",

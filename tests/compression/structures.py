@@ -43,6 +43,7 @@ def rows(inputs: Inputs, count: int = 40, seed: int = 5) -> Arrays:
     draw = np.random.default_rng(seed)
     if isinstance(inputs, ImageInput):
         return {"image": draw.integers(0, 256, (count, inputs.height, inputs.width, inputs.channels), dtype=np.uint8)}
+    assert isinstance(inputs, TableInput)
     found: dict[str, np.ndarray] = {"numeric": draw.normal(size=(count, inputs.numeric)).astype(np.float32)}
     if inputs.categories:
         found["categories"] = draw.integers(0, np.array(inputs.categories), (count, len(inputs.categories)))

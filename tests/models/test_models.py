@@ -8,7 +8,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from bedplate.core.errors import InputError
-from bedplate.models import ImageInput, Outputs, TableInput, build, predictor
+from bedplate.models import ImageInput, Outputs, TableInput, TextInput, build, predictor
 from bedplate.models.baselines import IMAGE_ROWS, constant, fit_baselines
 from bedplate.models.layers import PiecewiseLinear
 
@@ -72,6 +72,51 @@ def test_image_models_refuse_tables(name: str) -> None:
 def test_a_perceptron_refuses_a_number() -> None:
     with pytest.raises(InputError, match="separates classes"):
         build("perceptron", {}, TableInput(2, (), ((), ())), Outputs(None), 0)
+
+
+TEXTS = TextInput(50, 9)
+
+
+def test_a_bag_is_the_mean_of_its_tokens_and_pairs() -> None:
+    network = build("bag", {"size": 3, "pairs": 7, "dropout": 0.0}, TEXTS, Outputs(2), 0).eval()
+    bag = network.body
+    tokens = torch.tensor([[5, 2, 9, 0, 0], [4, 0, 0, 0, 0], [0, 0, 0, 0, 0]], dtype=torch.int32)
+    single, pairs = bag.tokens.weight.detach(), bag.pairs.weight.detach()
+    mean = (single[5] + single[2] + single[9]) / 3
+    both = (pairs[(5 * bag.step + 2) % 7] + pairs[(2 * bag.step + 9) % 7]) / 2
+    expected = torch.stack([torch.cat([mean, both]), torch.cat([single[4], torch.zeros(3)]), torch.zeros(6)])
+    torch.testing.assert_close(network(tokens), bag.head(expected))
+
+
+def test_pairs_are_numbered_within_32_bits() -> None:
+    for vocabulary in (2, 300, 30_000, 1_000_000):
+        step = build("bag", {"size": 1, "pairs": 3}, TextInput(vocabulary, 4), Outputs(2), 0).body.step
+        assert step % 2 == 1
+        assert step > 0
+        assert (vocabulary - 1) * step + vocabulary - 1 < 2**31
+
+
+def test_a_text_cnn_answers_with_each_filters_maximum() -> None:
+    network = build("text-cnn", {"size": 4, "filters": 2, "lengths": [1, 3]}, TEXTS, Outputs(2), 0).eval()
+    tokens = torch.tensor([[5, 2, 9, 7]], dtype=torch.int32)
+    vectors = torch.cat([network.body.tokens.weight[tokens[0].long()], torch.zeros(3, 4)])
+    found = []
+    for layer in network.body.filters:
+        reach = layer.weight.shape[2]
+        windows = [
+            torch.einsum("oik,ki->o", layer.weight, vectors[k : k + reach]) + layer.bias for k in range(8 - reach)
+        ]
+        found.append(torch.relu(torch.stack(windows)).amax(0))
+    torch.testing.assert_close(network(tokens)[0], network.body.head(torch.cat(found)))
+
+
+@pytest.mark.parametrize("name", ["bag", "text-cnn"])
+def test_models_of_texts_refuse_images_and_others_refuse_texts(name: str) -> None:
+    with pytest.raises(InputError, match="for texts"):
+        build(name, {}, MNIST, Outputs(2), 0)
+    for other in ("cnn", "resnet", "mlp", "linear"):
+        with pytest.raises(InputError, match="bag"):
+            build(other, {}, TEXTS, Outputs(2), 0)
 
 
 @pytest.mark.parametrize(

@@ -230,8 +230,8 @@ class Bundle:
     def session(self, variant: str, graph: bytes, threads: int | None = None) -> OnnxPredict:
         """Return a `Predict` of a variant's graph (`self.graph(variant)`) that isn't kept by the bundle."""
         where = f"{self.source}/{self._entry(variant).graph}"
-        predict = OnnxPredict(graph, variant=variant, threads=threads, where=where)
-        check_boundary(predict, self.inputs, self.outputs, where)
+        predict = OnnxPredict(graph, variant=variant, threads=threads, where=where, prepare=self.codec.prepare)
+        check_boundary(predict, self.codec.prepared, self.outputs, where)
         return predict
 
     def replay(self, variant: str | None = None) -> None:

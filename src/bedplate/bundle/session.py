@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
-from bedplate.codecs.codec import TensorSpec
+from bedplate.codecs.codec import Prepare, TensorSpec
 from bedplate.core.arrays import Arrays, concatenate, count, take
 from bedplate.core.errors import BundleError
 from bedplate.core.machine import threads_granted
@@ -55,10 +55,20 @@ class OnnxPredict:
 
     `threads` is the size of the pool that one call may use; None means all that this machine grants. Threads never
     spin while they wait, since a server shares its processors with others. A graph made for exactly one row is run
-    once a row. Outputs that are no tensors (sequences, maps) are left out.
+    once a row. Outputs that are no tensors (sequences, maps) are left out. `prepare` makes the graph's inputs of what
+    is given (`Codec.prepare`).
     """
 
-    def __init__(self, graph: bytes, *, variant: str, threads: int | None = None, where: str = "graph") -> None:
+    def __init__(
+        self,
+        graph: bytes,
+        *,
+        variant: str,
+        threads: int | None = None,
+        where: str = "graph",
+        prepare: Prepare | None = None,
+    ) -> None:
+        self.prepare = prepare
         options = ort.SessionOptions()
         self.threads = threads_granted() if threads is None else threads
         options.intra_op_num_threads = self.threads
@@ -86,10 +96,15 @@ class OnnxPredict:
 
     def __call__(self, inputs: Arrays) -> dict[str, np.ndarray]:
         """Return the graph's outputs by name."""
+        if self.prepare is not None:
+            inputs = self.prepare(inputs)
+        return self._run(inputs)
+
+    def _run(self, inputs: Arrays) -> dict[str, np.ndarray]:
         feed = {spec.name: _fitted(inputs[spec.name], spec) for spec in self.inputs}
         rows = count(feed) if self.row_by_row else 1
         if rows != 1:
-            return concatenate([self(take(feed, slice(row, row + 1))) for row in range(rows)])
+            return concatenate([self._run(take(feed, slice(row, row + 1))) for row in range(rows)])
         return dict(zip(self._names, self._session.run(self._names, feed), strict=True))
 
 

@@ -23,7 +23,18 @@ from bedplate.core.errors import BedplateError, InputError
 from bedplate.core.machine import cpu_features
 from bedplate.core.registry import Registry
 from bedplate.export import check_parity, export_network
-from bedplate.models import ImageInput, Inputs, Network, Outputs, TableInput, build, models, predictor, to_tensors
+from bedplate.models import (
+    ImageInput,
+    Inputs,
+    Network,
+    Outputs,
+    TableInput,
+    TextInput,
+    build,
+    models,
+    predictor,
+    to_tensors,
+)
 from bedplate.objectives import objectives
 from bedplate.recipe.schema import Part
 from bedplate.training import augments, weights_digest
@@ -37,6 +48,7 @@ SAMPLES: dict[str, Inputs] = {
     "a table": TableInput(3, (5, 9), (_EDGES, _EDGES, ())),
     "a table of numbers": TableInput(4, (), (_EDGES,) * 4),
     "a table of categories": TableInput(0, (4, 7), ()),
+    "texts": TextInput(300, 12),
 }
 OUTPUTS: dict[str, Outputs] = {"3 classes": Outputs(3), "a number": Outputs(None, 5.0, 2.0)}
 
@@ -56,6 +68,10 @@ def sample_features(inputs: Inputs, rows: int = ROWS, seed: int = 0) -> dict[str
     draw = np.random.default_rng(seed)
     if isinstance(inputs, ImageInput):
         return {"image": draw.integers(0, 256, (rows, inputs.height, inputs.width, inputs.channels), dtype=np.uint8)}
+    if isinstance(inputs, TextInput):
+        tokens = draw.integers(1, inputs.vocabulary, (rows, inputs.length)).astype(np.int32)
+        lengths = draw.integers(1, inputs.length + 1, rows)
+        return {"tokens": np.where(np.arange(inputs.length) < lengths[:, None], tokens, 0).astype(np.int32)}
     found: dict[str, np.ndarray] = {}
     if inputs.numeric:
         found["numeric"] = draw.normal(size=(rows, inputs.numeric)).astype(np.float32)
@@ -110,7 +126,7 @@ def check_model(name: str) -> Iterator[Result]:
             taken += bool(results)
             yield from results
     if not taken:
-        yield Result(f"model {name}", "takes some kind of input", False, "it takes neither images nor tables")
+        yield Result(f"model {name}", "takes some kind of input", False, "it takes neither images nor tables nor texts")
 
 
 def _check_on(name: str, part: str, inputs: Inputs, outputs: Outputs) -> list[Result]:
@@ -125,26 +141,39 @@ def _check_on(name: str, part: str, inputs: Inputs, outputs: Outputs) -> list[Re
     shape = _check(part, "returns [rows, width] scores", partial(_shape, network, features))
     if not shape.ok:
         # A model made for the other kind of features need not say so.
-        return [shape] if isinstance(inputs, ImageInput) == _wants_images(name) else []
+        return [shape] if isinstance(inputs, _wants(name)) else []
+    padding = (
+        [_check(part, "padding changes nothing", partial(_padded, network, features))]
+        if isinstance(inputs, TextInput) else []
+    )  # fmt: skip
     return [
         shape,
         _check(part, "the seed decides the weights", partial(_seeded, name, inputs, outputs)),
         _check(part, "gradients reach every parameter", partial(_gradients, network, features)),
         _check(part, "a row's answer is its own", partial(_row_alone, network, features)),
         _check(part, "exports to ONNX with parity", partial(_exports, network, features)),
+        *padding,
     ]
 
 
-def _wants_images(name: str) -> bool:
-    """Whether a model runs on images at all (so that failing on tables is no fault)."""
-    for inputs in (SAMPLES["grey images"], SAMPLES["colour images"]):
+def _padded(network: Network, features: Arrays) -> str | None:
+    predict = predictor(network)
+    (before,) = predict(features).values()
+    (after,) = predict({name: np.pad(array, ((0, 0), (0, 5))) for name, array in features.items()}).values()
+    gap = float(np.abs(before - after).max())
+    return None if gap < 1e-4 else f"an answer changes by {gap:.2g} with what its row is filled up with"
+
+
+def _wants(name: str) -> type:
+    """Return the kind of features that a model runs on, tables last (so that failing on others is no fault)."""
+    for inputs in (SAMPLES["grey images"], SAMPLES["colour images"], SAMPLES["texts"]):
         try:
             network = build(name, {}, inputs, OUTPUTS["3 classes"], 7)
             network(*to_tensors(network, sample_features(inputs)))
         except Exception:  # noqa: BLE001, S112 - any failure means the same here: it doesn't run on these
             continue
-        return True
-    return False
+        return type(inputs)
+    return TableInput
 
 
 def _shape(network: Network, features: Arrays) -> str | None:

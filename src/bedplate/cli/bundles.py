@@ -28,8 +28,10 @@ def read_payloads(bundle: Bundle, inputs: list[str]) -> Iterator[tuple[str, Payl
         if sys.stdin.isatty():
             raise InputError("nothing to predict", hint="name files, or pipe a payload into standard input")
         data = sys.stdin.buffer.read()
-        if bundle.codec.kind == "image":
+        if bundle.codec.kind == "image" or (bundle.codec.kind == "text" and data.lstrip()[:1] not in (b"[", b"{")):
             yield "standard input", data
+        elif bundle.codec.kind == "text":
+            yield from read_rows(data, name="standard input")
         elif bundle.codec.kind == "tensor":
             yield from read_tensors(data, "standard input")
         else:
@@ -39,10 +41,24 @@ def read_payloads(bundle: Bundle, inputs: list[str]) -> Iterator[tuple[str, Payl
         yield from image_payloads(inputs)
         return
     for text in inputs:
+        if bundle.codec.kind == "text":
+            yield from _texts(Path(text))
+            continue
         if bundle.codec.kind == "tensor":
             yield from read_tensors(Path(text))
         else:
             yield from read_rows(Path(text), codec=_table(bundle))
+
+
+def _texts(path: Path) -> Iterator[tuple[str, Payload]]:
+    """Yield a table's rows, each of which holds a text, or a whole file as one text."""
+    if path.name.removesuffix(".gz").endswith((".csv", ".tsv", ".jsonl", ".ndjson", ".json")):
+        yield from read_rows(path)
+        return
+    try:
+        yield str(path), path.read_bytes()
+    except OSError as error:
+        raise PayloadError("can't be read", where=str(path), received=error.strerror or str(error)) from error
 
 
 def _table(bundle: Bundle) -> TableCodec:

@@ -21,7 +21,9 @@ def init(arguments: argparse.Namespace) -> int:
     from bedplate.stages.init import init as write_recipe
 
     console = console_for(arguments)
-    written = write_recipe(arguments.data, arguments.target, arguments.output, force=arguments.force)
+    written = write_recipe(
+        arguments.data, arguments.target, arguments.output, task=arguments.task, force=arguments.force
+    )
     for reason in written.reasons:
         console.say(f"- {reason}")
     console.say(f"wrote {written.path}")

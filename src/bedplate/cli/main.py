@@ -159,7 +159,8 @@ def build_parser() -> argparse.ArgumentParser:
     }
     made["demo"].add_argument("--out", metavar="DIR", default="runs/demo", help="the run's folder (default: runs/demo)")
     init = made["init"]
-    init.add_argument("data", help="a folder or archive of images by class, or a table (CSV, Parquet, JSONL)")
+    init.add_argument("data", help="a folder or archive of images or texts by class, or a table (CSV, Parquet, JSONL)")
+    init.add_argument("--task", metavar="TASK", help="what is asked, where the data leaves it open")
     init.add_argument("--target", metavar="COLUMN", help="the column to predict")
     init.add_argument("-o", "--output", metavar="FILE", help="where to write the recipe (default: NAME.yaml)")
     init.add_argument("--force", action="store_true", help="replace the file if it is there")

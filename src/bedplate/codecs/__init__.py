@@ -28,8 +28,12 @@ def from_contract(contract: Mapping[str, Any]) -> Codec:
         from bedplate.codecs.tensor import TensorCodec
 
         return TensorCodec.from_contract(contract)
+    if kind == "text":
+        from bedplate.codecs.text import TextCodec
+
+        return TextCodec.from_contract(contract)
     raise BundleError(
-        "unknown kind of codec", expected=f"one of {listing(['image', 'table', 'tensor'])}", received=repr(kind)
+        "unknown kind of codec", expected=f"one of {listing(['image', 'table', 'tensor', 'text'])}", received=repr(kind)
     )
 
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from bedplate.core.arrays import Arrays
 
 Payload = Any
-"""What a user has: image bytes (`bytes`) for an image codec; a mapping of column to value for a table codec; one row's
-arrays by tensor name for a tensor codec."""
+"""What a user has: image bytes (`bytes`) for an image codec; a mapping of column to value for a table codec; a string
+for a text codec; one row's arrays by tensor name for a tensor codec."""
+
+TEXT = "text"
+"""The tensor of a text codec."""
+
+Prepare = Callable[[Arrays], Arrays]
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,14 @@ class Codec(Protocol):
 
     def decode(self, payloads: Sequence[Payload]) -> Arrays:
         """Return one row a payload (row axis first). Raises PayloadError naming the payload and the fault."""
+
+    @property
+    def prepare(self) -> Prepare | None:
+        """What makes the graph's inputs of `tensors`, right before the graph runs; None: it takes them as they are."""
+
+    @property
+    def prepared(self) -> list[TensorSpec]:
+        """The graph's inputs: `tensors`, or what `prepare` makes of them."""
 
     def contract(self) -> dict[str, Any]:
         """Return all that is needed to rebuild this codec, as JSON; it has `kind`."""

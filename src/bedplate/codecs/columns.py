@@ -39,7 +39,7 @@ MISSING_NUMBERS = MISSING | {"-", "--", ".", "none", "N.A.", "n.a."}
 MISSING_LABELS = MISSING - {"None", "?"}
 """Texts that mean a missing class label: "None" may well be a class."""
 
-RESERVED = frozenset({"numeric", "categories", "probabilities", "value", "image"})
+RESERVED = frozenset({"numeric", "categories", "probabilities", "value", "image", "text", "tokens"})
 """Names that tensors inside a bundle's graph have; a column of that name gets a tensor with `_` behind it."""
 
 _EPOCH = datetime(1970, 1, 1)

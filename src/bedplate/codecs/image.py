@@ -12,7 +12,7 @@ import numpy as np
 import PIL
 from PIL import Image
 
-from bedplate.codecs.codec import Payload, TensorSpec
+from bedplate.codecs.codec import Payload, Prepare, TensorSpec
 from bedplate.codecs.pixels import decode_pixels
 from bedplate.core.arrays import Arrays
 from bedplate.core.errors import BundleError, PayloadError
@@ -145,6 +145,16 @@ class ImageCodec:
                     error.what, where=where, expected=error.expected, received=error.received, hint=error.hint
                 ) from error
         return {IMAGE: out}
+
+    @property
+    def prepare(self) -> Prepare | None:
+        """None: the graph takes the tensors as they are."""
+        return None
+
+    @property
+    def prepared(self) -> list[TensorSpec]:
+        """The tensors themselves."""
+        return self.tensors
 
     def contract(self) -> dict[str, Any]:
         """Return all that rebuilds this codec, as JSON, and the decoder and rules that it was made with."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from bedplate.codecs.codec import Payload, TensorSpec
+from bedplate.codecs.codec import Payload, Prepare, TensorSpec
 from bedplate.codecs.columns import (
     ColumnSchema,
     Raw,
@@ -166,6 +166,16 @@ class TableCodec:
                     received=listing(map(str, names)),
                     hint=_spelling(stray, self._accepted),
                 )
+
+    @property
+    def prepare(self) -> Prepare | None:
+        """None: the graph takes the tensors as they are."""
+        return None
+
+    @property
+    def prepared(self) -> list[TensorSpec]:
+        """The tensors themselves."""
+        return self.tensors
 
     def contract(self) -> dict[str, Any]:
         """Return all that rebuilds this codec: the columns, the target's name, and what was learnt."""

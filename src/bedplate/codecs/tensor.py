@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bedplate.codecs.codec import Payload, TensorSpec
+from bedplate.codecs.codec import Payload, Prepare, TensorSpec
 from bedplate.core.arrays import Arrays
 from bedplate.core.errors import BundleError, PayloadError, listing
 
@@ -77,6 +77,16 @@ class TensorCodec:
                 received=f"without {listing(missing)}" if missing else f"also {listing(strays)}",
             )  # fmt: skip
         return payload
+
+    @property
+    def prepare(self) -> Prepare | None:
+        """None: the graph takes the tensors as they are."""
+        return None
+
+    @property
+    def prepared(self) -> list[TensorSpec]:
+        """The tensors themselves."""
+        return self.tensors
 
     def contract(self) -> dict[str, Any]:
         """Return all that rebuilds this codec, as JSON."""

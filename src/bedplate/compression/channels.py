@@ -9,6 +9,7 @@ worth and how many of them stay is decided elsewhere (`channel_importance`, `cha
 from __future__ import annotations
 
 import copy
+import warnings
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -79,7 +80,9 @@ def trace(network: nn.Module, tensors: Sequence[Tensor]) -> torch.export.Exporte
     training = network.training
     network.eval()
     try:
-        return torch.export.export(network, tuple(tensors), strict=False)
+        with warnings.catch_warnings():  # of recurrent layers' own lists of weights, which change nothing
+            warnings.filterwarnings("ignore", "The tensor attributes")
+            return torch.export.export(network, tuple(tensors), strict=False)
     except (RuntimeError, TypeError, ValueError, torch._dynamo.exc.UserError) as error:
         raise InputError(
             "the model's graph can't be drawn", received=str(error).strip().splitlines()[0],

@@ -16,6 +16,7 @@ import onnx
 
 from bedplate.bundle.session import OnnxPredict
 from bedplate.codecs.answers import PROBABILITIES
+from bedplate.codecs.codec import Prepare
 from bedplate.compression.isa import isa
 from bedplate.compression.measure import Latency, batch_dependence, measure_latencies
 from bedplate.compression.registry import methods
@@ -57,6 +58,7 @@ class Trial:
     output: str
     max_drop: float
     seed: int
+    prepare: Prepare | None = None
 
 
 def _verdict(
@@ -108,7 +110,7 @@ def try_variants(
             continue
         graphs[name] = complete(changed)
     predictors: dict[str, Predict] = {
-        name: OnnxPredict(graph, variant=name, threads=1) for name, graph in graphs.items()
+        name: OnnxPredict(graph, variant=name, threads=1, prepare=trial.prepare) for name, graph in graphs.items()
     }
     announce("measuring in turns")
     latencies = measure_latencies(predictors, trial.inputs, seed=trial.seed)

@@ -11,17 +11,16 @@ from typing import Any
 import numpy as np
 
 from bedplate.codecs.answers import Answers
-from bedplate.codecs.files import natural
 from bedplate.codecs.image import IMAGE, ImageCodec, png_base64
 from bedplate.codecs.pixels import ImageFacts
-from bedplate.core.errors import DataError, did_you_mean, listing
+from bedplate.core.errors import DataError
 from bedplate.core.hashing import fingerprint, row_digests, sha256_bytes
 from bedplate.data.dataset import Dataset, Rows
 from bedplate.data.download import Announce
-from bedplate.data.folds import fold_rows
 from bedplate.data.image_pool import ImagePool, one_channel_if_grey, read_pool
+from bedplate.data.official import balance, check_labels, divide, positive, torn_labels
 from bedplate.data.profile import image_profile
-from bedplate.data.splits import carve_validation, duplicates, limit_rows, overlaps, split_fingerprint, split_rows
+from bedplate.data.splits import duplicates, limit_rows, overlaps, split_fingerprint
 from bedplate.recipe.schema import DataSpec
 
 TARGET = "class"
@@ -53,9 +52,9 @@ def load_images(spec: DataSpec, seed: int, *, base: Path, announce: Announce, po
         )
     pool = read_pool(spec, base, announce) if pool is None else pool
     pool = one_channel_if_grey(pool, spec.image)
-    _check(pool)
+    check_labels(pool.labels, pool.splits, pool.name, "images")
     keys = np.asarray(row_digests({IMAGE: pool.pixels}), dtype=object)
-    parts, split_notes = _divide(pool, keys, spec, seed)
+    parts, split_notes = divide(keys, pool.labels, pool.splits, spec.split, seed, "images")
     parts["train"] = parts["train"][limit_rows(pool.labels[parts["train"]], spec.limit, seed)]
     codes = {label: k for k, label in enumerate(pool.order)}
     targets = np.asarray([codes[label] for label in pool.labels.tolist()], np.int64)
@@ -80,7 +79,7 @@ def load_images(spec: DataSpec, seed: int, *, base: Path, announce: Announce, po
         rows={name: len(part) for name, part in rows.items()},
         sizes=Counter((fact.width, fact.height) for fact in pool.facts),
         modes=Counter(fact.mode for fact in pool.facts),
-        labels=_balance(rows["train"], pool.order),
+        labels=balance(rows["train"].targets, pool.order),
         duplicates=duplicates(keys.tolist()),
         overlap=shared,
         skipped=list(pool.bad.items()),
@@ -89,7 +88,7 @@ def load_images(spec: DataSpec, seed: int, *, base: Path, announce: Announce, po
     return Dataset(
         pool.name,
         codec,
-        Answers(TARGET, pool.order, _positive(pool.order, spec.positive)),
+        Answers(TARGET, pool.order, positive(pool.order, spec.positive)),
         rows["train"],
         rows["validation"],
         rows["test"],
@@ -99,59 +98,6 @@ def load_images(spec: DataSpec, seed: int, *, base: Path, announce: Announce, po
         split_fingerprint(*(keys[parts[name]].tolist() for name in ("train", "validation", "test"))),
         tuple(notes),
     )
-
-
-def _check(pool: ImagePool) -> None:
-    train = pool.labels if pool.splits is None else pool.labels[pool.splits == "train"]
-    if len(train) == 0:
-        raise DataError("no training images", where=pool.name, expected="images in the folder train")
-    known = sorted(set(train.tolist()), key=natural)
-    if len(known) < 2:
-        raise DataError(
-            "only one class: there is nothing to tell apart",
-            where=pool.name,
-            expected="images of at least 2 classes",
-            received=f"{len(train)} image{'' if len(train) == 1 else 's'} of '{known[0]}'",
-            hint="add a folder with images of another class",
-        )
-    unknown = sorted(set(pool.labels.tolist()) - set(known), key=natural)
-    if unknown:
-        raise DataError(
-            "classes that the training split lacks",
-            where=pool.name,
-            expected=f"only {listing(known)}",
-            received=listing(unknown),
-            hint="give them training images, or remove them from the other splits",
-        )
-
-
-def _divide(pool: ImagePool, keys: np.ndarray, spec: DataSpec, seed: int) -> tuple[dict[str, np.ndarray], list[str]]:
-    """Return the row indices of each split, and notes on how they came about."""
-    if pool.splits is None or (pool.splits == "train").all():
-        divide = split_rows if spec.split.folds is None else fold_rows
-        split = divide(keys.tolist(), pool.labels, spec.split, seed)
-        return {"train": split.train, "validation": split.validation, "test": split.test}, list(split.notes)
-    parts = {name: np.flatnonzero(pool.splits == name) for name in ("train", "validation", "test")}
-    if spec.split.folds is not None:
-        own = parts["train"]
-        split = fold_rows(keys[own].tolist(), pool.labels[own], spec.split, seed)
-        untouched = "the folds are of the official training images; the other official splits stay untouched"
-        found = {"train": own[split.train], "validation": own[split.validation], "test": own[split.test]}
-        return found, [*split.notes, f"cross-validation: {untouched}"]
-    notes = []
-    for name, share in (("test", spec.split.test), ("validation", spec.split.validation)):
-        if len(parts[name]):
-            continue
-        own = parts["train"]
-        left, carved = carve_validation(keys[own].tolist(), pool.labels[own], spec.split, seed, fraction=share)
-        parts["train"], parts[name] = own[left], own[carved]
-        notes.append(f"no official {name} split: {len(carved)} of {len(own)} training images were set aside for it")
-    return parts, notes
-
-
-def _balance(train: Rows, labels: tuple[str, ...]) -> dict[str, int]:
-    counts = np.bincount(train.targets, minlength=len(labels))
-    return dict(zip(labels, counts.tolist(), strict=True))
 
 
 def _examples(train: Rows, labels: tuple[str, ...]) -> list[dict[str, str]]:
@@ -186,29 +132,7 @@ def _leak_notes(pool: ImagePool, keys: np.ndarray, shared: Mapping[str, int]) ->
             notes.append(
                 f"overlap: {count} {left} images also lie in the {right} split; official splits stay as they are"
             )
-    labels_of: dict[str, set[str]] = {}
-    for key, label in zip(keys.tolist(), pool.labels.tolist(), strict=True):
-        labels_of.setdefault(key, set()).add(label)
-    torn = {key for key, labels in labels_of.items() if len(labels) > 1}
-    if torn:
-        examples = [one for one, key in zip(pool.ids, keys.tolist(), strict=True) if key in torn]
-        notes.append(f"{len(torn)} images appear under more than one class: {listing(examples, 4)}")
-    return notes
-
-
-def _positive(labels: tuple[str, ...], wanted: str | None) -> int | None:
-    """Return the index of the positive label of two: the recipe's, or the second in order."""
-    if wanted is not None and wanted not in labels:
-        raise DataError(
-            "no such class",
-            where="data.positive",
-            expected=f"one of {listing(labels)}",
-            received=wanted,
-            hint=did_you_mean(wanted, labels),
-        )
-    if len(labels) != 2:
-        return None
-    return 1 if wanted is None else labels.index(wanted)
+    return [*notes, *torn_labels(keys, pool.labels, pool.ids, "images")]
 
 
 def _fingerprint(pool: ImagePool, keys: np.ndarray) -> str:

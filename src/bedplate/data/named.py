@@ -1,4 +1,4 @@
-"""Named public image sets: found in `$BEDPLATE_DATA`, then in the cache, then downloaded from the official address."""
+"""Named public sets of images and texts: in `$BEDPLATE_DATA`, in the cache, or downloaded from the official address."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ IDX_FILES = (
 class NamedSet:
     """A public set: its files with their SHA-256, where they are published, and its labels in order.
 
-    `kind` is "idx" (four IDX files) or "archives" (`train.tar.xz` and `test.tar.xz`, folders by class). `address` ends
-    with a slash, or is None where nobody publishes these files.
+    `kind` is "idx" (four IDX files), "archives" (`train.tar.xz` and `test.tar.xz`, folders of images by class) or
+    "texts" (likewise, of texts). `address` ends with a slash, or is None where nobody publishes these files.
     """
 
     name: str
@@ -73,6 +73,14 @@ NAMED: Mapping[str, NamedSet] = {
                 "test.tar.xz": "2a3717f26fd8c2d282ebc9dec9397e3cc1879abcc0def2cdfb89fc6ee99ea581",
             },
             note="JPEG copies of CIFAR-10, not the published pixels: scores are not comparable with CIFAR-10's",
+        ),
+        NamedSet(
+            "imdb",
+            "texts",
+            {
+                "train.tar.xz": "49551d002f366272479fa20b4ad9799badbb5b320b37d10cd416b2f156b0d4d0",
+                "test.tar.xz": "52439350bc96fac78e4c0448c2d780eae31ffdacdd001d5ec3ac92a6ba7717f4",
+            },
         ),
     )
 }

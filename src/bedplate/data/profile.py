@@ -99,6 +99,40 @@ def image_profile(
     }
 
 
+def text_profile(
+    *,
+    rows: Mapping[str, int],
+    labels: Mapping[str, int],
+    characters: np.ndarray,
+    duplicates: int,
+    overlap: Mapping[str, int],
+    skipped: Sequence[tuple[str, str]] = (),
+    examples: Sequence[tuple[str, str]] = (),
+) -> dict[str, Any]:
+    """Return a set of texts' profile.
+
+    Args:
+        rows: the number of texts in each split.
+        labels: how many training texts each class has.
+        characters: of each training text.
+        duplicates: texts, over all splits, equal to an earlier one.
+        overlap: texts of one split that lie in another, by name.
+        skipped: rows left out, with the reason.
+        examples: a few training texts with their labels.
+    """
+    return {
+        "kind": "text",
+        "rows": dict(rows),
+        "balance": dict(labels),
+        "characters": _number_facts(characters.astype(np.float64)),
+        "duplicates": duplicates,
+        "overlap": dict(overlap),
+        "skipped": [{"row": row, "reason": reason} for row, reason in skipped[:100]],
+        "skipped_rows": len(skipped),
+        "examples": [{"label": label, "text": _cut(text)} for label, text in examples],
+    }
+
+
 def _column(
     column: ColumnSchema, raw: Sequence[Raw], inputs: Arrays, names: Mapping[tuple[str, str], str]
 ) -> dict[str, Any]:

@@ -17,13 +17,17 @@ from bedplate.data.dataset import Dataset
 from bedplate.data.embedded import EMBEDDED_IMAGES, EMBEDDED_TABLES
 from bedplate.data.layout import IMAGE_SUFFIXES, SPLIT_NAMES
 from bedplate.data.load import load_dataset
+from bedplate.data.named import NAMED
 from bedplate.data.schema import infer_column
 from bedplate.data.splits import check_rows
+from bedplate.data.suggest_text import check_task, holds_texts, text_column_of
 from bedplate.data.tables import PACKED_SUFFIXES, TABLE_SUFFIXES, RawTable, counted, read_table, unpack
 from bedplate.data.targets import check_target, guess_target, guess_task
+from bedplate.data.text_pool import text_column
 from bedplate.recipe.schema import ColumnSpec, DataSpec
 
-_IMAGES = "image-classification"
+_IMAGES, _TEXTS = "image-classification", "text-classification"
+_NAMED_TEXTS = tuple(name for name, named in NAMED.items() if named.kind == "texts")
 _NAMED_IMAGES = (*EMBEDDED_IMAGES, "mnist", "fashion-mnist", "cifar10-jpeg")
 _COMMENTS = ("#", "%", "//", "|", "@")
 
@@ -43,17 +47,27 @@ class Suggestion:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-def suggest(path: Path | str, target: str | None = None) -> Suggestion:
-    """Inspect a table, a folder or archive of images by class, or an embedded or named set.
+def suggest(path: Path | str, target: str | None = None, task: str | None = None) -> Suggestion:
+    """Inspect a table, a folder or archive of images or texts by class, or an embedded or named set.
 
     Args:
         path: where the data lies; for a table also a folder with train and test files, or a zip with one table.
         target: the column to predict; None to guess it.
+        task: what is asked, where the data leaves it open: a table that has a column of texts beside others.
 
     Raises:
         DataError: the data can't be read, or nothing in it can be predicted.
+        InputError: the task isn't one for this data.
     """
+    found = _suggest(path, target, task)
+    check_task(task, found.task)
+    return found
+
+
+def _suggest(path: Path | str, target: str | None, task: str | None) -> Suggestion:
     text = str(path)
+    if text in _NAMED_TEXTS and not Path(text).exists():
+        return _proven(Suggestion(_TEXTS, {"source": text}, [f"'{text}' is a known set of texts"]))
     if text in EMBEDDED_TABLES or (text in _NAMED_IMAGES and not Path(text).exists()):
         return _known(text, target)
     where = Path(path).expanduser()
@@ -66,14 +80,16 @@ def suggest(path: Path | str, target: str | None = None) -> Suggestion:
         raise DataError(
             "no such file or folder",
             where=text,
-            expected="a table, or a folder or archive of images by class",
+            expected="a table, or a folder or archive of images or texts by class",
             hint=near,
         )
     where = where.resolve()
     tables = _tables(where)
+    if not tables and holds_texts(where):
+        return _proven(Suggestion(_TEXTS, {"source": str(where)}, ["texts in a folder for each class"]))
     if not tables:
         return _suggest_images(where)
-    return _suggest_table(tables, target)
+    return _suggest_table(tables, target, task)
 
 
 def _known(source: str, target: str | None) -> Suggestion:
@@ -140,7 +156,7 @@ def _suggest_images(where: Path) -> Suggestion:
     return _proven(found)
 
 
-def _suggest_table(tables: dict[str, Path], target: str | None) -> Suggestion:
+def _suggest_table(tables: dict[str, Path], target: str | None, wanted: str | None) -> Suggestion:
     data: dict[str, Any] = {}
     reasons: list[str] = []
     first = tables["train"]
@@ -166,11 +182,25 @@ def _suggest_table(tables: dict[str, Path], target: str | None) -> Suggestion:
     data["target"] = target
     columns: dict[str, dict[str, Any]] = {}
     task = _target(table, target, data, columns, reasons)
-    _infinities(table, target, columns, reasons)
+    if task == "tabular-classification" and wanted in (None, _TEXTS):
+        task = _texts_in(table, target, wanted, data, reasons)
+    if task != _TEXTS:
+        _infinities(table, target, columns, reasons)
     if columns:
         data["columns"] = columns
-    order = ("source", "files", "target", "names", "delimiter", "encoding", "comment", "columns", "on_bad_row")
+    order = ("source", "files", "target", "text", "names", "delimiter", "encoding", "comment", "columns", "on_bad_row")
     return _proven(Suggestion(task, {key: data[key] for key in order if key in data}, reasons))
+
+
+def _texts_in(table: RawTable, target: str, wanted: str | None, data: dict[str, Any], reasons: list[str]) -> str:
+    """Return the task of a table with classes: to read one column's texts, or to read all columns."""
+    found = text_column_of(table, target)
+    if found is None and wanted is None:
+        return "tabular-classification"
+    column, why = found or (text_column(table, target, DataSpec()), "the longest texts are there")
+    data["text"] = {"column": column}
+    reasons.append(f"text-classification of '{column}': {why}")
+    return _TEXTS
 
 
 def _reading(file: Path, data: dict[str, Any], reasons: list[str]) -> bool:
@@ -342,6 +372,8 @@ def _facts(dataset: Dataset) -> dict[str, Any]:
         "classes": len(labels),
         "smallest_class": min(balance.values()) if balance else None,
     }
+    if spec["kind"] == "text":
+        return facts | {key: spec[key] for key in ("vocabulary", "length")}
     if spec["kind"] == "image":
         return facts | {key: spec[key] for key in ("height", "width", "channels")}
     used = sum(bool(column["used"]) for column in dataset.schema["columns"])

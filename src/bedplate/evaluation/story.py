@@ -16,6 +16,7 @@
     report       `Report.to_json()`
     profile      what `bedplate.data.profile` says of the data, plus for images `examples` [{label, png}] (base64)
     pictures     {row index as text: base64 PNG}, for the worst mistakes
+    texts        {row index as text: the text, its first letters}, likewise
     variants     [{name, kept, reason, size_bytes, latency_ms: {median, p95} or None, metrics: {name: value}}]
     default      str, the variant that is served by default
     latency      [{column: text or number}], a table as it is

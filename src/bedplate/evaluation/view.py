@@ -235,7 +235,11 @@ def _slices(report: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def _worst(story: Story, report: Mapping[str, Any]) -> list[dict[str, Any]]:
     pictures: Mapping[str, str] = {str(row): png for row, png in (story.get("pictures") or {}).items()}
-    return [{**one, "picture": pictures.get(str(one["row"]))} for one in report.get("worst") or []]
+    texts: Mapping[str, str] = {str(row): text for row, text in (story.get("texts") or {}).items()}
+    return [
+        {**one, "picture": pictures.get(str(one["row"])), "text": texts.get(str(one["row"]))}
+        for one in report.get("worst") or []
+    ]
 
 
 def _profile(profile: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -256,13 +260,17 @@ def _profile(profile: Mapping[str, Any]) -> dict[str, Any] | None:
             }
         )
     target = profile.get("target") or {}
-    spread = target.get("histogram")
+    spread, lengths = target.get("histogram"), (profile.get("characters") or {}).get("histogram")
     return {
         **profile,
         "balance_chart": charts.bar_chart(bars[:_MOST_BARS], "Training rows of each class", unit="") if bars else None,
         "target_chart": (
             charts.histogram(spread["edges"], spread["counts"], "Distribution of the target", str(target["name"]))
             if spread else None
+        ),
+        "lengths_chart": (
+            charts.histogram(lengths["edges"], lengths["counts"], "Length of the training texts", "characters")
+            if lengths else None
         ),
         "columns": columns[:_MOST_COLUMNS],
         "more_columns": columns[_MOST_COLUMNS:],

@@ -18,7 +18,7 @@ from onnx import compose
 from bedplate.core.arrays import Arrays, take
 from bedplate.core.errors import GateError
 from bedplate.export.translations import kept_translations
-from bedplate.models import Answering, Network, to_tensors
+from bedplate.models import Answering, Network, TextInput, to_tensors
 
 IR_VERSION = 10
 OPSET = 20
@@ -57,6 +57,7 @@ def export_network(network: Network, sample: Arrays) -> onnx.ModelProto:
     while len(tensors[0]) < 3:
         tensors = [torch.cat([tensor, tensor]) for tensor in tensors]
     rows = torch.export.Dim(ROWS)
+    free = {1: torch.export.Dim("length")} if isinstance(network.inputs, TextInput) else {}
     training = network.training
     network.eval()
     try:
@@ -69,7 +70,7 @@ def export_network(network: Network, sample: Arrays) -> onnx.ModelProto:
                 verbose=False,
                 input_names=list(network.inputs.names),
                 output_names=[output],
-                dynamic_shapes=(tuple({0: rows} for _ in tensors),),
+                dynamic_shapes=(tuple({0: rows, **free} for _ in tensors),),
             )
     except torch.onnx.OnnxExporterError as error:
         raise GateError(

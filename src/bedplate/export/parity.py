@@ -9,7 +9,7 @@ import numpy as np
 
 from bedplate.core.arrays import Arrays, Predict, take
 from bedplate.core.errors import GateError
-from bedplate.models import ImageInput, Inputs, Network
+from bedplate.models import ImageInput, Inputs, Network, TextInput
 
 BATCHES = (1, 2, 7, 33)
 RTOL, ATOL = 1e-3, 1e-4
@@ -37,6 +37,12 @@ def edge_features(inputs: Inputs, rows: int = 4) -> dict[str, np.ndarray]:
         checks = np.indices(shape[:2]).sum(0)[..., None] % 2 * np.ones(shape[2], int) * 255
         images = [np.zeros(shape), np.full(shape, 255), checks, generator.integers(0, 256, shape)]
         return {"image": np.stack(images).astype(np.uint8)}
+    if isinstance(inputs, TextInput):  # nothing at all, one token, unknown ones, the last one, chance
+        length, top = max(2, min(inputs.length, 64)), inputs.vocabulary - 1
+        tokens = np.zeros((5, length), np.int32)
+        tokens[1, 0], tokens[2], tokens[3, : length // 2] = 1, 1, top
+        tokens[4] = generator.integers(1, inputs.vocabulary, length)
+        return {"tokens": tokens}
     found: dict[str, np.ndarray] = {}
     if inputs.numeric:
         levels = np.array([-10.0, 0.0, 10.0])[:, None] * np.ones(inputs.numeric)

@@ -1,8 +1,8 @@
 """What computes: one architecture a file; the scikit-learn baselines too."""
 
-from bedplate.models import cnn, linear, mlp, perceptron, resnet
+from bedplate.models import bag, cnn, linear, mlp, perceptron, recurrent, resnet, text_cnn, transformer_encoder
 from bedplate.models.network import Answering, Network, build, predictor, to_tensors
-from bedplate.models.registry import ImageInput, Inputs, Outputs, TableInput, inputs_from_spec, models
+from bedplate.models.registry import ImageInput, Inputs, Outputs, TableInput, TextInput, inputs_from_spec, models
 
 __all__ = [
     "Answering",
@@ -11,6 +11,8 @@ __all__ = [
     "Network",
     "Outputs",
     "TableInput",
+    "TextInput",
+    "bag",
     "build",
     "cnn",
     "inputs_from_spec",
@@ -19,6 +21,9 @@ __all__ = [
     "models",
     "perceptron",
     "predictor",
+    "recurrent",
     "resnet",
+    "text_cnn",
     "to_tensors",
+    "transformer_encoder",
 ]

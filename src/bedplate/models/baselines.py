@@ -47,6 +47,31 @@ def _predict(model: Any, cardinalities: tuple[int, ...], one_hot: bool, classes:
     return predict
 
 
+def terms(tokens: np.ndarray) -> list[list[int]]:
+    """Return each text's tokens and pairs of neighbours, as numbers; padding is left out."""
+    found = []
+    for row in tokens.astype(np.int64):
+        own = row[row != 0]
+        found.append([*own.tolist(), *((own[:-1] << 32) | own[1:]).tolist()])
+    return found
+
+
+def _tf_idf(tokens: np.ndarray, targets: np.ndarray, classes: int) -> Predict:
+    """Fit a logistic regression on the TF-IDF of tokens and pairs that two texts have or more."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+
+    weights = TfidfVectorizer(analyzer=lambda row: row, min_df=2, sublinear_tf=True)
+    model = LogisticRegression(C=10.0, max_iter=200).fit(weights.fit_transform(terms(tokens)), targets)
+
+    def predict(features: Arrays) -> Arrays:
+        probabilities = np.zeros((len(features["tokens"]), classes), np.float32)
+        probabilities[:, model.classes_] = model.predict_proba(weights.transform(terms(features["tokens"])))
+        return {"probabilities": probabilities}
+
+    return predict
+
+
 def fit_baselines(
     features: Arrays, targets: np.ndarray, spec: dict[str, Any], classes: int | None, seed: int
 ) -> dict[str, Predict]:
@@ -60,6 +85,10 @@ def fit_baselines(
 
     name = "majority" if classes else "mean"
     found: dict[str, Predict] = {name: constant(targets, classes)}
+    if spec["kind"] == "text":
+        if classes is not None and len(np.unique(targets)) > 1:
+            found["TF-IDF, logistic regression"] = _tf_idf(features["tokens"], targets, classes)
+        return found
     cardinalities = tuple(spec.get("categories", ()))
     random_state = derive(seed, "baselines") % 2**32
     rows = np.arange(len(targets))

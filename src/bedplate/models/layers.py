@@ -9,7 +9,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from bedplate.models.registry import ImageInput, Inputs, TableInput
+from bedplate.core.errors import InputError
+from bedplate.models.registry import ImageInput, Inputs, TextInput
 
 UNKNOWN_SHARE = 0.01
 
@@ -80,7 +81,8 @@ class Flat(nn.Module):
         if isinstance(inputs, ImageInput):
             self.size = inputs.channels * inputs.height * inputs.width
             return
-        assert isinstance(inputs, TableInput)
+        if isinstance(inputs, TextInput):
+            raise InputError("this model is for images and tables", where="model.name", hint="`bag` takes texts")
         self.cardinalities = inputs.categories
         self.size = inputs.numeric
         if bins and any(len(edges) > 1 for edges in inputs.edges):

@@ -4,6 +4,7 @@ A model is a plain function `f(inputs, outputs, *, …) -> nn.Module`. What a re
 arguments. The module's `forward` takes normalised features and returns raw scores:
 
 - images: one float tensor [rows, channels, height, width], standardised by the training pixels;
+- texts: one int32 tensor `tokens` [rows, length], filled up with 0 to the longest row of the batch;
 - tables: `numeric` float [rows, F] and `categories` int64 [rows, C], each only if the table has such columns.
 
 It returns [rows, outputs.width]: logits for classes, the standardised target for a number.
@@ -51,7 +52,20 @@ class TableInput:
         return (("numeric",) if self.numeric else ()) + (("categories",) if self.categories else ())
 
 
-Inputs = ImageInput | TableInput
+@dataclass(frozen=True)
+class TextInput:
+    """Token numbers: how many there are, 0 for padding and 1 for what is unknown, and the longest row."""
+
+    vocabulary: int
+    length: int
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The tensors that the network takes, in order."""
+        return ("tokens",)
+
+
+Inputs = ImageInput | TableInput | TextInput
 
 
 @dataclass(frozen=True)
@@ -78,14 +92,17 @@ def inputs_from_spec(spec: dict[str, Any]) -> Inputs:
         return ImageInput(spec["height"], spec["width"], spec["channels"], tuple(spec["mean"]), tuple(spec["std"]))
     if spec["kind"] == "table":
         return TableInput(spec["numeric"], tuple(spec["categories"]), tuple(tuple(e) for e in spec["edges"]))
+    if spec["kind"] == "text":
+        return TextInput(spec["vocabulary"], spec["length"])
     raise InputError(f"no model knows features of kind '{spec['kind']}'")
 
 
 def only(inputs: Inputs, kind: type, model: str) -> None:
     """Refuse features that a model isn't made for."""
     if not isinstance(inputs, kind):
-        wanted = "images" if kind is ImageInput else "tables"
-        raise InputError(f"model '{model}' is for {wanted}", where="model.name", hint="`mlp` and `linear` take both")
+        wanted = {ImageInput: "images", TableInput: "tables", TextInput: "texts"}[kind]
+        hint = "`bag` and `text-cnn` take texts" if isinstance(inputs, TextInput) else "`mlp` and `linear` take both"
+        raise InputError(f"model '{model}' is for {wanted}", where="model.name", hint=hint)
 
 
 models: Registry[Callable[..., nn.Module]] = Registry("model")

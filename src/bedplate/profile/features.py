@@ -1,7 +1,7 @@
 """What is watched: a few cheap figures a row, from the tensors that go in and the answers that come out.
 
-Images are summarised (a drift of pixels as such says little), every column of a table is watched as it is, and so are
-the predicted class, its confidence and the entropy, or the predicted value.
+Images and texts are summarised (a drift of pixels or letters as such says little), every column of a table is watched
+as it is, and so are the predicted class, its confidence and the entropy, or the predicted value.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from bedplate.codecs.answers import PROBABILITIES, VALUE
+from bedplate.codecs.codec import TEXT
 from bedplate.core.arrays import Arrays
 
 PREDICTION = "answer"
@@ -35,6 +36,8 @@ def watch(inputs: Arrays, outputs: Arrays | None = None, labels: Sequence[str] |
         if array.ndim == 4:
             parts = [image_figures(array[i : i + _ROWS_AT_ONCE]) for i in range(0, max(1, len(array)), _ROWS_AT_ONCE)]
             watched |= {f"{name}.{figure}": np.concatenate([part[figure] for part in parts]) for figure in parts[0]}
+        elif name == TEXT and array.dtype.kind in "OU":
+            watched |= {f"{name}.{figure}": values for figure, values in text_figures(array).items()}
         elif array.ndim == 1:
             watched[name] = array if array.dtype.kind in "OU" else array.astype(np.float64)
         else:
@@ -76,6 +79,23 @@ def image_figures(images: np.ndarray) -> dict[str, np.ndarray]:
         figures |= {"red": means[:, 0], "green": means[:, 1], "blue": means[:, 2]}
         figures["saturation"] = (pixels.max(axis=3) - pixels.min(axis=3)).mean(axis=(1, 2))
     return {name: values.astype(np.float64).reshape(rows) for name, values in figures.items()}
+
+
+def text_figures(texts: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the figures of texts [N], each float64 [N].
+
+    characters and words: log(1 + their number). letters, digits, capitals and ascii: shares of the characters. repeats:
+    the share of words that the text has had before.
+    """
+    found = np.zeros((7, len(texts)))
+    for row, text in enumerate(map(str, texts.tolist())):
+        size, words = max(1, len(text)), text.split()
+        found[:, row] = (
+            np.log1p(len(text)), np.log1p(len(words)), sum(map(str.isalpha, text)) / size,
+            sum(map(str.isdigit, text)) / size, sum(map(str.isupper, text)) / size,
+            len(text.encode("ascii", "ignore")) / size, 1 - len(set(words)) / max(1, len(words)),
+        )  # fmt: skip
+    return dict(zip(("characters", "words", "letters", "digits", "capitals", "ascii", "repeats"), found, strict=True))
 
 
 def answer_figures(outputs: Arrays, labels: Sequence[str] | None = None) -> dict[str, np.ndarray]:

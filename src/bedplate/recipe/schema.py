@@ -70,6 +70,18 @@ class ImageSpec(Section):
     )
 
 
+class TextSpec(Section):
+    """How texts become tokens; left out, it is chosen from the training rows."""
+
+    column: str | None = Field(None, description="of a table, the column that holds the texts")
+    tokens: Literal["word", "character", "bpe", "wordpiece"] | None = None
+    size: Annotated[int, Field(ge=300, le=1_000_000)] | None = Field(None, description="how many tokens are learnt")
+    length: Annotated[int, Field(ge=1, le=100_000)] | None = Field(
+        None, description="how many tokens of a text are read; left out: what 95 % of the training texts keep to"
+    )
+    lower: bool = Field(True, description="read capitals as small letters")
+
+
 class FilesSpec(Section):
     """Official splits that lie in files of their own."""
 
@@ -112,6 +124,7 @@ class DataSpec(Section):
     comment: str | None = Field(None, description="lines that begin with this are skipped")
     positive: str | None = Field(None, description="the label that precision, recall, F1, AUROC and AUPRC speak of")
     image: ImageSpec = ImageSpec()
+    text: TextSpec = TextSpec()
     split: SplitSpec = SplitSpec()
     on_bad_row: Literal["error", "skip"] = Field(
         "error", description="what to do with a row or file that can't be read"
@@ -283,7 +296,7 @@ class Recipe(Section):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     seed: Annotated[int, Field(ge=0, lt=2**53)] = 0
-    task: Literal["image-classification", "tabular-classification", "tabular-regression"]
+    task: Literal["image-classification", "tabular-classification", "tabular-regression", "text-classification"]
     data: DataSpec
     model: Part | None = None
     objective: Part | None = None

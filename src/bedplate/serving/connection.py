@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Coroutine, Generator
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import httptools
 
+from bedplate.serving.begun import go_on
 from bedplate.serving.body import Incoming
 from bedplate.serving.dataplane import problem_reply
 from bedplate.serving.exchange import Ask, Headers, Reply
@@ -354,7 +355,7 @@ class Connection(asyncio.Protocol):
                 except StopIteration as done:
                     reply = done.value
                 else:
-                    self._task = self._loop.create_task(self._later(request, _go_on(steps, awaited)))
+                    self._task = self._loop.create_task(self._later(request, go_on(steps, awaited)))
                     return
             if not isinstance(reply.body, bytes):
                 self._task = self._loop.create_task(self._later(request, None, reply))
@@ -468,36 +469,3 @@ def _path(url: bytes) -> tuple[str, bytes]:
         path, _, query = url.partition(b"?")
     text = path.decode("ascii")
     return unquote(text) if "%" in text else text, query
-
-
-async def _go_on(steps: Coroutine[Any, Any, Reply], awaited: Any) -> Reply:
-    """Go on with a coroutine that was begun outside of a task and now waits for something."""
-    return await _Begun(steps, awaited)
-
-
-class _Begun:
-    """Hands what a coroutine waits for to the task that goes on with it."""
-
-    __slots__ = ("_awaited", "_steps")
-
-    def __init__(self, steps: Coroutine[Any, Any, Reply], awaited: Any) -> None:
-        self._steps, self._awaited = steps, awaited
-
-    def __await__(self) -> Generator[Any, Any, Reply]:
-        # What was waited for is let go of before its fault is passed on: it holds the fault, whose traceback holds this
-        # frame, and such a circle is only freed when somebody looks for circles, which is seldom here.
-        awaited, self._awaited = self._awaited, None
-        try:
-            while True:
-                try:
-                    try:
-                        got = yield awaited
-                    finally:
-                        awaited = None
-                except BaseException as error:  # noqa: BLE001 - a cancellation belongs to the coroutine
-                    awaited = self._steps.throw(error)
-                else:
-                    awaited = self._steps.send(got)
-        except StopIteration as done:
-            reply: Reply = done.value
-            return reply

@@ -67,14 +67,19 @@ class OpenVinoPredict:
             lines = str(error).strip().splitlines() or [type(error).__name__]
             raise BundleError("OpenVINO doesn't take this graph", received=lines[-1][:200]) from error
         self.variant, self.inputs, self.outputs = like.variant, like.inputs, like.outputs
-        self.row_by_row = like.row_by_row
+        self.row_by_row, self.prepare = like.row_by_row, like.prepare
         self.threads, self.precision = threads, precision
 
     def __call__(self, inputs: Arrays) -> dict[str, np.ndarray]:
         """Return the graph's outputs by name."""
+        if self.prepare is not None:
+            inputs = self.prepare(inputs)
+        return self._run(inputs)
+
+    def _run(self, inputs: Arrays) -> dict[str, np.ndarray]:
         rows = count({spec.name: inputs[spec.name] for spec in self.inputs}) if self.row_by_row else 1
         if rows != 1:
-            return concatenate([self(take(inputs, slice(row, row + 1))) for row in range(rows)])
+            return concatenate([self._run(take(inputs, slice(row, row + 1))) for row in range(rows)])
         feed = {self._ports[spec.name]: np.ascontiguousarray(inputs[spec.name]) for spec in self.inputs}
         request = self._idle.get()
         try:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from bedplate.bundle import Bundle
-from bedplate.codecs.codec import TensorSpec
+from bedplate.codecs.codec import TEXT, TensorSpec
 from bedplate.codecs.columns import ColumnSchema, read_categories, tensor_names
 from bedplate.codecs.table import TableCodec
 from bedplate.core.arrays import Arrays, count
@@ -94,8 +94,8 @@ class Model:
 
     @property
     def is_tensor(self) -> bool:
-        """Whether payloads are plain tensors by input name."""
-        return self.bundle.codec.kind == "tensor"
+        """Whether payloads are tensors by input name: plain ones, or texts, which are strings."""
+        return self.bundle.codec.kind in ("tensor", "text")
 
     def decode(self, payloads: Sequence[Any]) -> Arrays:
         """Return the tensors of payloads (image bytes, or rows by column). Raises Problem 400 or 413."""
@@ -228,6 +228,8 @@ class Model:
             for name, array in arrays.items()
         }
         count(cleaned)
+        if self.bundle.codec.kind == "text":
+            return self.decode(cleaned[TEXT].tolist())
         return cleaned
 
 

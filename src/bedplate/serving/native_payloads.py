@@ -46,10 +46,14 @@ def payloads(model: Model, body: bytes, content_type: str) -> Payloads:
         return _from_form(model, read_form(body, content_type))
     if model.is_table:
         return Payloads(_rows(model, body, kind), _decoder(model, body))
-    if model.bundle.codec.kind == "tensor" and kind in _LINES:
+    if model.bundle.codec.kind == "text" and not _is_json(kind, body) and kind not in _LINES:
+        return Payloads([body], model.decode)
+    if model.is_tensor and kind in _LINES:
         return Payloads(_objects(model, body), model.decode)
-    if model.bundle.codec.kind == "tensor":
-        return Payloads(_list(_parsed(model, body)), model.decode)
+    if model.is_tensor:
+        value = _parsed(model, body)
+        one = isinstance(value, str) and model.bundle.codec.kind == "text"
+        return Payloads([value] if one else _list(value), model.decode)
     return _images(model, body, kind)
 
 

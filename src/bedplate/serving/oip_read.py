@@ -127,7 +127,7 @@ def question(
     arrays: dict[str, np.ndarray], model: Model, asked: Asked, deadline: float | None = None, *, binary: bool = True
 ) -> Question:
     """Return the question of checked tensors, cleaned as the model's codec cleans them."""
-    if binary and model.bundle.codec.kind != "tensor":  # plain tensors may hold what they like
+    if binary and not model.is_tensor:  # plain tensors may hold what they like
         check_finite(arrays)
     inputs = model.cleaned(arrays, "inputs")
     return Question(inputs, count(inputs), asked, deadline)

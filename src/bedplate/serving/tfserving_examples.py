@@ -120,6 +120,8 @@ def question(model: Model, rows: list[Features]) -> Question:
         arrays = _images(model, rows)
     else:
         arrays = {spec.name: _stacked(spec, rows) for spec in model.inputs}
+    if model.bundle.codec.kind == "text":
+        arrays = model.cleaned(arrays, "examples")
     return Question(arrays, count(arrays))
 
 

@@ -81,7 +81,7 @@ def read_predict(call: Call) -> Question:
         raise bad_request("Missing 'inputs' or 'instances' key")
     if "instances" in request and "inputs" in request:
         raise bad_request("Request has both 'instances' and 'inputs'; give one")
-    own = call.model.bundle.codec.kind == "tensor"
+    own = call.model.is_tensor
     if "instances" in request:
         rows = request["instances"]
         if not isinstance(rows, list) or not rows:

@@ -74,6 +74,7 @@ def _variants(work: Work, model: onnx.ModelProto) -> list[Variant]:
         dataset.answers.output,
         spec.max_drop,
         work.recipe.seed,
+        dataset.codec.prepare,
     )
     return try_variants(
         model, lambda graph: join(pre_graph, graph).SerializeToString(), spec.methods, trial, work.console.detail
@@ -86,7 +87,7 @@ def _entry(work: Work, variant: Variant) -> dict[str, Any]:
     if variant.graph:
         test = work.dataset.test
         report = evaluate(
-            OnnxPredict(variant.graph, variant=variant.name),
+            OnnxPredict(variant.graph, variant=variant.name, prepare=work.dataset.codec.prepare),
             test.inputs,
             test.targets,
             work.dataset.answers,

@@ -13,6 +13,7 @@ import numpy as np
 
 from bedplate.bundle.session import OnnxPredict
 from bedplate.codecs.answers import Answers
+from bedplate.codecs.codec import Prepare
 from bedplate.compression.front import Point
 from bedplate.compression.measure import Latency, batch_dependence, measure_latencies
 from bedplate.compression.variants import DEPENDENCE, SMALLER
@@ -60,6 +61,7 @@ class Judge:
         answers: the labels, or that the answer is a number.
         metric: of which the drop is.
         seed: of bootstraps.
+        prepare: the codec's, which makes the graphs' inputs.
     """
 
     selection: Rows
@@ -67,10 +69,11 @@ class Judge:
     answers: Answers
     metric: str
     seed: int
+    prepare: Prepare | None = None
 
     def measured(self, candidates: Sequence[Candidate]) -> tuple[list[Point], list[tuple[str, str]]]:
         """Return a point for each candidate that isn't refused, by the selection rows, the original first."""
-        predictors: dict[str, Predict] = {one.name: single_threaded(one) for one in candidates}
+        predictors: dict[str, Predict] = {one.name: single_threaded(one, self.prepare) for one in candidates}
         latencies = measure_latencies(predictors, self.selection.inputs, seed=self.seed)
         before = self._answers(predictors[ORIGINAL], self.selection)
         points, refused = [], []
@@ -130,14 +133,16 @@ class Judge:
 
     def judged(self, points: Sequence[Point], candidates: Mapping[str, Candidate]) -> list[Point]:
         """Return the points with the test rows' figures in place of the selection rows', and what slices lose."""
-        before = self._answers(OnnxPredict(candidates[ORIGINAL].graph, variant=ORIGINAL), self.test)
+        before = self._answers(
+            OnnxPredict(candidates[ORIGINAL].graph, variant=ORIGINAL, prepare=self.prepare), self.test
+        )
         columns = dict(self.test.slices)
         if self.answers.labels is not None and len(self.answers.labels) > 1:
             columns["class"] = np.asarray(self.answers.labels, object)[self.test.targets]
         found = []
         for point in points:
             one = candidates[point.name]
-            after = self._answers(OnnxPredict(one.graph, variant=one.name), self.test)
+            after = self._answers(OnnxPredict(one.graph, variant=one.name, prepare=self.prepare), self.test)
             again = self._point(one, point.latency, before, after, self.test)
             facts = {
                 **again.facts,
@@ -150,9 +155,9 @@ class Judge:
         return found
 
 
-def single_threaded(one: Candidate) -> OnnxPredict:
+def single_threaded(one: Candidate, prepare: Prepare | None = None) -> OnnxPredict:
     """Return a candidate as it is timed: on one thread, as a server's requests share the processors."""
-    return OnnxPredict(one.graph, variant=one.name, threads=1)
+    return OnnxPredict(one.graph, variant=one.name, threads=1, prepare=prepare)
 
 
 def _three(latency: Latency) -> dict[str, float]:

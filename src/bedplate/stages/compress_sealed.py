@@ -82,11 +82,13 @@ class Sealed:
 
     def judge(self, metric: str | None) -> Judge:
         """Return who judges them."""
-        return Judge(self.selection, self.test, self.answers, metric or self.primary, self.seed)
+        return Judge(
+            self.selection, self.test, self.answers, metric or self.primary, self.seed, self.bundle.codec.prepare
+        )
 
     def seal(self, path: Path, one: Candidate, point: Point) -> Bundle:
         """Write a point of the front as a bundle, with the original's golden rows and drift reference."""
-        predict: Predict = OnnxPredict(one.graph, variant=one.variant)
+        predict: Predict = OnnxPredict(one.graph, variant=one.variant, prepare=self.bundle.codec.prepare)
         golden = self.bundle.golden
         again = Golden(golden.inputs, {one.variant: predict(golden.inputs)}, golden.labels, golden.origin)
         return seal(

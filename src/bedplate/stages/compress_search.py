@@ -181,9 +181,9 @@ class Search:
         predictors: dict[str, Predict] = {name: self._timed(graph) for name, graph in graphs.items()}
         return measure_latencies(predictors, self.work.dataset.validation.inputs, seed=self.work.recipe.seed)
 
-    @staticmethod
-    def _timed(graph: Exported) -> OnnxPredict:
-        return OnnxPredict(graph.whole, variant=FOUNDATION, threads=1)
+    def _timed(self, graph: Exported) -> OnnxPredict:
+        prepare = self.work.dataset.codec.prepare
+        return OnnxPredict(graph.whole, variant=FOUNDATION, threads=1, prepare=prepare)
 
     def _halved(self, shapes: Mapping[str, tuple[Step, ...]]) -> dict[str, tuple[Step, ...]]:
         """Train all, keep the better half, and so on; return those that were trained to the end."""

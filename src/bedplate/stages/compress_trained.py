@@ -88,12 +88,19 @@ class Trained:
     def judge(self, metric: str | None) -> Judge:
         """Return who judges them."""
         work = self.work
-        return Judge(self.selection, self.test, self.answers, metric or work.task.primary, work.recipe.seed)
+        return Judge(
+            self.selection,
+            self.test,
+            self.answers,
+            metric or work.task.primary,
+            work.recipe.seed,
+            work.dataset.codec.prepare,
+        )
 
     def seal(self, path: Path, one: Candidate, point: Point) -> Bundle:
         """Write a point of the front as a bundle."""
         work, dataset = self.work, self.work.dataset
-        predict: Predict = OnnxPredict(one.graph, variant=one.variant)
+        predict: Predict = OnnxPredict(one.graph, variant=one.variant, prepare=dataset.codec.prepare)
         golden = choose_golden(
             dataset.test.inputs, dataset.test.targets, dataset.codec.tensors, {one.variant: predict},
             classes=work.outputs.classes, rows=work.recipe.serving.golden_rows,

@@ -103,6 +103,23 @@ def _table_choices(facts: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any
     return model, training, [why]
 
 
+def _text_choices(facts: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
+    """Choose a model and training for texts by their number."""
+    rows = facts["rows"]
+    epochs = int(min(40, max(6, 200_000 / rows)))
+    model = {"name": "bag", "size": 32, "pairs": 50_000 if rows >= 2000 else 10_000, "dropout": 0.3}
+    training = {
+        "epochs": epochs,
+        "batch_size": 64 if rows >= 5000 else 16,
+        "optimizer": {"name": "adamw", "lr": 2e-3, "weight_decay": 0.01},
+        "early_stopping": {"patience": max(4, epochs // 4)},
+    }
+    why = (
+        "bag of words and pairs of words: it learns in minutes and is hard to beat on so many rows; text-cnn is slower"
+    )
+    return model, training, [why]
+
+
 def _block(value: dict[str, Any]) -> str:
     text: str = yaml.safe_dump(value, sort_keys=False, allow_unicode=True, default_flow_style=None, width=110)
     return text.rstrip()
@@ -110,8 +127,10 @@ def _block(value: dict[str, Any]) -> str:
 
 def compose(name: str, found: Suggestion) -> tuple[str, list[str]]:
     """Return the commented recipe and the reasons."""
-    image = found.task == "image-classification"
-    model, training, why = (_image_choices if image else _table_choices)(dict(found.facts))
+    choose = {"image-classification": _image_choices, "text-classification": _text_choices}.get(
+        found.task, _table_choices
+    )
+    model, training, why = choose(dict(found.facts))
     reasons = [*found.reasons, *why]
     objective = ""
     if found.task == "tabular-classification" and found.facts["rows"] < 3000:
@@ -179,7 +198,9 @@ def _relocate(section: dict[str, Any], folder: Path) -> None:
         section["files"] = {split: moved(text) for split, text in section["files"].items()}
 
 
-def init(data: str, target: str | None = None, output: str | None = None, *, force: bool = False) -> Written:
+def init(
+    data: str, target: str | None = None, output: str | None = None, *, task: str | None = None, force: bool = False
+) -> Written:
     """Look at `data` and write a recipe for it.
 
     Raises:
@@ -194,7 +215,7 @@ def init(data: str, target: str | None = None, output: str | None = None, *, for
         raise InputError(
             "the file is there already", where=str(path), hint="choose another with -o, or replace it with --force"
         )
-    found = suggest(source if source.exists() else data, target)
+    found = suggest(source if source.exists() else data, target, task)
     _relocate(found.data, path.resolve().parent)
     text, reasons = compose(name, found)
     parse(text, name=str(path), check=(check_parts,))

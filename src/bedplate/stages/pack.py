@@ -97,7 +97,8 @@ def pack_stage(work: Work, compressed: Compressed) -> Packed:
     started = time.monotonic()
     work.console.stage("pack", f"judging what will be served: {compressed.default}")
     predictors: dict[str, Predict] = {
-        name: OnnxPredict(graph, variant=name) for name, graph in compressed.graphs.items()
+        name: OnnxPredict(graph, variant=name, prepare=work.dataset.codec.prepare)
+        for name, graph in compressed.graphs.items()
     }
     test = work.dataset.test
     report = judge(work, predictors[compressed.default], test.inputs, test)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from bedplate.codecs.codec import TEXT
 from bedplate.core.files import write_json, write_text
 from bedplate.core.machine import cpu_model, threads_granted, versions
 from bedplate.evaluation import Report
@@ -23,7 +24,7 @@ from bedplate.stages.pseudo_labels import sentence
 from bedplate.stages.train import history, settled_recipe
 from bedplate.stages.work import Work
 
-PICTURE_PIXELS = 96
+PICTURE_PIXELS, MOST_LETTERS = 96, 400
 
 
 def _pictures(work: Work, report: Report) -> dict[str, str]:
@@ -40,6 +41,15 @@ def _pictures(work: Work, report: Report) -> dict[str, str]:
         picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST).save(buffer, "PNG")
         found[str(mistake["row"])] = base64.b64encode(buffer.getvalue()).decode()
     return found
+
+
+def _texts(work: Work, report: Report) -> dict[str, str]:
+    """Return the worst mistakes' texts, their first letters, by row."""
+    texts = work.dataset.test.inputs.get(TEXT) if work.task.payload == "text" else None
+    if texts is None:
+        return {}
+    rows = {str(mistake["row"]): str(texts[mistake["row"]]) for mistake in report.worst}
+    return {row: text if len(text) <= MOST_LETTERS else f"{text[:MOST_LETTERS]}…" for row, text in rows.items()}
 
 
 def _latency(compressed: Compressed) -> list[dict[str, Any]]:
@@ -81,6 +91,7 @@ def build_story(work: Work, compressed: Compressed, report: Report, packed: dict
         "profile": dict(dataset.profile),
         "schema": dict(dataset.schema),
         "pictures": _pictures(work, report),
+        "texts": _texts(work, report),
         "variants": compressed.table,
         "default": compressed.default,
         "latency": _latency(compressed),
@@ -128,7 +139,8 @@ def model_card(work: Work, compressed: Compressed, report: Report) -> str:
 def write_report(work: Work, compressed: Compressed, report: Report, packed: dict[str, Any]) -> None:
     """Write `report.html`, `report.json` and MODEL_CARD.md into the run's folder."""
     story = build_story(work, compressed, report, packed)
-    write_json(work.folder.path / "report.json", {key: value for key, value in story.items() if key != "pictures"})
+    told = {key: value for key, value in story.items() if key not in ("pictures", "texts")}
+    write_json(work.folder.path / "report.json", told)
     write_text(work.folder.path / "report.html", render(story))
     card = work.folder.bundle / "MODEL_CARD.md"
     write_text(

@@ -132,6 +132,7 @@ def check_combinations(raw: Raw) -> list[BedplateError]:
             "breast-cancer": "table",
             "diabetes": "table",
             "wine": "table",
+            "imdb": "text",
         }
         if task and isinstance(source, str) and embedded.get(source, task.payload) != task.payload:
             found.append(

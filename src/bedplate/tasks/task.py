@@ -11,7 +11,7 @@ class Task:
     """One task. `select` is the validation figure that chooses the best epoch; `primary` leads the report."""
 
     name: str
-    payload: Literal["image", "table"]
+    payload: Literal["image", "table", "text"]
     answer: Literal["classes", "number"]
     model: str
     objective: str

@@ -11,7 +11,7 @@ from torch import Tensor
 from bedplate.core.arrays import Arrays
 from bedplate.core.seeds import generator
 from bedplate.data.stream import RowStream
-from bedplate.models import Network, to_tensors
+from bedplate.models import Network, TextInput, to_tensors
 
 
 class Batches(Protocol):
@@ -41,6 +41,11 @@ def epoch_order(targets: np.ndarray, seed: int, epoch: int, sampling: str) -> np
     return draw.choice(len(targets), len(targets), p=chance / chance.sum())
 
 
+def shortest(tokens: Tensor) -> Tensor:
+    """Return token numbers [rows, length] without the columns that hold padding alone; one is left in any case."""
+    return tokens[:, : max(1, int((tokens != 0).sum(1).max()))]
+
+
 class Resident:
     """All rows in the memory of the device; a batch is one indexing operation."""
 
@@ -52,6 +57,7 @@ class Resident:
         self._targets = standardised(targets, network).to(device)
         self._raw, self._seed, self._sampling, self._device = targets, seed, sampling, device
         self._epoch, self._order = -1, torch.empty(0)
+        self._padded = isinstance(network.inputs, TextInput)
 
     def batch(self, epoch: int, start: int, stop: int) -> tuple[list[Tensor], Tensor]:
         """Return the rows at [start, stop) of the epoch's order."""
@@ -59,7 +65,10 @@ class Resident:
             order = epoch_order(self._raw, self._seed, epoch, self._sampling)
             self._epoch, self._order = epoch, torch.from_numpy(order).to(self._device)
         rows = self._order[start:stop]
-        return [tensor.index_select(0, rows) for tensor in self._features], self._targets.index_select(0, rows)
+        features = [tensor.index_select(0, rows) for tensor in self._features]
+        return [shortest(tensor) for tensor in features] if self._padded else features, self._targets.index_select(
+            0, rows
+        )
 
 
 class Streamed:

@@ -1,0 +1,66 @@
+"""Learn a tokenizer from texts: words, characters, byte-pair encoding or WordPiece."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any, Literal, get_args
+
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
+from bedplate.core.errors import InputError, listing
+
+Kind = Literal["word", "character", "bpe", "wordpiece"]
+PADDING, UNKNOWN = "[PAD]", "[UNK]"
+UNKNOWN_NUMBER = 1
+
+
+def learn_tokenizer(
+    texts: Iterable[str], *, kind: Kind, size: int, lower: bool = True, least: int = 2
+) -> dict[str, Any]:
+    """Return the tokenizer.json of a tokenizer that was trained on texts; number 0 is padding, 1 the unknown.
+
+    - word: runs of letters and digits, and of other signs; what is seen fewer than `least` times is unknown.
+    - character: one token a character.
+    - bpe: byte-level byte-pair encoding (Sennrich et al. 2016, section 3.2; Radford et al. 2019, section 2.2), which
+      knows every text.
+    - wordpiece: as BERT's (Devlin et al. 2019): parts of words by Schuster and Nakajima 2012.
+
+    Args:
+        texts: the training texts.
+        kind: how texts are cut.
+        size: the most token numbers, 3 at least.
+        lower: capitals are read as small letters.
+        least: of words alone.
+    """
+    special = [PADDING, UNKNOWN]
+    folded = [normalizers.Lowercase()] if lower else []
+    if kind == "word":
+        found = Tokenizer(models.WordLevel(unk_token=UNKNOWN))
+        found.pre_tokenizer = pre_tokenizers.Whitespace()
+        trainer: Any = trainers.WordLevelTrainer(
+            vocab_size=size, min_frequency=least, special_tokens=special, show_progress=False
+        )
+    elif kind == "character":
+        found = Tokenizer(models.WordLevel(unk_token=UNKNOWN))
+        found.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
+        trainer = trainers.WordLevelTrainer(vocab_size=size, special_tokens=special, show_progress=False)
+    elif kind == "bpe":
+        found = Tokenizer(models.BPE(unk_token=UNKNOWN))
+        found.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        found.decoder = decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(
+            vocab_size=size, special_tokens=special, show_progress=False,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        )  # fmt: skip
+    elif kind == "wordpiece":
+        found = Tokenizer(models.WordPiece(unk_token=UNKNOWN))
+        found.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        found.decoder = decoders.WordPiece()
+        trainer = trainers.WordPieceTrainer(vocab_size=size, special_tokens=special, show_progress=False)
+    else:
+        raise InputError("no such kind of tokens", expected=listing(get_args(Kind)), received=str(kind))
+    found.normalizer = normalizers.Sequence([normalizers.NFC(), *folded])
+    found.train_from_iterator(texts, trainer)
+    written: dict[str, Any] = json.loads(found.to_str())
+    return written

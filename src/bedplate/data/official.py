@@ -1,0 +1,111 @@
+"""Rows by class that may come with official splits: check their classes, and divide what is not divided yet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from bedplate.codecs.files import natural
+from bedplate.core.errors import DataError, did_you_mean, listing
+from bedplate.data.folds import fold_rows
+from bedplate.data.splits import carve_validation, split_rows
+from bedplate.recipe.schema import SplitSpec
+
+
+def check_labels(labels: np.ndarray, splits: np.ndarray | None, where: str, noun: str) -> None:
+    """Raise DataError unless the training rows have two classes, and all that the other splits have.
+
+    Args:
+        labels: object `str` [N].
+        splits: "train", "validation" or "test" [N], or None where nothing is divided.
+        where: the data's name.
+        noun: what rows are called, in the plural.
+    """
+    train = labels if splits is None else labels[splits == "train"]
+    if len(train) == 0:
+        raise DataError(f"no training {noun}", where=where, expected=f"{noun} in the folder train")
+    known = sorted(set(train.tolist()), key=natural)
+    if len(known) < 2:
+        raise DataError(
+            "only one class: there is nothing to tell apart",
+            where=where,
+            expected=f"{noun} of at least 2 classes",
+            received=f"{len(train)} {noun if len(train) > 1 else noun[:-1]} of '{known[0]}'",
+            hint=f"add a folder with {noun} of another class",
+        )
+    unknown = sorted(set(labels.tolist()) - set(known), key=natural)
+    if unknown:
+        raise DataError(
+            "classes that the training split lacks",
+            where=where,
+            expected=f"only {listing(known)}",
+            received=listing(unknown),
+            hint=f"give them training {noun}, or remove them from the other splits",
+        )
+
+
+def divide(
+    keys: np.ndarray, labels: np.ndarray, splits: np.ndarray | None, spec: SplitSpec, seed: int, noun: str
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Return the row indices of each split, and notes on how they came about; official splits stay as they are.
+
+    Args:
+        keys: one digest a row over its inputs; equal rows stay together.
+        labels: object `str` [N].
+        splits: "train", "validation" or "test" [N], or None where nothing is divided.
+        spec: how the rest is divided.
+        seed: of that.
+        noun: what rows are called, in the plural.
+    """
+    if splits is None or (splits == "train").all():
+        split = (split_rows if spec.folds is None else fold_rows)(keys.tolist(), labels, spec, seed)
+        return {"train": split.train, "validation": split.validation, "test": split.test}, list(split.notes)
+    parts = {name: np.flatnonzero(splits == name) for name in ("train", "validation", "test")}
+    if spec.folds is not None:
+        own = parts["train"]
+        split = fold_rows(keys[own].tolist(), labels[own], spec, seed)
+        untouched = f"the folds are of the official training {noun}; the other official splits stay untouched"
+        found = {"train": own[split.train], "validation": own[split.validation], "test": own[split.test]}
+        return found, [*split.notes, f"cross-validation: {untouched}"]
+    notes = []
+    for name, share in (("test", spec.test), ("validation", spec.validation)):
+        if len(parts[name]):
+            continue
+        own = parts["train"]
+        left, carved = carve_validation(keys[own].tolist(), labels[own], spec, seed, fraction=share)
+        parts["train"], parts[name] = own[left], own[carved]
+        notes.append(f"no official {name} split: {len(carved)} of {len(own)} training {noun} were set aside for it")
+    return parts, notes
+
+
+def balance(targets: np.ndarray, labels: Sequence[str]) -> dict[str, int]:
+    """Return how many rows each class has."""
+    return dict(zip(labels, np.bincount(targets, minlength=len(labels)).tolist(), strict=True))
+
+
+def positive(labels: tuple[str, ...], wanted: str | None) -> int | None:
+    """Return the index of the positive label of two: the recipe's, or the second in order."""
+    if wanted is not None and wanted not in labels:
+        raise DataError(
+            "no such class",
+            where="data.positive",
+            expected=f"one of {listing(labels)}",
+            received=wanted,
+            hint=did_you_mean(wanted, labels),
+        )
+    if len(labels) != 2:
+        return None
+    return 1 if wanted is None else labels.index(wanted)
+
+
+def torn_labels(keys: np.ndarray, labels: np.ndarray, ids: Sequence[str], noun: str) -> list[str]:
+    """Return a note on rows that are equal and have different labels, where there are any."""
+    labels_of: dict[str, set[str]] = {}
+    for key, label in zip(keys.tolist(), labels.tolist(), strict=True):
+        labels_of.setdefault(key, set()).add(label)
+    torn = {key for key, found in labels_of.items() if len(found) > 1}
+    if not torn:
+        return []
+    examples = [one for one, key in zip(ids, keys.tolist(), strict=True) if key in torn]
+    return [f"{len(torn)} {noun} appear under more than one class: {listing(examples, 4)}"]

@@ -1,0 +1,102 @@
+"""The transformer's encoder over a text's tokens, for classification."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bedplate.core.errors import InputError
+from bedplate.models.registry import Inputs, Outputs, TextInput, models, only
+from bedplate.models.text_layers import AWAY, Embedding, MaskedMean, known
+
+
+class Block(nn.Module):
+    """Self-attention and a dense layer of four times the width, each after normalisation and beside a shortcut.
+
+    Vaswani et al. 2017, "Attention Is All You Need", section 3; normalisation before each part as Xiong et al. 2020,
+    "On Layer Normalization in the Transformer Architecture", figure 1b, which needs no warm-up.
+    """
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads, self.rate = heads, dropout
+        self.before, self.between = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.asked, self.mixed = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.wide, self.narrow = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, away: Tensor) -> Tensor:
+        """Map [rows, length, width]; `away` [rows, 1, 1, length] is added to the scores, very negative at padding."""
+        rows, length, width = x.shape
+        parts = self.asked(self.before(x)).reshape(rows, length, 3, self.heads, width // self.heads)
+        query, key, value = parts.permute(2, 0, 3, 1, 4).unbind(0)
+        rate = self.rate if self.training else 0.0
+        seen = functional.scaled_dot_product_attention(query, key, value, attn_mask=away, dropout_p=rate)
+        x = x + self.dropout(self.mixed(seen.transpose(1, 2).reshape(rows, length, width)))
+        out: Tensor = x + self.dropout(self.narrow(functional.gelu(self.wide(self.between(x)))))
+        return out
+
+
+class TransformerEncoder(nn.Module):
+    """tokens and places → blocks → normalisation → mean over the text's own tokens → linear."""
+
+    def __init__(self, inputs: TextInput, width: int, *, size: int, heads: int, layers: int, dropout: float) -> None:
+        super().__init__()
+        self.tokens = Embedding(inputs.vocabulary, size, hidden=0.01)
+        self.places = nn.Embedding(inputs.length, size)
+        nn.init.normal_(self.places.weight, std=0.02)
+        self.blocks = nn.ModuleList(Block(size, heads, dropout) for _ in range(layers))
+        self.after = nn.LayerNorm(size)
+        self.mean = MaskedMean()
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(size, width)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Return scores [rows, width]."""
+        mask = known(tokens)
+        # What stands beyond the longest row is padding: it gets the last place, and nobody looks at it.
+        places = torch.arange(tokens.shape[1], device=tokens.device).clamp(max=self.places.num_embeddings - 1)
+        x = self.dropout(self.tokens(tokens) + self.places(places)[None])
+        away = (1.0 - mask)[:, None, None, :] * AWAY
+        for block in self.blocks:
+            x = block(x, away)
+        out: Tensor = self.head(self.dropout(self.mean(self.after(x), mask)))
+        return out
+
+
+@models.register("transformer-encoder")
+def transformer_encoder(
+    inputs: Inputs,
+    outputs: Outputs,
+    *,
+    size: Annotated[int, Field(ge=2, le=4096)] = 128,
+    heads: Annotated[int, Field(ge=1, le=64)] = 4,
+    layers: Annotated[int, Field(ge=1, le=48)] = 2,
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2,
+) -> nn.Module:
+    """Return a transformer's encoder for texts.
+
+    Args:
+        inputs: texts.
+        outputs: classes or a number.
+        size: numbers a token's vector; a multiple of `heads`.
+        heads: of attention, in each block.
+        layers: blocks, one above the other.
+        dropout: share of numbers dropped in training, 0 to 1.
+
+    Raises:
+        InputError: the size is no multiple of the heads.
+    """
+    only(inputs, TextInput, "transformer-encoder")
+    assert isinstance(inputs, TextInput)
+    if size % heads:
+        raise InputError(
+            "the size must be a multiple of the heads", where="model.size",
+            expected=f"such as {heads * (size // heads or 1)}",
+            received=f"size {size}, heads {heads}",
+        )  # fmt: skip
+    return TransformerEncoder(inputs, outputs.width, size=size, heads=heads, layers=layers, dropout=dropout)
