@@ -38,8 +38,9 @@ class Latency:
 def measure_latencies(predictors: Mapping[str, Predict], rows: Arrays, *, seed: int = 0) -> dict[str, Latency]:
     """Time each predictor on one row at a time, in turns; the first is the baseline of the ratios.
 
-    Each call follows one of the baseline, in an order drawn anew for each turn. Among many in a fixed order, what ran
-    just before leaves its code and buffers in the caches, and a graph beside its like seems faster than it is.
+    In each turn all are called, in an order drawn anew, twice in a row each, and the second call counts: a server's
+    model is called again and again, so that its code and weights lie in the caches. Every predictor, the baseline
+    among them, is treated alike, so that a graph beside its own copy shows a ratio of 1 (decision 25).
 
     Args:
         predictors: name → Predict. One warm-up pass comes first.
@@ -47,7 +48,6 @@ def measure_latencies(predictors: Mapping[str, Predict], rows: Arrays, *, seed: 
         seed: of the order and the bootstrap.
     """
     names = list(predictors)
-    base, others = names[0], names[1:]
     total = count(rows)
     singles = [take(rows, slice(i, i + 1)) for i in range(min(total, 64))]
     for predict in predictors.values():
@@ -55,17 +55,15 @@ def measure_latencies(predictors: Mapping[str, Predict], rows: Arrays, *, seed: 
             predict(row)
     generator = np.random.default_rng(seed)
     times: dict[str, list[float]] = {name: [] for name in names}
-    beside: dict[str, list[float]] = {name: [] for name in others}
     started, most = time.perf_counter(), max(MAX_SECONDS, SECONDS_EACH * len(names))
     for turn in range(ROUNDS):
         row = singles[turn % len(singles)]
-        for name in generator.permutation(others) if others else ():
-            beside[name].append(_timed(predictors[base], row))
+        for name in generator.permutation(names):
+            predictors[name](row)
             times[name].append(_timed(predictors[name], row))
-        times[base].append(beside[name][-1] if others else _timed(predictors[base], row))
         if turn >= 20 and time.perf_counter() - started > most:
             break
-    return {name: _latency(times[name], beside.get(name, times[base]), generator) for name in names}
+    return {name: _latency(times[name], times[names[0]], generator) for name in names}
 
 
 def _timed(predict: Predict, row: Arrays) -> float:
@@ -76,7 +74,7 @@ def _timed(predict: Predict, row: Arrays) -> float:
 
 
 def _latency(own: list[float], base: list[float], generator: np.random.Generator) -> Latency:
-    """Return a predictor's figures from its times and the baseline's beside them."""
+    """Return a predictor's figures from its times and the baseline's of the same turns."""
     mine, other = np.array(own), np.array(base)
     draws = generator.integers(0, len(mine), (500, len(mine)))
     ratios = np.median(mine[draws], axis=1) / np.median(other[draws], axis=1)
