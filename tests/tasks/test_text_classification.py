@@ -94,6 +94,13 @@ def test_every_protocol_answers_as_the_bundle_and_refuses_what_is_no_text(bundle
         assert client.post("/predict/reviews", json="the film " * 100_000).status_code == 200  # cut, not refused
         empty = {"inputs": [{"name": "text", "datatype": "BYTES", "shape": [1], "data": [""]}]}
         assert client.post("/v2/models/reviews/infer", json=empty).status_code == 400
+        for asked in (
+            {"instances": [""]},
+            {"instances": [{"text": " "}]},
+            {"inputs": [""]},
+            {"inputs": {"text": [""]}},
+        ):
+            assert client.post("/v1/models/reviews:predict", json=asked).status_code == 400, asked
         assert server.stop()[1].count("HEAVY []") == 1  # neither torch nor its friends
 
 
@@ -104,6 +111,17 @@ def test_the_command_line_reads_texts_and_tables(bundle: Bundle, tmp_path: Path)
     done = subprocess.run([*words, "one.txt", "some.csv"], capture_output=True, text=True, check=True, cwd=tmp_path)
     found = [json.loads(line) for line in done.stdout.splitlines()]
     assert [one["answer"] for one in found] == ["good", "bad", "good"]
+    folder = tmp_path / "folder" / "a"
+    folder.mkdir(parents=True)
+    (folder / "x.txt").write_text("a superb film")
+    (folder / "y.txt").write_text("a lifeless film")
+    done = subprocess.run([*words, "folder"], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert [json.loads(line)["answer"] for line in done.stdout.splitlines()] == ["good", "bad"]
+    refused = subprocess.run(
+        [*words[:3], "export", str(bundle.path), "--to", "onnx-fp16"], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert refused.returncode == 2
+    assert "texts aren't exported yet" in refused.stderr
     piped = subprocess.run(words, input="an awful film", capture_output=True, text=True, check=True, cwd=tmp_path)
     assert json.loads(piped.stdout)["answer"] == "bad"
 

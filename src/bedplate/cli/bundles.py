@@ -13,7 +13,7 @@ from typing import Any
 from bedplate.bundle import Bundle
 from bedplate.cli.main import console_for
 from bedplate.codecs.codec import Payload
-from bedplate.codecs.files import image_payloads
+from bedplate.codecs.files import image_payloads, is_junk
 from bedplate.codecs.rows import read_rows
 from bedplate.codecs.table import TableCodec
 from bedplate.codecs.tensor_files import read_tensors
@@ -52,6 +52,13 @@ def read_payloads(bundle: Bundle, inputs: list[str]) -> Iterator[tuple[str, Payl
 
 def _texts(path: Path) -> Iterator[tuple[str, Payload]]:
     """Yield a table's rows, each of which holds a text, or a whole file as one text."""
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.is_file() and not is_junk(file.relative_to(path).parts))
+        if not files:
+            raise PayloadError("the folder holds no files", where=str(path), expected="texts, a file each")
+        for file in files:
+            yield from _texts(file)
+        return
     if path.name.removesuffix(".gz").endswith((".csv", ".tsv", ".jsonl", ".ndjson", ".json")):
         yield from read_rows(path)
         return

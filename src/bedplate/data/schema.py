@@ -280,10 +280,18 @@ def _try_text(base: ColumnSchema, seen: _Seen) -> ColumnSchema | None:
     wordy = words >= 3 or (length > 40 and words >= 2)
     if seen.ratio > 0.9 and seen.distinct >= 10:
         if wordy:
-            return replace(base, type="text", reason=f"free text, {words:.0f} words on average; not used yet")
+            return replace(
+                base,
+                type="text",
+                reason=f"free text, {words:.0f} words on average; set aside: text-classification reads one",
+            )
         return replace(base, type="identifier", reason=f"{seen.distinct} distinct texts in {present} rows")
     if (words >= 5 or length > 60) and seen.distinct > 30 and seen.ratio > 0.2:
-        return replace(base, type="text", reason=f"free text, {words:.0f} words on average; not used yet")
+        return replace(
+            base,
+            type="text",
+            reason=f"free text, {words:.0f} words on average; set aside: text-classification reads one",
+        )
     if seen.ratio > 0.5 and seen.distinct > 50 and seen.missing < 0.2:
         return replace(
             base, type="identifier", reason=f"nearly every value occurs once: {seen.distinct} distinct in {present}"

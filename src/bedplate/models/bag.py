@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from bedplate.models.registry import Inputs, Outputs, TextInput, models, only
 from bedplate.models.text_layers import Embedding, MaskedMean, known
 
-_MOST = 2**31 - 1
-"""Numbers stay below it: some engines compute 64-bit integers in 32 bits."""
+_MOST = 2**24 - 1
+"""Numbers stay below it: OpenVINO computes the remainder of whole numbers in float32, which is exact up to here."""
 
 
 class Bag(nn.Module):
@@ -27,7 +27,7 @@ class Bag(nn.Module):
         self.tokens = Embedding(inputs.vocabulary, size)
         self.pairs = nn.Embedding(pairs, size) if pairs else None
         # What the first token of a pair is multiplied by, odd, so that pairs spread over the buckets.
-        self.step = ((_MOST - inputs.vocabulary) // inputs.vocabulary - 1) // 2 * 2 + 1
+        self.step = max(1, ((_MOST - inputs.vocabulary) // inputs.vocabulary - 1) // 2 * 2 + 1)
         if self.pairs is not None:
             nn.init.normal_(self.pairs.weight, std=0.1)
         self.mean = MaskedMean()

@@ -81,7 +81,7 @@ def read_predict(call: Call) -> Question:
         raise bad_request("Missing 'inputs' or 'instances' key")
     if "instances" in request and "inputs" in request:
         raise bad_request("Request has both 'instances' and 'inputs'; give one")
-    own = call.model.is_tensor
+    own, texts = call.model.is_tensor, call.model.bundle.codec.kind == "text"
     if "instances" in request:
         rows = request["instances"]
         if not isinstance(rows, list) or not rows:
@@ -90,11 +90,11 @@ def read_predict(call: Call) -> Question:
         arrays = _tensor_rows(call.model, rows) if own else call.model.decode_json(rows, "instances")
         if speaks_of_truths(ask.body):
             call.model.refuse_truths(rows, "instances")
-        return Question(arrays, len(rows), "predictions")
+        return Question(call.model.cleaned(arrays, "instances") if texts else arrays, len(rows), "predictions")
     arrays = _tensor_columns(call.model, request["inputs"]) if own else _columns(call.model, request["inputs"])
     if speaks_of_truths(ask.body):
         call.model.refuse_truths(request["inputs"], "inputs")
-    return Question(arrays, count(arrays), "outputs")
+    return Question(call.model.cleaned(arrays, "inputs") if texts else arrays, count(arrays), "outputs")
 
 
 def _columns(model: Model, inputs: Any) -> Arrays:

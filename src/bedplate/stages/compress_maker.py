@@ -98,7 +98,9 @@ def _done(name: str, bench: Bench, before: State, arguments: dict[str, Any]) -> 
     try:
         return STEPS[name](bench, before, **_checked(name, arguments))
     except (TypeError, ValueError) as error:  # numbers out of range, words for numbers: files are written by people
-        raise InputError(f"the step '{name}' can't be done", received=f"{arguments}: {error}", where="steps") from error
+        raise InputError(
+            f"the step '{name}' can't be done", received=str(error), where=f"steps: {listing(arguments)}"
+        ) from error
 
 
 def _checked(name: str, arguments: dict[str, Any]) -> dict[str, Any]:

@@ -76,6 +76,7 @@ def _prune(
     _one_of("importance", importance, ("taylor", "magnitude", "random"))
     _one_of("allocation", allocation, ("importance", "sensitivity"))
     ((of, share),) = given.items()
+    _share(of, share)
     network = before.network
     groups = bench.groups if network is bench.original else channel_groups(network, bench.calibration)
     if not groups:
@@ -134,6 +135,7 @@ def _factorise(
     """
     if (parameters is None) == (energy is None):
         raise InputError("factorise needs either parameters or energy", where="steps")
+    _share("parameters" if energy is None else "energy", parameters if energy is None else energy)
     _one_of("ranks", ranks, ("energy", "sensitivity"))
     network, weighted = before.network, method == "weighted-svd"
     found = options(network, weighted=weighted)
@@ -153,6 +155,7 @@ def _factorise(
 
 def _decompose(bench: Bench, before: State, *, parameters: float, method: str = "tucker") -> State:
     """Make chains of the convolutions that get smaller by it, each down to a share of its parameters."""
+    _share("parameters", parameters)
     network = before.network
     kernels: dict[str, Kernel] = {
         name: (layer.out_channels, layer.in_channels, layer.kernel_size[0], layer.kernel_size[1])
@@ -182,6 +185,7 @@ def _decompose(bench: Bench, before: State, *, parameters: float, method: str = 
 
 def _zero(bench: Bench, before: State, *, share: float, by: str = "magnitude") -> State:
     """Set single weights to zero: the smallest, or random ones. No faster, and smaller only once packed."""
+    _share("share", share)
     _one_of("by", by, ("magnitude", "random"))
     weights = prunable_weights(before.network)
     if by == "magnitude":
@@ -203,9 +207,22 @@ def _distil(
     bench: Bench, before: State, *, epochs: int, name: str = "soft-target", zeros: float = 0.0, **arguments: Any
 ) -> State:
     """Train the network on the rows, and on what the original answers; with `zeros`, ever more weights become zero."""
+    if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 1:
+        raise InputError(
+            "distil needs a number of epochs", where="steps: epochs", expected="1 or more", received=repr(epochs)
+        )
+    if zeros:
+        _share("zeros", zeros)
     network = bench.trained(before.network, epochs, name, arguments, zeros=zeros)
     told = f", {zeros:.0%} of the weights ending at zero" if zeros else ""
     return before.then(network, (), f"{plural(epochs)} of {name} distillation from the original{told}")
+
+
+def _share(what: str, received: Any) -> None:
+    if isinstance(received, bool) or not isinstance(received, int | float) or not 0 < received <= 1:
+        raise InputError(
+            "a share is wanted", where=f"steps: {what}", expected="above 0, at most 1", received=repr(received)
+        )
 
 
 def _one_of(what: str, received: str, known: Sequence[str]) -> None:

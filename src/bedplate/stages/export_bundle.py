@@ -66,6 +66,11 @@ def export_bundle(
     chosen = find_format(to, int8=int8)
     chosen.need_packages()
     bundle = _opened(Path(source))
+    if bundle.codec.kind == "text":
+        raise InputError(
+            "texts aren't exported yet", where=bundle.name, received="a bundle whose graph takes token numbers",
+            hint="serve it, or take its graph and the tokenizer of its contract",
+        )  # fmt: skip
     folder = Path(out) if out is not None else bundle.source.parent / "exported" / f"{to}{'-int8' if int8 else ''}"
     if folder.exists():
         raise RunError("there is something already", where=str(folder), hint="choose another folder with --out")

@@ -15,6 +15,7 @@ from bedplate.core.machine import threads_granted
 from bedplate.data.suggest import Suggestion, suggest
 from bedplate.recipe.load import parse
 from bedplate.stages.resolve import check_parts
+from bedplate.tasks import get_task
 
 
 @dataclass(frozen=True)
@@ -207,6 +208,8 @@ def init(
         DataError: the data can't be read or learnt from.
         InputError: the recipe's file exists, or the data has no clear target.
     """
+    if task is not None:
+        get_task(task)
     source = Path(data).expanduser()
     name = Path(output).stem if output else _name_of(source)
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._") or "data"
