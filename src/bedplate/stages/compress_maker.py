@@ -69,7 +69,10 @@ class Maker:
             name = last.pop("do")
             if name not in STEPS:
                 raise InputError(
-                    f"unknown step '{name}'", expected=f"one of {listing(STEPS)}", hint=did_you_mean(name, STEPS)
+                    f"unknown step '{name}'",
+                    expected=f"one of {listing(STEPS)}; last also quantise or quantise-aware",
+                    where="steps",
+                    hint=did_you_mean(name, STEPS),
                 )
             kept = self.store / f"{key}.safetensors"
             if name == "distil" and kept.exists():

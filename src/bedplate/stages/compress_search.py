@@ -96,7 +96,7 @@ class Search:
     def candidates(self) -> list[Candidate]:
         """Return the original, its students, and the quantised forms of each."""
         students = self._students()
-        self.console.stage("compress", f"quantising the original and {len(students)} students")
+        self.console.stage("compress", f"quantising the original and {counted(len(students))}")
         found = self.forms(ORIGINAL, ())
         for name, steps in students.items():
             found += self.forms(name, steps)
@@ -192,7 +192,8 @@ class Search:
             if not alive:
                 break
             distil = self._distil(share)
-            told = f"{len(alive)} students learn from the original for {plural(distil['epochs'])}"
+            verb = "learns" if len(alive) == 1 else "learn"
+            told = f"{counted(len(alive))} {verb} from the original for {plural(distil['epochs'])}"
             self.console.stage("compress", f"round {rung + 1}: {told}")
             alive = {name: (*steps, distil) for name, steps in alive.items()}
             costs = self._costs(alive)
@@ -333,6 +334,11 @@ class Search:
             return {"parameters": parameters, "macs": macs_and_parameters(network, self.bench.calibration).macs}
         except InputError:  # a graph that can't be drawn
             return {"parameters": parameters}
+
+
+def counted(students: int) -> str:
+    """Return a number of students in words."""
+    return "1 student" if students == 1 else f"{students} students"
 
 
 def _model_json(state: State) -> dict[str, Any]:
