@@ -72,24 +72,22 @@ Keep = Mapping[str, Sequence[int] | np.ndarray]
 
 
 def trace(network: nn.Module, tensors: Sequence[Tensor]) -> torch.export.ExportedProgram:
-    """Return the graph of a network in evaluation mode; its training flags are put back.
+    """Return the graph of a network in evaluation mode; the network stays as it is.
 
     Raises:
         InputError: it has control flow that depends on data.
     """
-    training = network.training
-    network.eval()
+    # A copy, since some layers keep what torch.export leaves in them.
+    drawn = copy.deepcopy(network).eval()
     try:
-        with warnings.catch_warnings():  # of recurrent layers' own lists of weights, which change nothing
+        with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "The tensor attributes")
-            return torch.export.export(network, tuple(tensors), strict=False)
+            return torch.export.export(drawn, tuple(tensors), strict=False)
     except (RuntimeError, TypeError, ValueError, torch._dynamo.exc.UserError) as error:
         raise InputError(
             "the model's graph can't be drawn", received=str(error).strip().splitlines()[0],
             hint="its structure is changed only where torch.export can follow it",
         ) from error  # fmt: skip
-    finally:
-        network.train(training)
 
 
 def sample_tensors(network: Network, sample: Arrays) -> list[Tensor]:

@@ -101,7 +101,11 @@ def only(inputs: Inputs, kind: type, model: str) -> None:
     """Refuse features that a model isn't made for."""
     if not isinstance(inputs, kind):
         wanted = {ImageInput: "images", TableInput: "tables", TextInput: "texts"}[kind]
-        hint = "`bag` and `text-cnn` take texts" if isinstance(inputs, TextInput) else "`mlp` and `linear` take both"
+        hint = (
+            "`bag`, `text-cnn` and `transformer-encoder` take texts"
+            if isinstance(inputs, TextInput)
+            else "`mlp` and `linear` take both"
+        )
         raise InputError(f"model '{model}' is for {wanted}", where="model.name", hint=hint)
 
 
