@@ -17,6 +17,8 @@ from bedplate import pipeline
 from bedplate.bundle import Bundle
 from bedplate.compression.front import Budget
 from bedplate.core.arrays import take
+from bedplate.core.errors import BedplateError
+from bedplate.experiments.experiment import experiment
 from bedplate.models import Outputs, predictor
 from bedplate.stages.bundle_network import bundle_network
 from bedplate.stages.compress_bundle import compress_bundle
@@ -130,3 +132,29 @@ def test_a_front_is_found_for_texts_too(run: Path, tmp_path: Path) -> None:
     assert found.choice.feasible
     for path in found.bundles.values():
         assert Bundle.open(path).predict(["a wonderful film"])[0]["answer"] in ("good", "bad")
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("training.augment={name: mixup}", "not for texts"),
+        ("training.pseudo_labels={source: reviews.csv}", "images or rows of tables"),
+        ("data.stream={}", "aren't streamed yet"),
+        ("data.split.by=group", "not split by group"),
+        ("model.name=cnn", "bag"),
+    ],
+)
+def test_what_texts_cannot_have_is_refused_with_a_reason(tmp_path: Path, setting: str, message: str) -> None:
+    table = as_table(tmp_path / "reviews.csv", 100)
+    (tmp_path / "recipe.yaml").write_text(RECIPE.format(source=table, model="{name: bag}"))
+    more = ["data.split.column=review"] if "group" in setting else []
+    with pytest.raises(BedplateError, match=message):
+        pipeline.run(tmp_path / "recipe.yaml", tmp_path / "run", overrides=[setting, *more])
+
+
+def test_an_ensemble_of_texts_is_refused_with_a_reason(tmp_path: Path) -> None:
+    table = as_table(tmp_path / "reviews.csv", 100)
+    (tmp_path / "recipe.yaml").write_text(RECIPE.format(source=table, model="{name: bag, size: 4, pairs: 10}"))
+    (tmp_path / "e.yaml").write_text("name: e\nbase: recipe.yaml\narms: {only: {}}\nseeds: [0, 1]\nensemble: {}\n")
+    found = experiment(tmp_path / "e.yaml", tmp_path / "out")
+    assert "joined to an ensemble yet" in json.dumps(found.figures, default=str)

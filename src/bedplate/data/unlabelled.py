@@ -76,13 +76,18 @@ def read_unlabelled(source: str, codec: Codec, spec: DataSpec, *, base: Path, an
     Raises:
         DataError: the source can't be read, holds nothing, or has bad rows that are not to be skipped.
     """
+    if not isinstance(codec, ImageCodec | TableCodec):
+        raise DataError(
+            "rows without labels are read as images or rows of tables", where=source,
+            received=f"a task on {codec.kind}s",
+            hint="leave training.pseudo_labels and compression.unlabelled out",
+        )  # fmt: skip
     path = locate(source, base)
     skip = spec.on_bad_row == "skip"
     try:
         if isinstance(codec, ImageCodec):
             found = _images(path, codec, skip, announce)
         else:
-            assert isinstance(codec, TableCodec)
             found = _rows(path, codec, spec, skip)
     except PayloadError as error:
         raise DataError(

@@ -83,7 +83,21 @@ def export_network(network: Network, sample: Arrays) -> onnx.ModelProto:
     assert program is not None
     model = program.model_proto
     _strip(model)
+    if free:
+        _check_free(model)
     return finish(model)
+
+
+def _check_free(model: onnx.ModelProto) -> None:
+    """Raise GateError where a text's length is fixed: torch 2.13 fixes a recurrent network's without a word."""
+    for value in model.graph.input:
+        size = value.type.tensor_type.shape.dim[1]
+        if not size.dim_param:
+            raise GateError(
+                "the exporter fixed the length of the texts", where=value.name, expected="a graph for any length",
+                received=f"{size.dim_value} tokens, as the sample has",
+                hint="the model computes something for one length alone; recurrent layers do with torch 2.13",
+            )  # fmt: skip
 
 
 def _strip(model: onnx.ModelProto) -> None:
