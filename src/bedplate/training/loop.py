@@ -211,6 +211,8 @@ def _epoch(
             saved = now
         if stop:
             raise Interrupted("stopped by the user", hint="continue with --resume" if checkpoint else None)
+    run.loss_sum.item()  # a GPU is told its steps ahead of time: wait for the last one before the clock is read
+    run.seconds = before + time.monotonic() - started
 
 
 def _calibration(run: Run, machinery: Machinery) -> Iterator[list[Tensor]]:
