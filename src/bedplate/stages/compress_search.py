@@ -24,7 +24,7 @@ from bedplate.compression.measure import Latency, measure_latencies
 from bedplate.compression.registry import methods
 from bedplate.compression.variants import FOUNDATION, SMALLER
 from bedplate.core.arrays import Predict
-from bedplate.core.errors import InputError
+from bedplate.core.errors import GateError, InputError
 from bedplate.core.seeds import derive
 from bedplate.export import export_network, join
 from bedplate.models import Network
@@ -197,6 +197,7 @@ class Search:
             self.console.stage("compress", f"round {rung + 1}: {told}")
             alive = {name: (*steps, distil) for name, steps in alive.items()}
             costs = self._costs(alive)
+            alive = {name: steps for name, steps in alive.items() if name in costs}
             if rung < len(self.plan.rungs) - 1:
                 kept = survivors(costs, max(2, (len(alive) + 1) // 2))
                 self.refused += [
@@ -213,7 +214,12 @@ class Search:
         """Return size, latency and validation loss of each."""
         states, losses = {}, {}
         for name, steps in students.items():
-            states[name] = self.maker.make(steps)
+            try:
+                states[name] = self.maker.make(steps)
+            except GateError as error:  # one that diverges takes no other with it
+                self.refused.append((name, str(error)))
+                self.console.detail(f"{name}: {error.what}")
+                continue
             losses[name] = self.bench.loss(states[name])
             self.console.detail(f"{name}: validation loss {losses[name]:.4f}")
         graphs = {name: self._exported(state) for name, state in states.items()}
@@ -241,9 +247,11 @@ class Search:
                 steps.append({"do": "factorise", "parameters": round(factors, 3), "ranks": kind})
             try:
                 tried[trial.number] = tuple(steps)
-                return self._costs({f"trial-{trial.number}": (*steps, self._distil(self.plan.rungs[0]))})[
-                    f"trial-{trial.number}"
-                ]
+                name = f"trial-{trial.number}"
+                found = self._costs({name: (*steps, self._distil(self.plan.rungs[0]))})
+                if name not in found:
+                    raise optuna.TrialPruned("it diverged")
+                return found[name]
             except InputError as error:
                 raise optuna.TrialPruned(str(error)) from error
 
@@ -290,7 +298,7 @@ class Search:
             epochs = max(1, round(self.epochs * self.plan.aware))
             try:
                 found.append(self._aware(f"{name}-int8-aware", steps, epochs))
-            except InputError as error:
+            except (InputError, GateError) as error:
                 self.refused.append((f"{name}-int8-aware", str(error)))
         return found
 
