@@ -14,11 +14,12 @@ import json
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from bedplate.core.machine import describe
-from benchmarks.training.__main__ import PAGE, ROOT, Peer, measure, write_data, write_page
+from benchmarks.training.__main__ import ROOT, Peer, measure, write_data, write_page
 
 RESULTS = ROOT / "benchmarks" / "results" / "training-gpu.json"
 CUDA = (("PEER_DEVICE", "cuda"),)
@@ -55,7 +56,7 @@ def main() -> None:
     write_page("<!-- gpu -->", "<!-- end of gpu -->", table(results))
 
 
-def table(results: dict) -> str:
+def table(results: dict[str, Any]) -> str:
     """Return the Markdown table."""
     lines = []
     titles = {"cnn": "CNN 32-64-64 on 28×28 images", "mlp": "MLP 256-128 on Adult's 108 columns"}

@@ -33,6 +33,8 @@ evaluation: {{resamples: 100}}
 MODELS = {
     "bag": "{name: bag, size: 16, pairs: 500}",
     "text-cnn": "{name: text-cnn, size: 16, filters: 16}",
+    "lstm": "{name: lstm, size: 16, hidden: 16}",
+    "gru": "{name: gru, size: 16, hidden: 16, both: false}",
     "transformer": "{name: transformer-encoder, size: 16, heads: 2, layers: 1}",
 }
 

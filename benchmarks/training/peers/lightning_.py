@@ -48,8 +48,8 @@ def make(model, features, targets):
 
     def epoch():
         trainer = lightning.Trainer(
-            max_epochs=1, accelerator=DEVICE, devices=1, logger=False, enable_checkpointing=False, enable_progress_bar=False,
-            enable_model_summary=False,
+            max_epochs=1, accelerator=DEVICE, devices=1, logger=False, enable_checkpointing=False,
+            enable_progress_bar=False, enable_model_summary=False,
         )  # fmt: skip
         trainer.fit(module, loader)
         return len(targets), module.seconds

@@ -8,7 +8,6 @@ from protocol import BATCH, LEARNING_RATE, serve
 from torch.utils.data import DataLoader, TensorDataset
 from torch_models import cnn, mlp
 
-
 DEVICE = os.environ.get("PEER_DEVICE", "cpu")
 LOADER = {"num_workers": 2, "pin_memory": True, "persistent_workers": True} if DEVICE == "cuda" else {}
 

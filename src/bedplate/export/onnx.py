@@ -17,6 +17,7 @@ from onnx import compose
 
 from bedplate.core.arrays import Arrays, take
 from bedplate.core.errors import GateError
+from bedplate.export.recurrent import TRANSLATIONS, exportable
 from bedplate.export.translations import kept_translations
 from bedplate.models import Answering, Network, TextInput, to_tensors
 
@@ -50,7 +51,8 @@ def export_network(network: Network, sample: Arrays) -> onnx.ModelProto:
     Raises:
         GateError: the exporter can't express the model.
     """
-    answering = Answering(network)
+    training = network.training
+    answering = exportable(Answering(network).eval())
     output = "probabilities" if network.outputs.classes else "value"
     # Three rows: one or two would let the exporter take the row count, or a broadcast, for a constant.
     tensors = to_tensors(network, take(sample, slice(0, 3)))
@@ -58,8 +60,6 @@ def export_network(network: Network, sample: Arrays) -> onnx.ModelProto:
         tensors = [torch.cat([tensor, tensor]) for tensor in tensors]
     rows = torch.export.Dim(ROWS)
     free = {1: torch.export.Dim("length")} if isinstance(network.inputs, TextInput) else {}
-    training = network.training
-    network.eval()
     try:
         with _quiet(), kept_translations():
             program = torch.onnx.export(
@@ -71,6 +71,7 @@ def export_network(network: Network, sample: Arrays) -> onnx.ModelProto:
                 input_names=list(network.inputs.names),
                 output_names=[output],
                 dynamic_shapes=(tuple({0: rows, **free} for _ in tensors),),
+                custom_translation_table=TRANSLATIONS,
             )
     except torch.onnx.OnnxExporterError as error:
         raise GateError(
@@ -89,14 +90,14 @@ def export_network(network: Network, sample: Arrays) -> onnx.ModelProto:
 
 
 def _check_free(model: onnx.ModelProto) -> None:
-    """Raise GateError where a text's length is fixed: torch 2.13 fixes a recurrent network's without a word."""
+    """Raise GateError where a text's length is fixed: torch 2.13 fixes some loops' without a word."""
     for value in model.graph.input:
         size = value.type.tensor_type.shape.dim[1]
         if not size.dim_param:
             raise GateError(
                 "the exporter fixed the length of the texts", where=value.name, expected="a graph for any length",
                 received=f"{size.dim_value} tokens, as the sample has",
-                hint="the model computes something for one length alone; recurrent layers do with torch 2.13",
+                hint="the model computes something for one length alone, such as a loop over the tokens",
             )  # fmt: skip
 
 

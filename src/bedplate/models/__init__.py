@@ -1,6 +1,6 @@
 """What computes: one architecture a file; the scikit-learn baselines too."""
 
-from bedplate.models import bag, cnn, linear, mlp, perceptron, resnet, text_cnn, transformer_encoder
+from bedplate.models import bag, cnn, linear, mlp, perceptron, recurrent, resnet, text_cnn, transformer_encoder
 from bedplate.models.network import Answering, Network, build, predictor, to_tensors
 from bedplate.models.registry import ImageInput, Inputs, Outputs, TableInput, TextInput, inputs_from_spec, models
 
@@ -21,6 +21,7 @@ __all__ = [
     "models",
     "perceptron",
     "predictor",
+    "recurrent",
     "resnet",
     "text_cnn",
     "to_tensors",

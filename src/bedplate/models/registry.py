@@ -102,7 +102,7 @@ def only(inputs: Inputs, kind: type, model: str) -> None:
     if not isinstance(inputs, kind):
         wanted = {ImageInput: "images", TableInput: "tables", TextInput: "texts"}[kind]
         hint = (
-            "`bag`, `text-cnn` and `transformer-encoder` take texts"
+            "`bag`, `text-cnn`, `lstm`, `gru`, `rnn` and `transformer-encoder` take texts"
             if isinstance(inputs, TextInput)
             else "`mlp` and `linear` take both"
         )

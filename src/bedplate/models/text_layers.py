@@ -15,6 +15,29 @@ def known(tokens: Tensor) -> Tensor:
     return (tokens != PAD).to(torch.float32)
 
 
+def masked_max(values: Tensor, mask: Tensor) -> Tensor:
+    """Map [rows, length, width] to the largest of each row's own positions [rows, width]; 0 for a row without any."""
+    some = mask.amax(dim=1, keepdim=True)
+    return (values + (1.0 - mask)[:, :, None] * AWAY).amax(dim=1) * some
+
+
+class AttentionPool(nn.Module):
+    """A mean over a row's own positions, weighted by what each says of itself; 0 for a row without any.
+
+    Yang et al. 2016, "Hierarchical Attention Networks for Document Classification", equations 5 to 7.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.view, self.weight = nn.Linear(width, width), nn.Linear(width, 1, bias=False)
+
+    def forward(self, values: Tensor, mask: Tensor) -> Tensor:
+        """Map [rows, length, width] and a mask [rows, length] to [rows, width]."""
+        scores = self.weight(torch.tanh(self.view(values)))[:, :, 0] + (1.0 - mask) * AWAY
+        shares = torch.softmax(scores, dim=1) * mask
+        return (values * shares[:, :, None]).sum(dim=1)
+
+
 class MaskedMean(nn.Module):
     """The mean over a row's own positions; 0 for a row without any."""
 

@@ -6,9 +6,11 @@ quantised: on its recipe's rows where it has one, else on its golden rows, again
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 
+import torch
 import yaml
 
 from bedplate.bundle import Bundle, layout
@@ -95,8 +97,20 @@ def _work(bundle: Bundle, recipe: Path | None, console: Console, *, whole: bool)
                 told = {key: value for key, value in told.items() if key not in ("model", "objective", "plugins")}
             recipe = Path(scratch) / "recipe.yaml"
             recipe.write_text(yaml.safe_dump(told), encoding="utf-8")
-        resolved = resolve(str(recipe))
+        resolved = resolve(str(recipe), _elsewhere(recipe, console))
         return Work(resolved, load_data(resolved, console), RunFolder(Path(scratch)), console)
+
+
+def _elsewhere(recipe: Path, console: Console) -> list[str]:
+    """Return what must change of a recipe whose training was settled on another machine than this one."""
+    training = yaml.safe_load(recipe.read_text(encoding="utf-8")).get("training") or {}
+    changes = []
+    if training.get("device") == "cuda" and not torch.cuda.is_available():
+        changes.append("training.device=cpu")
+        console.detail("note: it was trained on a GPU, which isn't here: students learn on the CPU, and slowly")
+    if isinstance(training.get("threads"), int) and training["threads"] > (os.cpu_count() or 1):
+        changes.append("training.threads=null")
+    return changes
 
 
 def _check_data(bundle: Bundle, dataset: Dataset) -> None:
