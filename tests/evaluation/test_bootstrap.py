@@ -63,3 +63,27 @@ def test_all_right_is_not_certainly_always_right() -> None:
 
 def test_an_estimate_goes_to_json_and_back() -> None:
     assert Estimate.from_json(Estimate(1.0, 0.5, 1.5).to_json()) == Estimate(1.0, 0.5, 1.5)
+
+
+def test_blocks_are_whole_neighbours_and_every_row_is_drawn_equally_often() -> None:
+    weights = np.concatenate(list(resampled_weights(50, 4000, 3, block=7)))
+    assert (weights.sum(axis=1) == 50).all()
+    np.testing.assert_allclose(weights.mean(axis=0), 1, atol=0.1)
+    together = np.corrcoef(weights[:, 10], weights[:, 11])[0, 1]
+    assert together > 0.6
+    assert np.corrcoef(weights[:, 10], weights[:, 30])[0, 1] < 0.1
+    assert np.array_equal(next(resampled_weights(5, 3, 0, block=1)), next(resampled_weights(5, 3, 0)))
+
+
+def test_blocks_cover_the_mean_of_rows_that_follow_one_another() -> None:
+    rng = np.random.default_rng(0)
+    covered = {1: 0, 40: 0}
+    for _ in range(100):
+        noise = rng.normal(size=700)
+        rows = np.convolve(noise, np.ones(20) / 20)[100:600]  # neighbours share nineteen of twenty parts, around 0
+        for block in covered:
+            values = bootstrap(lambda w, rows=rows: {"mean": w @ rows / 500}, 500, 200, 0, block)["mean"]
+            low, high = interval(values, 0.95)
+            covered[block] += bool(low <= 0 <= high)
+    assert covered[1] < 60
+    assert covered[40] >= 85

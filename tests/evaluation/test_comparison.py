@@ -110,3 +110,20 @@ def test_a_metric_that_cannot_be() -> None:
         metric_drop("auroc", np.eye(2)[[0, 0]], np.eye(2)[[0, 0]], np.array([0, 0]))
     with pytest.raises(InputError, match="unknown metric"):
         metric_drop("accuracy", np.ones(3), np.ones(3), np.ones(3))
+
+
+def test_the_drop_of_a_forecast_is_relative_and_by_column() -> None:
+    rng = np.random.default_rng(0)
+    targets = rng.normal(size=(300, 4, 2)) * [1.0, 1000.0]
+    errors = rng.normal(size=targets.shape) * [0.5, 500.0]
+    drop = paired_drop(targets + errors, targets + 1.1 * errors, targets)
+    assert drop.value == pytest.approx(10)
+    assert drop.high == pytest.approx(10, abs=1e-6)
+    for metric, wanted in (("mse", 21.0), ("mae", 10.0), ("mase", 10.0)):
+        found = metric_drop(
+            metric, targets + errors, targets + 1.1 * errors, targets, scale=(1.0, 1000.0), naive=(1.0, 900.0)
+        )
+        assert found.value == pytest.approx(wanted)
+    assert paired_drop(targets + errors, targets + errors, targets).value == 0
+    with pytest.raises(InputError, match="did you mean 'mase'"):
+        metric_drop("mas", targets, targets, targets)

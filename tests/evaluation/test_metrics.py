@@ -14,6 +14,7 @@ from bedplate.evaluation.metrics import (
     CLASSIFICATION,
     REGRESSION,
     ClassificationFacts,
+    ForecastFacts,
     RegressionFacts,
     classification_metrics,
     regression_metrics,
@@ -140,3 +141,25 @@ def test_certain_and_wrong_has_a_finite_loss() -> None:
 
 def test_constant_targets_have_no_r2() -> None:
     assert np.isnan(regression_metrics(np.array([1.0, 2.0]), np.array([1e6, 1e6]))["r2"])
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 99), st.integers(1, 20), st.integers(1, 5), st.integers(1, 3))
+def test_forecasts_are_judged_by_column_and_as_scikit_learn_has_it(seed: int, n: int, steps: int, columns: int) -> None:
+    rng = np.random.default_rng(seed)
+    values, targets = rng.normal(size=(2, n, steps, columns))
+    scale, naive = rng.uniform(0.5, 9, (2, columns))
+    facts = ForecastFacts(values, targets, scale, naive)
+    found = {name: one[0] for name, one in facts.measure(np.ones((1, n))).items()}
+    flat, truth = ((one / scale).reshape(n * steps, columns) for one in (values, targets))
+    assert found["mse"] == pytest.approx(reference.mean_squared_error(truth, flat))
+    assert found["mae"] == pytest.approx(reference.mean_absolute_error(truth, flat))
+    each = reference.mean_absolute_error(truth, flat, multioutput="raw_values") * scale / naive
+    assert found["mase"] == pytest.approx(each.mean())
+    assert facts.by_step.mean() == pytest.approx(found["mse"])
+    assert facts.by_column.mean() == pytest.approx(found["mse"])
+    weights = rng.integers(0, 3, n).astype(float) + 1
+    again = ForecastFacts(*(np.repeat(one, weights.astype(int), axis=0) for one in (values, targets)), scale, naive)
+    once = again.measure(np.ones((1, again.rows)))
+    for name, one in facts.measure(weights[None]).items():
+        assert one[0] == pytest.approx(once[name][0])

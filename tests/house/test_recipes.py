@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from bedplate import pipeline
 from bedplate.bundle import Bundle
@@ -33,9 +34,15 @@ def expected(name: str) -> dict[str, Any]:
 
 
 def cases() -> list[Any]:
-    return [
-        pytest.param(name, marks=[] if name.partition("/")[2] in EMBEDDED else pytest.mark.data) for name in RECIPES
-    ]
+    return [pytest.param(name, marks=marks(name.partition("/")[2])) for name in RECIPES]
+
+
+def marks(name: str) -> list[pytest.MarkDecorator]:
+    """Return what a recipe's tests need: data that doesn't come with the package, and a GPU where it is made for one."""
+    found = [] if name in EMBEDDED else [pytest.mark.data]
+    if name.endswith("-gpu"):
+        found.append(pytest.mark.skipif(not torch.cuda.is_available(), reason="made for a GPU, and there is none here"))
+    return found
 
 
 @pytest.mark.parametrize("name", cases())

@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
 import yaml
 from PIL import Image
 from safetensors.torch import load_file
@@ -120,6 +121,22 @@ def test_another_metric_and_another_processor(run: Path, tmp_path: Path) -> None
     with pytest.raises(InputError, match="unknown target 'sse'"):
         compress_bundle(run, Budget(), out=tmp_path / "g", target="sse")
     assert not (tmp_path / "g").exists()
+    said = io.StringIO()
+    with pytest.raises(RunError, match="something already"):
+        compress_bundle(run, Budget(), out=out, console=Console(said))
+    assert "data" not in said.getvalue()  # told before anything is read
+
+
+def test_a_run_of_a_larger_machine_with_a_gpu_is_compressed_here(run: Path, tmp_path: Path) -> None:
+    there = tmp_path / "run"
+    shutil.copytree(run, there)
+    told = yaml.safe_load((there / "recipe.yaml").read_text())
+    told["training"] |= {"device": "cuda", "threads": 4096}
+    (there / "recipe.yaml").write_text(yaml.safe_dump(told))
+    said = io.StringIO()
+    found = compress_bundle(there, Budget(), out=tmp_path / "front", effort="quick", console=Console(said))
+    assert len(found.front) > 1
+    assert ("trained on a GPU" in said.getvalue()) is not torch.cuda.is_available()
 
 
 @pytest.mark.parametrize(
@@ -130,6 +147,8 @@ def test_another_metric_and_another_processor(run: Path, tmp_path: Path) -> None
         ("name: x\nsteps: [{do: prune}]", "needs one of macs"),
         ("name: x\nsteps: [{do: prune, mac: 0.5}]", "unknown argument"),
         ("name: x\nsteps: [{do: quantise, method: int9}]", "int9"),
+        ("name: x\nsteps: [{do: quantise, method: int8-static}, {do: zero, share: 0.5}]", "step 1: 'quantise' can only"),
+        ("name: x\nsteps:\n  - do: prune\n    macs: [", "steps.yaml:"),
     ],
 )  # fmt: skip
 def test_steps_that_cannot_be(run: Path, tmp_path: Path, text: str, message: str) -> None:

@@ -75,6 +75,7 @@ def test_torch_and_onnx_agree_at_every_length(bundle: Bundle, rows: int) -> None
         np.testing.assert_allclose(together, alone, atol=1e-5)
 
 
+@pytest.mark.parametrize("run", ["bag", "lstm"], indirect=True)
 def test_every_protocol_answers_as_the_bundle_and_refuses_what_is_no_text(bundle: Bundle) -> None:
     texts = ["a wonderful film", "dull and far too long, with an awful plot", "🎬 שלום 映画"]
     wanted = bundle.predictor()(bundle.codec.decode(texts))["probabilities"]
@@ -107,6 +108,7 @@ def test_every_protocol_answers_as_the_bundle_and_refuses_what_is_no_text(bundle
         assert server.stop()[1].count("HEAVY []") == 1  # neither torch nor its friends
 
 
+@pytest.mark.parametrize("run", ["bag"], indirect=True)
 def test_the_command_line_reads_texts_and_tables(bundle: Bundle, tmp_path: Path) -> None:
     (tmp_path / "one.txt").write_text("a wonderful\nfilm")
     (tmp_path / "some.csv").write_text("review\na dull film\na superb film\n")
@@ -129,6 +131,7 @@ def test_the_command_line_reads_texts_and_tables(bundle: Bundle, tmp_path: Path)
     assert json.loads(piped.stdout)["answer"] == "bad"
 
 
+@pytest.mark.parametrize("run", ["bag", "lstm"], indirect=True)
 def test_a_front_is_found_for_texts_too(run: Path, tmp_path: Path) -> None:
     found = compress_bundle(run, Budget(max_drop=10), out=tmp_path / "front", effort="quick")
     assert found.choice.feasible

@@ -125,8 +125,10 @@ class Bundle:
         written = self.manifest.contract.outputs
         if written is not None:
             return [TensorSpec(spec.name, spec.dtype, tuple(spec.shape)) for spec in written]
-        labels = self.answers.labels
-        return [TensorSpec(self.output, "float32", () if labels is None else (len(labels),))]
+        answers = self.answers
+        if answers.columns is not None:
+            return [TensorSpec(self.output, "float32", (answers.horizon, len(answers.columns)))]
+        return [TensorSpec(self.output, "float32", () if answers.labels is None else (len(answers.labels),))]
 
     def read(self, name: str) -> bytes:
         """Return a sealed file's bytes, checked against its digest as they are read."""

@@ -28,6 +28,7 @@ from bedplate.models import (
     Inputs,
     Network,
     Outputs,
+    SeriesInput,
     TableInput,
     TextInput,
     build,
@@ -49,8 +50,10 @@ SAMPLES: dict[str, Inputs] = {
     "a table of numbers": TableInput(4, (), (_EDGES,) * 4),
     "a table of categories": TableInput(0, (4, 7), ()),
     "texts": TextInput(300, 12),
+    "series": SeriesInput(30, 2, (3.0, -50.0), (2.0, 10.0)),
 }
 OUTPUTS: dict[str, Outputs] = {"3 classes": Outputs(3), "a number": Outputs(None, 5.0, 2.0)}
+FORECAST = Outputs(None, (3.0, -50.0), (2.0, 10.0), shape=(4, 2))
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,9 @@ def sample_features(inputs: Inputs, rows: int = ROWS, seed: int = 0) -> dict[str
         tokens = draw.integers(1, inputs.vocabulary, (rows, inputs.length)).astype(np.int32)
         lengths = draw.integers(1, inputs.length + 1, rows)
         return {"tokens": np.where(np.arange(inputs.length) < lengths[:, None], tokens, 0).astype(np.int32)}
+    if isinstance(inputs, SeriesInput):
+        walk = draw.normal(size=(rows, inputs.length, inputs.columns)).cumsum(axis=1)
+        return {"history": (walk * inputs.std + inputs.mean).astype(np.float32)}
     found: dict[str, np.ndarray] = {}
     if inputs.numeric:
         found["numeric"] = draw.normal(size=(rows, inputs.numeric)).astype(np.float32)
@@ -121,12 +127,13 @@ def check_model(name: str) -> Iterator[Result]:
     """Check one registered model on every kind of input that it takes."""
     taken = 0
     for input_name, inputs in SAMPLES.items():
-        for output_name, outputs in OUTPUTS.items():
+        asked = {"a forecast": FORECAST} if isinstance(inputs, SeriesInput) else OUTPUTS
+        for output_name, outputs in asked.items():
             results = _check_on(name, f"model {name} ({input_name}, {output_name})", inputs, outputs)
             taken += bool(results)
             yield from results
     if not taken:
-        yield Result(f"model {name}", "takes some kind of input", False, "it takes neither images nor tables nor texts")
+        yield Result(f"model {name}", "takes some kind of input", False, "it takes no images, tables, texts or series")
 
 
 def _check_on(name: str, part: str, inputs: Inputs, outputs: Outputs) -> list[Result]:
@@ -166,9 +173,10 @@ def _padded(network: Network, features: Arrays) -> str | None:
 
 def _wants(name: str) -> type:
     """Return the kind of features that a model runs on, tables last (so that failing on others is no fault)."""
-    for inputs in (SAMPLES["grey images"], SAMPLES["colour images"], SAMPLES["texts"]):
+    for inputs in (SAMPLES["grey images"], SAMPLES["colour images"], SAMPLES["texts"], SAMPLES["series"]):
         try:
-            network = build(name, {}, inputs, OUTPUTS["3 classes"], 7)
+            outputs = FORECAST if isinstance(inputs, SeriesInput) else OUTPUTS["3 classes"]
+            network = build(name, {}, inputs, outputs, 7)
             network(*to_tensors(network, sample_features(inputs)))
         except Exception:  # noqa: BLE001, S112 - any failure means the same here: it doesn't run on these
             continue

@@ -28,7 +28,9 @@ def read_payloads(bundle: Bundle, inputs: list[str]) -> Iterator[tuple[str, Payl
         if sys.stdin.isatty():
             raise InputError("nothing to predict", hint="name files, or pipe a payload into standard input")
         data = sys.stdin.buffer.read()
-        if bundle.codec.kind == "image" or (bundle.codec.kind == "text" and data.lstrip()[:1] not in (b"[", b"{")):
+        if bundle.codec.kind in ("image", "series") or (
+            bundle.codec.kind == "text" and data.lstrip()[:1] not in (b"[", b"{")
+        ):
             yield "standard input", data
         elif bundle.codec.kind == "text":
             yield from read_rows(data, name="standard input")
@@ -44,10 +46,22 @@ def read_payloads(bundle: Bundle, inputs: list[str]) -> Iterator[tuple[str, Payl
         if bundle.codec.kind == "text":
             yield from _texts(Path(text))
             continue
+        if bundle.codec.kind == "series":
+            yield _series(Path(text))
+            continue
         if bundle.codec.kind == "tensor":
             yield from read_tensors(Path(text))
         else:
             yield from read_rows(Path(text), codec=_table(bundle))
+
+
+def _series(path: Path) -> tuple[str, Payload]:
+    """Return a file as one payload: its steps, the latest last."""
+    if path.is_dir():
+        raise PayloadError("a folder is no series", where=str(path), expected="a CSV or JSON file of one series")
+    for _, rows in itertools.groupby(read_rows(path), lambda item: True):
+        return str(path), [row for _, row in rows]
+    raise PayloadError("the file holds no steps", where=str(path))
 
 
 def _texts(path: Path) -> Iterator[tuple[str, Payload]]:
@@ -99,6 +113,8 @@ def _line(found: dict[str, Any]) -> str:
         return f"{found['input']}\t{json.dumps(found['outputs'], ensure_ascii=False)}"
     if "probabilities" in found:
         return f"{found['input']}\t{found['answer']}\t{max(found['probabilities'].values()):.4f}"
+    if isinstance(found["answer"], dict):
+        return f"{found['input']}\t{json.dumps(found['answer'], ensure_ascii=False)}"
     return f"{found['input']}\t{found['answer']:.6g}"
 
 

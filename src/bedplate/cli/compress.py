@@ -28,6 +28,11 @@ def compress(arguments: argparse.Namespace) -> int:
                 "no run and no bundle lies here, and a budget is for something trained", where=arguments.recipe,
                 hint="give a run's folder or a bundle; in a recipe, compression.max_drop says what may be lost",
             )  # fmt: skip
+        if source.is_dir():
+            raise InputError(
+                "no run and no bundle lies here", where=arguments.recipe, expected=f"{MARKER} or {layout.MANIFEST}",
+                hint="give the folder that `bedplate run` made, or the bundle in it",
+            )  # fmt: skip
         return stage("compress", arguments)
     if arguments.overrides or arguments.resume or arguments.fresh:
         raise InputError("--set, --resume and --fresh are for recipes", where=str(source))
@@ -45,6 +50,7 @@ def compress(arguments: argparse.Namespace) -> int:
     error = infeasible(found.to_json())
     if error is not None:  # said here, not raised: with --json the figures are all that is printed
         print(f"error: {error.message}", file=sys.stderr)
+        console.say(f"report: {found.out / 'report.html'}")
         return error.exit_code
     console.say(f"chosen: {found.choice.chosen.name}, {found.bundles[found.choice.chosen.name]}")
     console.say(f"report: {found.out / 'report.html'}")

@@ -22,8 +22,9 @@ def init(arguments: argparse.Namespace) -> int:
 
     console = console_for(arguments)
     written = write_recipe(
-        arguments.data, arguments.target, arguments.output, task=arguments.task, force=arguments.force
-    )
+        arguments.data, arguments.target, arguments.output, task=arguments.task, time=arguments.time,
+        force=arguments.force,
+    )  # fmt: skip
     for reason in written.reasons:
         console.say(f"- {reason}")
     console.say(f"wrote {written.path}")

@@ -86,9 +86,14 @@ def _set_flag(parser: argparse.ArgumentParser) -> None:
 
 
 def _recipe_flags(
-    parser: argparse.ArgumentParser, folder: str = "the run's folder (default: runs/NAME)", work: str = "the run"
+    parser: argparse.ArgumentParser,
+    folder: str = "the run's folder (default: runs/NAME)",
+    work: str = "the run",
+    *,
+    takes: str = "a YAML file, or the name of a shipped recipe (`bedplate recipes`)",
+    called: str | None = None,
 ) -> None:
-    parser.add_argument("recipe", help="a YAML file, or the name of a shipped recipe (`bedplate recipes`)")
+    parser.add_argument("recipe", help=takes, metavar=called)
     parser.add_argument("--out", metavar="DIR", help=folder)
     _set_flag(parser)
     again = parser.add_mutually_exclusive_group()
@@ -162,10 +167,15 @@ def build_parser() -> argparse.ArgumentParser:
     init.add_argument("data", help="a folder or archive of images or texts by class, or a table (CSV, Parquet, JSONL)")
     init.add_argument("--task", metavar="TASK", help="what is asked, where the data leaves it open")
     init.add_argument("--target", metavar="COLUMN", help="the column to predict")
+    init.add_argument("--time", metavar="COLUMN", help="the column of times, for --task forecasting")
     init.add_argument("-o", "--output", metavar="FILE", help="where to write the recipe (default: NAME.yaml)")
     init.add_argument("--force", action="store_true", help="replace the file if it is there")
-    for name in ("run", "train", "evaluate", "compress", "pack"):
+    for name in ("run", "train", "evaluate", "pack"):
         _recipe_flags(made[name])
+    _recipe_flags(
+        made["compress"], "a new folder for the front, or the recipe's run (default: compressed, beside the bundle)",
+        takes="what to compress: a run's folder or a bundle; or a recipe, to do its compression stage", called="SOURCE",
+    )  # fmt: skip
     for name in ("run", "train"):
         _worker_flags(made[name])
     for name in ("run", "pack"):

@@ -32,9 +32,12 @@ def from_contract(contract: Mapping[str, Any]) -> Codec:
         from bedplate.codecs.text import TextCodec
 
         return TextCodec.from_contract(contract)
-    raise BundleError(
-        "unknown kind of codec", expected=f"one of {listing(['image', 'table', 'tensor', 'text'])}", received=repr(kind)
-    )
+    if kind == "series":
+        from bedplate.codecs.series import SeriesCodec
+
+        return SeriesCodec.from_contract(contract)
+    known = ["image", "series", "table", "tensor", "text"]
+    raise BundleError("unknown kind of codec", expected=f"one of {listing(known)}", received=repr(kind))
 
 
 __all__ = ["from_contract"]

@@ -12,13 +12,16 @@ from bedplate.core.errors import BundleError
 
 PROBABILITIES = "probabilities"
 VALUE = "value"
+FORECAST = "forecast"
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What the model answers: one of `labels`, a number, or plain tensors.
+    """What the model answers: one of `labels`, a number, a forecast, or plain tensors.
 
     A classifier's graph gives `probabilities` (float32, rows × classes); a regressor's gives `value` (float32, rows).
+    A forecaster's gives `forecast` (float32, rows × `horizon` × `columns`); of each column `scale` is the spread and
+    `naive` the mean absolute error of "as a season ago" among the training steps, and `season` is its steps.
     `positive` is the index of the label that binary metrics speak of (for two classes). `tensors` names the outputs of
     a graph of which nothing else is known; they are answered as they are.
     """
@@ -27,19 +30,40 @@ class Answers:
     labels: tuple[str, ...] | None = None
     positive: int | None = None
     tensors: tuple[str, ...] | None = None
+    columns: tuple[str, ...] | None = None
+    horizon: int = 0
+    scale: tuple[float, ...] = ()
+    naive: tuple[float, ...] = ()
+    season: int = 1
+
+    @property
+    def kind(self) -> str:
+        """What they are judged as: "classification", "regression" or "forecast"."""
+        if self.columns is not None:
+            return "forecast"
+        return "regression" if self.labels is None else "classification"
 
     @property
     def output(self) -> str:
         """The name of the graph's output tensor; the first one's where there are several."""
         if self.tensors is not None:
             return self.tensors[0]
+        if self.columns is not None:
+            return FORECAST
         return VALUE if self.labels is None else PROBABILITIES
 
     def encode(self, outputs: Arrays) -> list[dict[str, Any]]:
-        """Return one answer a row: `{answer, probabilities}`, `{answer, value}` or `{outputs: lists by name}`."""
+        """Return one answer a row.
+
+        `{answer, probabilities}`, `{answer, value}`, `{outputs: lists by name}`, or a forecast's `{answer: {column: a
+        value a step}}`.
+        """
         if self.tensors is not None:
             columns = [outputs[name].tolist() for name in self.tensors]
             return [{"outputs": dict(zip(self.tensors, row, strict=True))} for row in zip(*columns, strict=True)]
+        if self.columns is not None:
+            steps = np.asarray(outputs[FORECAST], float).transpose(0, 2, 1).tolist()
+            return [{"answer": dict(zip(self.columns, row, strict=True))} for row in steps]
         if self.labels is None:
             values = np.asarray(outputs[VALUE], float).reshape(-1).tolist()
             return [{"answer": value, "value": value} for value in values]
@@ -57,18 +81,28 @@ class Answers:
             "labels": None if self.labels is None else list(self.labels),
             "positive": self.positive,
         }
+        if self.columns is not None:
+            fields |= {
+                "columns": list(self.columns), "horizon": self.horizon, "scale": list(self.scale),
+                "naive": list(self.naive), "season": self.season,
+            }  # fmt: skip
         return fields if self.tensors is None else {**fields, "tensors": list(self.tensors)}
 
     @classmethod
     def from_contract(cls, contract: dict[str, Any]) -> Answers:
         """Rebuild from `contract()`'s JSON."""
         try:
-            labels, tensors = contract["labels"], contract.get("tensors")
+            labels, tensors, columns = contract["labels"], contract.get("tensors"), contract.get("columns")
             found = cls(
                 contract["target"],
                 None if labels is None else tuple(labels),
                 contract.get("positive"),
                 None if tensors is None else tuple(tensors),
+                None if columns is None else tuple(columns),
+                int(contract.get("horizon", 0)),
+                tuple(map(float, contract.get("scale", ()))),
+                tuple(map(float, contract.get("naive", ()))),
+                int(contract.get("season", 1)),
             )
             found.output.encode()
             return found

@@ -65,7 +65,7 @@ def _verdict(
     size: int, base_size: int, latency: Latency, drop_high: float, dependence: float, trial: Trial
 ) -> tuple[bool, str]:
     """Return (kept, why)."""
-    unit = "points of accuracy" if trial.output == PROBABILITIES else "% of RMSE"
+    unit = "points of accuracy" if trial.output == PROBABILITIES else "% of RMSE"  # a forecast's, too
     ratio = size / base_size
     speed = f"{latency.ratio:.2f}× its latency ({latency.ratio_low:.2f}–{latency.ratio_high:.2f})"
     size_text = f"{ratio:.2f}× the size"

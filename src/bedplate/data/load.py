@@ -36,8 +36,9 @@ def load_dataset(
             received=f"folds: {spec.split.folds}, fold: {spec.split.fold}",
         )  # fmt: skip
     seed = seed if spec.split.seed is None else spec.split.seed
-    if spec.stream is not None and task == "text-classification":
-        raise DataError("texts aren't streamed yet", where="data.stream", hint="leave data.stream out")
+    if spec.stream is not None and task in ("forecasting", "text-classification"):
+        what = "texts" if task == "text-classification" else "series"
+        raise DataError(f"{what} aren't streamed yet", where="data.stream", hint="leave data.stream out")
     if spec.stream is not None:
         return _streamed(spec, task, seed, base=base, announce=announce)
     if spec.files is not None and is_pattern(spec.files.train) and not (base / spec.files.train).exists():
@@ -49,6 +50,10 @@ def load_dataset(
         from bedplate.data.images import load_images
 
         return load_images(spec, seed, base=base, announce=announce)
+    if task == "forecasting":
+        from bedplate.data.series import load_series
+
+        return load_series(spec, base=base, announce=announce)
     if task == "text-classification":
         from bedplate.data.texts import load_texts
 

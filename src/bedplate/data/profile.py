@@ -133,6 +133,23 @@ def text_profile(
     }
 
 
+def series_profile(
+    rows: Mapping[str, int], columns: Sequence[str], values: np.ndarray, times: Sequence[str]
+) -> dict[str, Any]:
+    """Return a series' profile: windows in each split, and what the training steps [steps, columns] hold."""
+    return {
+        "kind": "series",
+        "rows": dict(rows),
+        "steps": len(times),
+        "first": times[0],
+        "last": times[-1],
+        "columns": [
+            {"name": name, "type": "number", "reason": "forecast", **_number_facts(values[:, k])}
+            for k, name in enumerate(columns)
+        ],
+    }
+
+
 def _column(
     column: ColumnSchema, raw: Sequence[Raw], inputs: Arrays, names: Mapping[tuple[str, str], str]
 ) -> dict[str, Any]:

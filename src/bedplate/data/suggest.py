@@ -20,6 +20,7 @@ from bedplate.data.load import load_dataset
 from bedplate.data.named import NAMED
 from bedplate.data.schema import infer_column
 from bedplate.data.splits import check_rows
+from bedplate.data.suggest_series import suggest_series
 from bedplate.data.suggest_text import check_task, holds_texts, text_column_of
 from bedplate.data.tables import PACKED_SUFFIXES, TABLE_SUFFIXES, RawTable, counted, read_table, unpack
 from bedplate.data.targets import check_target, guess_target, guess_task
@@ -29,6 +30,10 @@ from bedplate.recipe.schema import ColumnSpec, DataSpec
 _IMAGES, _TEXTS = "image-classification", "text-classification"
 _NAMED_TEXTS = tuple(name for name, named in NAMED.items() if named.kind == "texts")
 _NAMED_IMAGES = (*EMBEDDED_IMAGES, "mnist", "fashion-mnist", "cifar10-jpeg")
+_SERIES = "forecasting"
+_ORDER = (
+    "source", "files", "target", "text", "series", "names", "delimiter", "encoding", "comment", "columns", "on_bad_row"
+)  # fmt: skip
 _COMMENTS = ("#", "%", "//", "|", "@")
 
 
@@ -47,24 +52,30 @@ class Suggestion:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-def suggest(path: Path | str, target: str | None = None, task: str | None = None) -> Suggestion:
+def suggest(
+    path: Path | str, target: str | None = None, task: str | None = None, time: str | None = None
+) -> Suggestion:
     """Inspect a table, a folder or archive of images or texts by class, or an embedded or named set.
 
     Args:
         path: where the data lies; for a table also a folder with train and test files, or a zip with one table.
         target: the column to predict; None to guess it.
-        task: what is asked, where the data leaves it open: a table that has a column of texts beside others.
+        task: what is asked, where the data leaves it open: a table that has a column of texts beside others, or one of
+            times.
+        time: the column of times, for a forecast.
 
     Raises:
         DataError: the data can't be read, or nothing in it can be predicted.
         InputError: the task isn't one for this data.
     """
-    found = _suggest(path, target, task)
+    if time is not None and task is None:
+        task = _SERIES
+    found = _suggest(path, target, task, time)
     check_task(task, found.task)
     return found
 
 
-def _suggest(path: Path | str, target: str | None, task: str | None) -> Suggestion:
+def _suggest(path: Path | str, target: str | None, task: str | None, time: str | None) -> Suggestion:
     text = str(path)
     if text in _NAMED_TEXTS and not Path(text).exists():
         return _proven(Suggestion(_TEXTS, {"source": text}, [f"'{text}' is a known set of texts"]))
@@ -89,7 +100,7 @@ def _suggest(path: Path | str, target: str | None, task: str | None) -> Suggesti
         return _proven(Suggestion(_TEXTS, {"source": str(where)}, ["texts in a folder for each class"]))
     if not tables:
         return _suggest_images(where)
-    return _suggest_table(tables, target, task)
+    return _suggest_table(tables, target, task, time)
 
 
 def _known(source: str, target: str | None) -> Suggestion:
@@ -156,13 +167,19 @@ def _suggest_images(where: Path) -> Suggestion:
     return _proven(found)
 
 
-def _suggest_table(tables: dict[str, Path], target: str | None, wanted: str | None) -> Suggestion:
+def _suggest_table(tables: dict[str, Path], target: str | None, wanted: str | None, time: str | None) -> Suggestion:
     data: dict[str, Any] = {}
     reasons: list[str] = []
     first = tables["train"]
     headless = _reading(first, data, reasons)
     table = _read_leniently(first, data, reasons)
     check_rows(len(table), first.name)
+    if wanted == _SERIES:
+        if target is not None:
+            check_target(table.columns, target, first.name)
+        data["source"] = str(first)
+        suggest_series(table, target, time, data, reasons)
+        return _proven(Suggestion(_SERIES, {key: data[key] for key in _ORDER if key in data}, reasons))
     if target is None:
         target, why = guess_target(table.columns, header=not headless)
         reasons.append(f"target '{target}': {why}; choose another with --target")
@@ -188,8 +205,7 @@ def _suggest_table(tables: dict[str, Path], target: str | None, wanted: str | No
         _infinities(table, target, columns, reasons)
     if columns:
         data["columns"] = columns
-    order = ("source", "files", "target", "text", "names", "delimiter", "encoding", "comment", "columns", "on_bad_row")
-    return _proven(Suggestion(task, {key: data[key] for key in order if key in data}, reasons))
+    return _proven(Suggestion(task, {key: data[key] for key in _ORDER if key in data}, reasons))
 
 
 def _texts_in(table: RawTable, target: str, wanted: str | None, data: dict[str, Any], reasons: list[str]) -> str:
@@ -372,6 +388,8 @@ def _facts(dataset: Dataset) -> dict[str, Any]:
         "classes": len(labels),
         "smallest_class": min(balance.values()) if balance else None,
     }
+    if spec["kind"] == "series":
+        return facts | {"length": spec["length"], "horizon": dataset.answers.horizon}
     if spec["kind"] == "text":
         return facts | {key: spec[key] for key in ("vocabulary", "length")}
     if spec["kind"] == "image":

@@ -30,24 +30,34 @@ class Estimate:
         return cls(float(fields["value"]), float(fields["low"]), float(fields["high"]))
 
 
-def resampled_weights(rows: int, resamples: int, seed: int, purpose: str = "bootstrap") -> Iterator[np.ndarray]:
+def resampled_weights(
+    rows: int, resamples: int, seed: int, purpose: str = "bootstrap", block: int = 1
+) -> Iterator[np.ndarray]:
     """Yield weights [r,rows] (float64 counts; each row of them sums to `rows`), `resamples` rows of them in all.
 
-    Yielded in pieces, so that memory stays bounded; the numbers depend on the seed and purpose alone.
+    Yielded in pieces, so that memory stays bounded; the numbers depend on the seed and purpose alone. With a `block`,
+    so many neighbouring rows are drawn together, round the end to the beginning (the circular block bootstrap of
+    Politis and Romano 1992): for rows that follow one another in time.
     """
     rng = generator(seed, purpose)
     step = max(1, _CELLS // max(rows, 1))
+    block = max(1, min(block, rows))
     for start in range(0, resamples, step):
         size = min(step, resamples - start)
-        draws = rng.integers(0, rows, (size, rows)) + np.arange(size)[:, None] * rows
+        if block == 1:
+            draws = rng.integers(0, rows, (size, rows))
+        else:
+            first = rng.integers(0, rows, (size, -(-rows // block)))
+            draws = ((first[:, :, None] + np.arange(block)) % rows).reshape(size, -1)[:, :rows]
+        draws = draws + np.arange(size)[:, None] * rows
         yield np.bincount(draws.ravel(), minlength=size * rows).reshape(size, rows).astype(np.float64)
 
 
 def bootstrap(
-    measure: Callable[[np.ndarray], Mapping[str, np.ndarray]], rows: int, resamples: int, seed: int
+    measure: Callable[[np.ndarray], Mapping[str, np.ndarray]], rows: int, resamples: int, seed: int, block: int = 1
 ) -> dict[str, np.ndarray]:
     """Return what `measure` gives under `resamples` random weightings of `rows`: [resamples, …] by name."""
-    parts = [measure(weights) for weights in resampled_weights(rows, resamples, seed)]
+    parts = [measure(weights) for weights in resampled_weights(rows, resamples, seed, block=block)]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from statistics import NormalDist
 from typing import Any
@@ -13,9 +14,11 @@ from bedplate.core.errors import InputError, did_you_mean, listing
 from bedplate.evaluation.bootstrap import bootstrap, interval
 from bedplate.evaluation.metrics import (
     CLASSIFICATION,
+    FORECASTS,
     LOWER_IS_BETTER,
     REGRESSION,
     ClassificationFacts,
+    ForecastFacts,
     Measure,
     RegressionFacts,
 )
@@ -63,9 +66,10 @@ def paired_drop(
     """Return the drop from `before` to `after` on the same rows, with its upper bound.
 
     Args:
-        before: probabilities [N,K] (accuracy is compared) or values [N] (RMSE is).
+        before: probabilities [N,K] (accuracy is compared), values [N] (RMSE is) or forecasts [N, steps, columns] (RMSE
+            of all their numbers is, each column's divided by its spread in `targets`).
         after: the same, from the other prediction.
-        targets: class indices [N] or values [N].
+        targets: class indices [N], values [N] or what came [N, steps, columns].
         confidence: of the one-sided bound.
         resamples: of the bootstrap (RMSE only).
         seed: of the bootstrap.
@@ -77,7 +81,8 @@ def paired_drop(
         lost = (before.argmax(axis=1) == targets) & (after.argmax(axis=1) != targets)
         gained = (before.argmax(axis=1) != targets) & (after.argmax(axis=1) == targets)
         return _accuracy_drop(int(lost.sum()), int(gained.sum()), len(targets), confidence)
-    first, second = (np.square(np.asarray(values, np.float64).reshape(-1) - targets) for values in (before, after))
+    first, second = (_squares(values, targets) for values in (before, after))
+    block = targets.shape[1] if targets.ndim == 3 else 1
 
     def relative(weights: np.ndarray) -> dict[str, np.ndarray]:
         old, new = np.sqrt(weights @ first), np.sqrt(weights @ second)
@@ -86,12 +91,22 @@ def paired_drop(
         return {"drop": np.where(old > 0, drop, np.where(new > 0, np.inf, 0.0))}
 
     value = float(relative(np.ones((1, len(first))))["drop"][0])
-    samples = bootstrap(relative, len(first), resamples, seed)["drop"]
+    samples = bootstrap(relative, len(first), resamples, seed, block)["drop"]
     return Drop(value, float(np.quantile(samples, confidence, method="higher")))
+
+
+def _squares(values: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Return each row's (mean) squared error [N]."""
+    if targets.ndim == 1:
+        return np.asarray(np.square(np.asarray(values, np.float64).reshape(-1) - targets))
+    spread = np.asarray(targets, np.float64).std(axis=(0, 1))
+    errors = (np.asarray(values, np.float64) - targets) / np.where(spread > 0, spread, 1.0)
+    return np.asarray(np.square(errors).mean(axis=(1, 2)))
 
 
 def metric_drop(
     metric: str, before: np.ndarray, after: np.ndarray, targets: np.ndarray, *, positive: int | None = None,
+    scale: Sequence[float] = (), naive: Sequence[float] = (),
     confidence: float = 0.95, resamples: int = 1000, seed: int = 0,
 ) -> Drop:  # fmt: skip
     """Return the drop of any metric from `before` to `after` on the same rows, with its one-sided upper bound.
@@ -105,6 +120,8 @@ def metric_drop(
         after: the same, from the other prediction.
         targets: class indices [N] or values [N].
         positive: the positive class's index, for two classes.
+        scale: of a forecast's columns, as `ForecastFacts` takes it.
+        naive: likewise.
         confidence: of the bound.
         resamples: of the bootstrap.
         seed: of the bootstrap.
@@ -112,13 +129,15 @@ def metric_drop(
     Raises:
         InputError: these answers have no such metric, or it is not defined on these rows.
     """
-    classes = before.ndim == 2
-    check_metric(metric, classes)
+    check_metric(metric, {1: "regression", 2: "classification", 3: "forecast"}[before.ndim])
     if metric in ("accuracy", "rmse"):
         return paired_drop(
             before, after, targets, confidence=confidence, resamples=resamples, seed=seed
         )  # fmt: skip
-    measures = [_measure_of(metric, values, targets, positive) for values in (before, after)]
+    if before.ndim == 3:
+        measures: list[Measure] = [ForecastFacts(one, targets, scale, naive).measure for one in (before, after)]
+    else:
+        measures = [_measure_of(metric, values, targets, positive) for values in (before, after)]
     lower = metric in LOWER_IS_BETTER
 
     def drops(weights: np.ndarray) -> dict[str, np.ndarray]:
@@ -132,13 +151,13 @@ def metric_drop(
     value = float(drops(np.ones((1, len(targets))))["drop"][0])
     if math.isnan(value):
         raise InputError(f"'{metric}' is not defined on these rows", hint="it needs rows of every class")
-    samples = bootstrap(drops, len(targets), resamples, seed)["drop"]
+    samples = bootstrap(drops, len(targets), resamples, seed, targets.shape[1] if before.ndim == 3 else 1)["drop"]
     return Drop(value, float(np.quantile(samples[~np.isnan(samples)], confidence, method="higher")))
 
 
-def check_metric(metric: str, classes: bool) -> None:
-    """Raise an InputError unless answers of this kind (`classes`: probabilities; else numbers) have this metric."""
-    known = CLASSIFICATION if classes else REGRESSION
+def check_metric(metric: str, kind: str) -> None:
+    """Raise an InputError unless answers of this kind (classification, regression or forecast) have this metric."""
+    known = {"classification": CLASSIFICATION, "regression": REGRESSION, "forecast": FORECASTS}[kind]
     if metric not in known:
         raise InputError(
             f"unknown metric '{metric}'", expected=f"one of {listing(known)}", hint=did_you_mean(metric, known)
@@ -172,11 +191,11 @@ def mcnemar(only_first: int, only_second: int) -> float:
 
 
 def paired_interval(
-    first: np.ndarray, second: np.ndarray, *, rmse: bool, confidence: float, resamples: int, seed: int
+    first: np.ndarray, second: np.ndarray, *, rmse: bool, confidence: float, resamples: int, seed: int, block: int = 1
 ) -> tuple[float, float, float]:
     """Return (difference, low, high), first minus second, of mean `first` and `second` [N] on the same rows.
 
-    With `rmse` the arrays are residuals and the figures are root mean squares.
+    With `rmse` the arrays are residuals and the figures are root mean squares; a `block` of rows is drawn together.
     """
 
     def difference(weights: np.ndarray) -> dict[str, np.ndarray]:
@@ -186,5 +205,5 @@ def paired_interval(
         return {"d": weights @ (first - second) / total}
 
     value = float(difference(np.ones((1, len(first))))["d"][0])
-    low, high = interval(bootstrap(difference, len(first), resamples, seed)["d"], confidence)
+    low, high = interval(bootstrap(difference, len(first), resamples, seed, block)["d"], confidence)
     return value, float(low), float(high)

@@ -15,7 +15,15 @@ from bedplate.core.errors import GateError, InputError
 from bedplate.core.hashing import array_digest, fingerprint
 from bedplate.evaluation.bootstrap import Estimate, bootstrap, estimates, interval, share_interval
 from bedplate.evaluation.calibration import reliability
-from bedplate.evaluation.metrics import CLASSIFICATION, PER_CLASS, REGRESSION, ClassificationFacts, RegressionFacts
+from bedplate.evaluation.metrics import (
+    CLASSIFICATION,
+    FORECASTS,
+    PER_CLASS,
+    REGRESSION,
+    ClassificationFacts,
+    ForecastFacts,
+    RegressionFacts,
+)
 from bedplate.evaluation.report import Report
 from bedplate.evaluation.slices import Slice, slice_figures
 
@@ -42,10 +50,10 @@ def evaluate(
     """Judge a `Predict` on labelled rows.
 
     Args:
-        predict: gives `answers.output`: probabilities [N,K] or values [N].
+        predict: gives `answers.output`: probabilities [N,K], values [N] or forecasts [N, steps, columns].
         inputs: what `predict` takes, N rows.
-        targets: class indices [N] or values [N].
-        answers: the labels, or that the answer is a number.
+        targets: class indices [N], values [N], or what came [N, steps, columns].
+        answers: the labels, or that the answer is a number or a forecast.
         ids: where each row came from, for the list of worst rows.
         slices: texts [N] by column, to slice by beside the class.
         resamples: of the bootstrap; 0 for no intervals.
@@ -63,7 +71,9 @@ def evaluate(
             received=f"{count(inputs)} input rows and {len(targets)} targets",
         )
     outputs = np.asarray(predict_in_batches(predict, inputs, batch_size)[answers.output])
-    wanted = (len(targets),) if answers.labels is None else (len(targets), len(answers.labels))
+    wanted: tuple[int, ...] = (len(targets),) if answers.labels is None else (len(targets), len(answers.labels))
+    if answers.columns is not None:
+        wanted = (len(targets), answers.horizon, len(answers.columns))
     if outputs.size == wanted[0] and len(wanted) == 1:
         outputs = outputs.reshape(-1)
     if outputs.shape != wanted:
@@ -78,6 +88,8 @@ def evaluate(
             hint="the training may have diverged: try a smaller training.optimizer.lr",
         )  # fmt: skip
     judge = _judge_number if answers.labels is None else _judge_classes
+    if answers.columns is not None:
+        judge = _judge_forecast
     names = list(ids) or [str(i) for i in range(len(targets))]
     setting = _Setting(resamples, confidence, seed, names, slices or {})
     return judge(outputs, np.asarray(targets), answers, setting)
@@ -169,6 +181,38 @@ def _judge_number(outputs: np.ndarray, targets: np.ndarray, answers: Answers, se
         slices=_slices(facts.errors, {**_quarters(facts.targets, answers.target), **setting.slices}, True, setting),
         worst=_worst_values(facts, setting.ids), rows_digest=setting.digest(targets),
         row_errors=facts.errors.astype(np.float32), outputs=outputs,
+    )  # fmt: skip
+
+
+def _judge_forecast(outputs: np.ndarray, targets: np.ndarray, answers: Answers, setting: _Setting) -> Report:
+    """Judge forecasts; windows overlap, so the intervals come of blocks that are a past and a future long."""
+    assert answers.columns is not None
+    facts = ForecastFacts(outputs, targets, answers.scale, answers.naive)
+    values = facts.measure(np.ones((1, facts.rows)))
+    block = max(answers.horizon, answers.season)
+    samples = bootstrap(facts.measure, facts.rows, setting.resamples, setting.seed, block)
+    worst = np.argsort(-facts.squares, kind="stable")
+    apart: list[int] = []  # windows that overlap a worse one tell nothing new
+    for row in worst.tolist():
+        if len(apart) < WORST and all(abs(row - other) >= answers.horizon for other in apart):
+            apart.append(row)
+    return Report(
+        kind="forecast", rows=facts.rows, confidence=setting.confidence, resamples=setting.resamples,
+        metrics=estimates({name: values[name] for name in FORECASTS}, samples, setting.confidence), per_class=[],
+        confusion=None, calibration=[], residuals=None, slices=[],
+        worst=[
+            {
+                "row": row, "id": setting.ids[row], "expected": float(targets[row].mean()),
+                "answer": float(outputs[row].mean()), "error": float(np.sqrt(facts.squares[row])),
+            }
+            for row in apart
+        ],
+        rows_digest=setting.digest(targets.reshape(len(targets), -1)),
+        row_errors=np.sqrt(facts.squares).astype(np.float32), outputs=outputs,
+        forecast={
+            "columns": list(answers.columns), "season": answers.season, "by_step": facts.by_step.tolist(),
+            "by_column": facts.by_column.tolist(),
+        },
     )  # fmt: skip
 
 

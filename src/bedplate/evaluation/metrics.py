@@ -10,22 +10,26 @@ R² of constant targets) is NaN. Names and definitions are scikit-learn's, and t
   the sum of squared errors over classes, averaged over rows;
 - `auroc`, `auprc` (average precision): of the positive class, else the mean of one-against-rest over present classes;
 - `ece`: expected calibration error of the answer's probability over 15 equal bins (Guo et al. 2017);
-- `rmse`, `mae`, `r2`.
+- `rmse`, `mae`, `r2`;
+- of a forecast: `mse` and `mae` of all its numbers, each column's divided by its spread among the training steps (as
+  the literature on long horizons has them); `mase`: each column's mean absolute error over that of "as a season ago"
+  among the training steps (Hyndman and Koehler 2006), averaged over the columns.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 CLASSIFICATION = ("accuracy", "precision", "recall", "f1", "log_loss", "auroc", "auprc", "brier", "ece")
 REGRESSION = ("rmse", "mae", "r2")
+FORECASTS = ("mse", "mae", "mase")
 PER_CLASS = ("precision", "recall", "f1")
-LOWER_IS_BETTER = frozenset({"log_loss", "brier", "ece", "rmse", "mae"})
+LOWER_IS_BETTER = frozenset({"log_loss", "brier", "ece", "rmse", "mae", "mse", "mase"})
 CALIBRATION_BINS = 15
-_UNBOUNDED = frozenset({"log_loss", "brier", "rmse", "mae"})
+_UNBOUNDED = frozenset({"log_loss", "brier", "rmse", "mae", "mse", "mase"})
 
 
 def within_range(metric: str, value: float) -> float:
@@ -177,6 +181,36 @@ class RegressionFacts:
         with np.errstate(invalid="ignore", divide="ignore"):
             r2 = np.where(spread > floor, 1 - squares / spread, np.nan)
         return {"rmse": np.sqrt(squares / total), "mae": weights @ np.abs(self.errors) / total, "r2": r2}
+
+
+class ForecastFacts:
+    """Per-row facts of a forecaster's answers: `values` and `targets`, [N, steps, columns] each.
+
+    Args:
+        values: forecasts.
+        targets: what came.
+        scale: each column's spread among the training steps.
+        naive: each column's mean absolute error of the seasonal naive forecast among them.
+    """
+
+    def __init__(self, values: np.ndarray, targets: np.ndarray, scale: Sequence[float], naive: Sequence[float]) -> None:
+        self.rows, self.steps = len(targets), targets.shape[1]
+        self.errors = np.asarray(values, np.float64) - np.asarray(targets, np.float64)
+        scaled = self.errors / np.asarray(scale, np.float64)
+        self.squares = np.square(scaled).mean(axis=(1, 2))
+        self.absolute = np.abs(scaled).mean(axis=(1, 2))
+        self.relative = (np.abs(self.errors).mean(axis=1) / np.asarray(naive, np.float64)).mean(axis=1)
+        self.by_step = np.square(scaled).mean(axis=(0, 2))
+        self.by_column = np.square(scaled).mean(axis=(0, 1))
+
+    def measure(self, weights: np.ndarray) -> dict[str, np.ndarray]:
+        """Return every metric, [R] each, under weights [R,N]."""
+        total = weights.sum(axis=1)
+        return {
+            "mse": weights @ self.squares / total,
+            "mae": weights @ self.absolute / total,
+            "mase": weights @ self.relative / total,
+        }
 
 
 def _plain(values: dict[str, np.ndarray], names: tuple[str, ...]) -> dict[str, float]:

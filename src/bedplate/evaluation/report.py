@@ -22,7 +22,7 @@ class Report:
     """What an evaluation found. All but `outputs` survives `to_json`.
 
     Attributes:
-        kind: "classification" or "regression".
+        kind: "classification", "regression" or "forecast".
         rows: how many rows were judged.
         metrics: every metric that is defined on these rows, by name.
         per_class: `{label, rows, precision, recall, f1}` a class, figures as `{value, low, high}`; [] for regression.
@@ -33,8 +33,10 @@ class Report:
         slices: the leading metric by class (or by quarter of the target) and by column.
         worst: the worst rows first: `{row, id, expected, answer, confidence}` or `{…, error}`.
         rows_digest: equal for two reports on the same rows.
-        row_errors: [N] uint8 (1 = wrong), or float32 residuals; what a comparison row by row needs.
-        outputs: the raw output, [N,K] or [N]; None after `from_json`.
+        row_errors: [N] uint8 (1 = wrong), float32 residuals, or a forecast's root mean squared scaled error; what a
+            comparison row by row needs.
+        outputs: the raw output, [N,K], [N] or [N, steps, columns]; None after `from_json`.
+        forecast: `{columns, season, by_step, by_column}`, mean squared scaled errors; None for others.
     """
 
     kind: str
@@ -51,6 +53,7 @@ class Report:
     rows_digest: str
     row_errors: np.ndarray = field(repr=False)
     outputs: np.ndarray | None = field(default=None, repr=False, compare=False)
+    forecast: dict[str, Any] | None = None
 
     @property
     def worst_slice(self) -> Slice | None:
@@ -75,6 +78,7 @@ class Report:
             "slices": [one.to_json() for one in self.slices],
             "worst": self.worst,
             "rows_digest": self.rows_digest,
+            **({"forecast": self.forecast} if self.forecast else {}),
             "row_errors": base64.b64encode(zlib.compress(packed.tobytes(), 9)).decode(),
         }
 
@@ -105,34 +109,41 @@ class Report:
                 worst=list(fields["worst"]),
                 rows_digest=str(fields["rows_digest"]),
                 row_errors=errors,
+                forecast=fields.get("forecast"),
             )
         except (AttributeError, KeyError, TypeError, ValueError, zlib.error) as error:
             raise InputError("a damaged report", received=repr(error)) from error
 
     def compare(self, other: Report) -> Verdict:
-        """Return whether this report's accuracy (or RMSE) differs from another's for real.
+        """Return whether this report's accuracy (or RMSE, or MSE) differs from another's for real.
 
-        On the same rows the comparison is made row by row: McNemar's exact test, or a paired bootstrap of RMSE. On
-        other rows the two intervals are combined, which sees less.
+        On the same rows the comparison is made row by row: McNemar's exact test, or a paired bootstrap of RMSE, or of
+        blocks of a forecast's windows. On other rows the two intervals are combined, which sees less.
 
         Raises:
             InputError: one is a classifier's and the other a regressor's.
         """
         if self.kind != other.kind:
             raise InputError("reports of two kinds can't be compared", received=f"{self.kind} and {other.kind}")
-        rmse = self.kind == "regression"
-        metric = "rmse" if rmse else "accuracy"
+        lower, rmse = self.kind != "classification", self.kind == "regression"
+        metric = {"regression": "rmse", "forecast": "mse"}.get(self.kind, "accuracy")
         mine, yours = self.metrics[metric], other.metrics[metric]
         paired = self.rows_digest == other.rows_digest
         p_value = None
         if paired:
             first, second = (report.row_errors.astype(np.float64) for report in (self, other))
-            first, second = (first, second) if rmse else (1 - first, 1 - second)
+            block = 1
+            if self.forecast is not None:
+                first, second = first**2, second**2
+                block = max(len(self.forecast["by_step"]), int(self.forecast["season"]))
+            elif not lower:
+                first, second = 1 - first, 1 - second
             difference, low, high = paired_interval(
-                first, second, rmse=rmse, confidence=self.confidence, resamples=max(1000, self.resamples), seed=0
-            )
+                first, second, rmse=rmse, confidence=self.confidence, resamples=max(1000, self.resamples), seed=0,
+                block=block,
+            )  # fmt: skip
             real = low > 0 or high < 0
-            if not rmse:
+            if not lower:
                 p_value = mcnemar(int(((first == 1) & (second == 0)).sum()), int(((first == 0) & (second == 1)).sum()))
                 real = p_value < 1 - self.confidence
         else:
@@ -140,7 +151,7 @@ class Report:
             low = difference - math.hypot(mine.value - mine.low, yours.high - yours.value)
             high = difference + math.hypot(mine.high - mine.value, yours.value - yours.low)
             real = low > 0 or high < 0
-        better = (difference < 0) == rmse
+        better = (difference < 0) == lower
         how = "on the same rows" if paired else "on different rows, so with less certainty"
         text = f"{metric} {mine.value:.4g} against {yours.value:.4g}: " + (
             f"really {'better' if better else 'worse'}, by {abs(difference):.2g} ({low:+.2g} to {high:+.2g}), {how}"

@@ -16,6 +16,7 @@
     report       `Report.to_json()`
     profile      what `bedplate.data.profile` says of the data, plus for images `examples` [{label, png}] (base64)
     pictures     {row index as text: base64 PNG}, for the worst mistakes
+    forecasts    [{title, column, truth: [[step, value]], forecast: [[step, value]]}], some windows of a series
     texts        {row index as text: the text, its first letters}, likewise
     variants     [{name, kept, reason, size_bytes, latency_ms: {median, p95} or None, metrics: {name: value}}]
     default      str, the variant that is served by default
@@ -41,7 +42,7 @@ Story = Mapping[str, Any]
 METRIC_NAMES: Mapping[str, str] = {
     "accuracy": "Accuracy", "precision": "Precision", "recall": "Recall", "f1": "F1", "log_loss": "Log loss",
     "auroc": "AUROC", "auprc": "AUPRC", "brier": "Brier score", "ece": "Calibration error", "rmse": "RMSE",
-    "mae": "MAE", "r2": "R²",
+    "mae": "MAE", "r2": "R²", "mse": "MSE", "mase": "MASE",
 }  # fmt: skip
 """Metrics by the names that people read."""
 
@@ -73,7 +74,7 @@ def shown_interval(metric: str, estimate: Mapping[str, float]) -> str:
 def primary_of(story: Story) -> str:
     """Return the metric that leads the story."""
     named = story.get("primary")
-    usual = [name for name in ("accuracy", "rmse") if name in story["metrics"]]
+    usual = [name for name in ("accuracy", "rmse", "mse") if name in story["metrics"]]
     return str(named or [*usual, *story["metrics"]][0])
 
 

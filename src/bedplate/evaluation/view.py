@@ -49,6 +49,7 @@ def view(story: Story) -> dict[str, Any]:
         "classes": _classes(report),
         "calibration": charts.reliability_chart(report.get("calibration") or [], "Reliability of probabilities"),
         "numbers": _numbers(report),
+        "forecasts": _forecasts(story, report),
         "slices": _slices(report),
         "worst": _worst(story, report),
         "profile": _profile(story.get("profile") or {}),
@@ -196,6 +197,29 @@ def _numbers(report: Mapping[str, Any]) -> dict[str, Any] | None:
             residuals["edges"], residuals["counts"], "Histogram of residuals", "answer minus truth", zero=True
         ),
         "quantiles": [(f"{100 * float(share):g} %", number(value)) for share, value in residuals["quantiles"].items()],
+    }
+
+
+def _forecasts(story: Story, report: Mapping[str, Any]) -> dict[str, Any] | None:
+    """A forecast's error by step and column, and some forecasts beside what came."""
+    told = report.get("forecast")
+    if not told:
+        return None
+    steps = [(float(k + 1), value) for k, value in enumerate(told["by_step"])]
+    examples = [
+        {
+            "title": one["title"],
+            "chart": charts.line_chart(
+                {"came": [tuple(p) for p in one["truth"]], "forecast": [tuple(p) for p in one["forecast"]]},
+                one["title"], "steps from the last one read", one["column"], mark=(0.0, "now"),
+            ),
+        }
+        for one in story.get("forecasts") or []
+    ]  # fmt: skip
+    return {
+        "by_step": charts.line_chart({"": steps}, "Error by how far ahead", "steps ahead", "mse"),
+        "by_column": [(name, number(value)) for name, value in zip(told["columns"], told["by_column"], strict=True)],
+        "examples": examples,
     }
 
 

@@ -192,7 +192,7 @@ def _build(matrix: Matrix, spec: EnsembleSpec, members: Sequence[Member], work: 
     predictors = [member.predict for member in members]
     variants = _variants(spec, members, work)
     joined = OnnxPredict(variants[0].graph, variant="f32")
-    scale = 1.0 if dataset.answers.labels else work.outputs.std
+    scale = 1.0 if dataset.answers.labels else work.outputs.spread
     gap = check_ensemble(predictors, joined, dataset.test.inputs, output, spec.combine, scale)
     work.console.detail(f"answers as its members do together: largest difference {gap:.1e}")
     kept = {variant.name: variant for variant in variants if variant.kept}
@@ -349,7 +349,7 @@ def _seal(
         output=dataset.answers.output, window=recipe.serving.window,
         false_alarm_rate=recipe.serving.false_alarm_rate, seed=recipe.seed, labels=dataset.answers.labels,
     )  # fmt: skip
-    scale = 1.0 if dataset.answers.labels else work.outputs.std
+    scale = 1.0 if dataset.answers.labels else work.outputs.spread
     info = {
         name: {
             "reason": variant.reason, "isa": variant.isa or {}, "latency_ms": variant.latency.to_json(),

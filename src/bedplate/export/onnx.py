@@ -53,7 +53,7 @@ def export_network(network: Network, sample: Arrays) -> onnx.ModelProto:
     """
     training = network.training
     answering = exportable(Answering(network).eval())
-    output = "probabilities" if network.outputs.classes else "value"
+    output = network.outputs.name
     # Three rows: one or two would let the exporter take the row count, or a broadcast, for a constant.
     tensors = to_tensors(network, take(sample, slice(0, 3)))
     while len(tensors[0]) < 3:

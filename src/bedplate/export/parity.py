@@ -9,7 +9,7 @@ import numpy as np
 
 from bedplate.core.arrays import Arrays, Predict, take
 from bedplate.core.errors import GateError
-from bedplate.models import ImageInput, Inputs, Network, TextInput
+from bedplate.models import ImageInput, Inputs, Network, SeriesInput, TextInput
 
 BATCHES = (1, 2, 7, 33)
 RTOL, ATOL = 1e-3, 1e-4
@@ -30,7 +30,11 @@ class Parity:
 
 
 def edge_features(inputs: Inputs, rows: int = 4) -> dict[str, np.ndarray]:
-    """Return rows at the edges: black, white, checkered and random images; extreme numbers, unknown categories."""
+    """Return rows at the edges of what may come.
+
+    Black, white, checkered and random images; extreme numbers, unknown categories; texts of nothing, of one token and
+    of unknown ones; a series at its level, far from it, and with a jump.
+    """
     generator = np.random.default_rng(0)
     if isinstance(inputs, ImageInput):
         shape = (inputs.height, inputs.width, inputs.channels)
@@ -43,6 +47,11 @@ def edge_features(inputs: Inputs, rows: int = 4) -> dict[str, np.ndarray]:
         tokens[1, 0], tokens[2], tokens[3, : length // 2] = 1, 1, top
         tokens[4] = generator.integers(1, inputs.vocabulary, length)
         return {"tokens": tokens}
+    if isinstance(inputs, SeriesInput):  # level, far away, a jump, chance
+        steps = np.zeros((4, inputs.length, inputs.columns))
+        steps[1], steps[2, inputs.length // 2 :] = 10.0, -5.0
+        steps[3] = generator.normal(size=steps[3].shape)
+        return {"history": (steps * inputs.std + inputs.mean).astype(np.float32)}
     found: dict[str, np.ndarray] = {}
     if inputs.numeric:
         levels = np.array([-10.0, 0.0, 10.0])[:, None] * np.ones(inputs.numeric)
@@ -63,8 +72,8 @@ def check_parity(network: Network, reference: Predict, exported: Predict, featur
     Raises:
         GateError: a difference above rtol 1e-3 and atol 1e-4, or another label.
     """
-    output = "probabilities" if network.outputs.classes else "value"
-    scale = 1.0 if network.outputs.classes else network.outputs.std
+    output = network.outputs.name
+    scale = np.float64(1.0) if network.outputs.classes else np.asarray(network.outputs.std)
     names = network.inputs.names
     seen, largest, agreed = 0, 0.0, 0
     for source in (take(features, slice(0, 64)), edge_features(network.inputs)):

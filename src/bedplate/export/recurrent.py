@@ -100,7 +100,7 @@ def _node(x: Any, weight: Any, recurrence: Any, bias: Any, first: Any, cell: Any
     return states, last, opset20.Identity(cell)
 
 
-TRANSLATIONS = {torch.ops.bedplate.recurrent.default: _node}
+TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {torch.ops.bedplate.recurrent.default: _node}
 
 
 class RecurrentLayers(nn.Module):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bedplate.core.errors import InputError
-from bedplate.models.registry import ImageInput, Inputs, TextInput
+from bedplate.models.registry import ImageInput, Inputs, SeriesInput, TextInput
 
 UNKNOWN_SHARE = 0.01
 
@@ -81,8 +81,9 @@ class Flat(nn.Module):
         if isinstance(inputs, ImageInput):
             self.size = inputs.channels * inputs.height * inputs.width
             return
-        if isinstance(inputs, TextInput):
-            raise InputError("this model is for images and tables", where="model.name", hint="`bag` takes texts")
+        if isinstance(inputs, SeriesInput | TextInput):
+            takes = "`bag` takes texts" if isinstance(inputs, TextInput) else "`dlinear` takes series"
+            raise InputError("this model is for images and tables", where="model.name", hint=takes)
         self.cardinalities = inputs.categories
         self.size = inputs.numeric
         if bins and any(len(edges) > 1 for edges in inputs.edges):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from bedplate.core.arrays import Arrays, Predict
 from bedplate.core.errors import InputError
-from bedplate.models.registry import ImageInput, Inputs, Outputs, models
+from bedplate.models.registry import ImageInput, Inputs, Outputs, SeriesInput, models
 
 
 class Network(nn.Module):
@@ -30,13 +30,15 @@ class Network(nn.Module):
     def __init__(self, body: nn.Module, inputs: Inputs, outputs: Outputs) -> None:
         super().__init__()
         self.body, self.inputs, self.outputs = body, inputs, outputs
-        if isinstance(inputs, ImageInput):
-            shape = (1, inputs.channels, 1, 1)
+        if isinstance(inputs, ImageInput | SeriesInput):
+            shape = (1, inputs.channels, 1, 1) if isinstance(inputs, ImageInput) else (1, 1, inputs.columns)
             self.register_buffer("mean", torch.tensor(inputs.mean, dtype=torch.float32).reshape(shape))
             self.register_buffer("std", torch.tensor(inputs.std, dtype=torch.float32).reshape(shape))
 
     def forward(self, *features: Tensor) -> Tensor:
-        """Return logits [rows, classes], or the standardised target [rows, 1]."""
+        """Return logits [rows, classes], or standardised targets [rows, 1], [rows, steps · columns]."""
+        if isinstance(self.inputs, SeriesInput):
+            return self.scores(self.body((features[0] - self.mean) / self.std))
         if isinstance(self.inputs, ImageInput):
             planes = features[0].permute(0, 3, 1, 2)
             if self.memory_format is torch.contiguous_format and self.inputs.channels == 1:
@@ -60,10 +62,16 @@ class Network(nn.Module):
         return raw if raw.dtype == torch.float32 else raw.float()  # losses are computed in full precision
 
     def answer(self, raw: Tensor) -> Tensor:
-        """Turn raw scores into the graph's output: probabilities [rows, classes] or the value [rows]."""
-        if self.outputs.classes:
+        """Turn raw scores into the graph's output: probabilities [rows, classes], values [rows], or a forecast."""
+        outputs = self.outputs
+        if outputs.classes:
             return torch.softmax(raw, dim=1)
-        return raw[:, 0] * self.outputs.std + self.outputs.mean
+        if outputs.shape:
+            mean, std = (torch.tensor(one, dtype=raw.dtype, device=raw.device) for one in (outputs.mean, outputs.std))
+            return raw.reshape(-1, *outputs.shape) * std + mean
+        assert not isinstance(outputs.std, tuple)
+        assert not isinstance(outputs.mean, tuple)
+        return raw[:, 0] * outputs.std + outputs.mean
 
 
 class Answering(nn.Module):
@@ -102,7 +110,7 @@ def to_tensors(network: Network, features: Arrays) -> list[Tensor]:
 def predictor(network: Network) -> Predict:
     """Return the network as a `Predict` over features, in evaluation mode."""
     answering = Answering(network)
-    output = "probabilities" if network.outputs.classes else "value"
+    output = network.outputs.name
 
     def predict(features: Arrays) -> Arrays:
         training = network.training

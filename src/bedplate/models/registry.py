@@ -5,14 +5,17 @@ arguments. The module's `forward` takes normalised features and returns raw scor
 
 - images: one float tensor [rows, channels, height, width], standardised by the training pixels;
 - texts: one int32 tensor `tokens` [rows, length], filled up with 0 to the longest row of the batch;
+- series: one float tensor `history` [rows, length, columns], each column standardised by its training rows;
 - tables: `numeric` float [rows, F] and `categories` int64 [rows, C], each only if the table has such columns.
 
-It returns [rows, outputs.width]: logits for classes, the standardised target for a number.
+It returns [rows, outputs.width]: logits for classes, the standardised target for a number, and for a forecast the
+standardised values of every step, a step's columns side by side.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,25 +68,63 @@ class TextInput:
         return ("tokens",)
 
 
-Inputs = ImageInput | TableInput | TextInput
+@dataclass(frozen=True)
+class SeriesInput:
+    """The latest `length` steps of some columns; `mean` and `std` (one a column) standardise them inside the graph."""
+
+    length: int
+    columns: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The tensors that the network takes, in order."""
+        return ("history",)
+
+
+Inputs = ImageInput | SeriesInput | TableInput | TextInput
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """What the model answers: one score a class, or (classes=None) one number with the target's mean and std.
+    """What the model answers: one score a class, or (classes=None) numbers with their training mean and spread.
 
-    `counts` are the training rows of each class, where they are known.
+    `counts` are the training rows of each class, where they are known. `shape` is () for one number, and
+    (steps, columns) for a forecast, whose `mean` and `std` are one a column.
     """
 
     classes: int | None = None
-    mean: float = 0.0
-    std: float = 1.0
+    mean: float | tuple[float, ...] = 0.0
+    std: float | tuple[float, ...] = 1.0
     counts: tuple[int, ...] = ()
+    shape: tuple[int, ...] = ()
 
     @property
     def width(self) -> int:
         """How many columns the module returns."""
-        return self.classes or 1
+        return self.classes or math.prod(self.shape)
+
+    @property
+    def name(self) -> str:
+        """The name of the graph's output."""
+        return "probabilities" if self.classes else "forecast" if self.shape else "value"
+
+    @property
+    def spread(self) -> float:
+        """What a difference of one in a standardised answer is, in the target's units; the largest of several."""
+        return max(self.std) if isinstance(self.std, tuple) else self.std
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what builds the same again, the counts left out."""
+        told: dict[str, Any] = {"classes": self.classes, "mean": self.mean, "std": self.std}
+        return told | ({"shape": list(self.shape)} if self.shape else {})
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any], counts: Sequence[int] = ()) -> Outputs:
+        """Rebuild from `to_json()`."""
+        mean, std = (tuple(one) if isinstance(one, list | tuple) else one for one in (told["mean"], told["std"]))
+        return cls(told["classes"], mean, std, tuple(counts), tuple(told.get("shape", ())))
 
 
 def inputs_from_spec(spec: dict[str, Any]) -> Inputs:
@@ -94,16 +135,29 @@ def inputs_from_spec(spec: dict[str, Any]) -> Inputs:
         return TableInput(spec["numeric"], tuple(spec["categories"]), tuple(tuple(e) for e in spec["edges"]))
     if spec["kind"] == "text":
         return TextInput(spec["vocabulary"], spec["length"])
+    if spec["kind"] == "series":
+        return SeriesInput(spec["length"], spec["columns"], tuple(spec["mean"]), tuple(spec["std"]))
     raise InputError(f"no model knows features of kind '{spec['kind']}'")
+
+
+def forecast_of(inputs: Inputs, outputs: Outputs, model: str) -> tuple[SeriesInput, int, int]:
+    """Return a series' features with the steps and columns to forecast, or refuse others."""
+    only(inputs, SeriesInput, model)
+    assert isinstance(inputs, SeriesInput)
+    if len(outputs.shape) != 2:
+        raise InputError(f"model '{model}' forecasts", where="model.name", hint="set task: forecasting")
+    return inputs, *outputs.shape
 
 
 def only(inputs: Inputs, kind: type, model: str) -> None:
     """Refuse features that a model isn't made for."""
     if not isinstance(inputs, kind):
-        wanted = {ImageInput: "images", TableInput: "tables", TextInput: "texts"}[kind]
+        wanted = {ImageInput: "images", SeriesInput: "series", TableInput: "tables", TextInput: "texts"}[kind]
         hint = (
             "`bag`, `text-cnn`, `lstm`, `gru`, `rnn` and `transformer-encoder` take texts"
             if isinstance(inputs, TextInput)
+            else "`dlinear` and `tcn` take series"
+            if isinstance(inputs, SeriesInput)
             else "`mlp` and `linear` take both"
         )
         raise InputError(f"model '{model}' is for {wanted}", where="model.name", hint=hint)

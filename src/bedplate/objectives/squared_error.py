@@ -1,4 +1,4 @@
-"""Squared error and its robust relatives, for a number."""
+"""Squared error and its relatives, for a number or the numbers of a forecast."""
 
 from __future__ import annotations
 
@@ -16,7 +16,17 @@ def squared_error() -> Objective:
     """Return the mean squared error of the standardised target."""
 
     def loss(network: nn.Module, features: list[Tensor], targets: Tensor) -> Losses:
-        return {"loss": functional.mse_loss(network(*features)[:, 0], targets)}
+        return {"loss": functional.mse_loss(network(*features).reshape(targets.shape), targets)}
+
+    return Objective((Step(loss),), "number", soft=True)
+
+
+@objectives.register("absolute-error")
+def absolute_error() -> Objective:
+    """Return the mean absolute error of the standardised target: the median is learnt, and outliers count less."""
+
+    def loss(network: nn.Module, features: list[Tensor], targets: Tensor) -> Losses:
+        return {"loss": functional.l1_loss(network(*features).reshape(targets.shape), targets)}
 
     return Objective((Step(loss),), "number", soft=True)
 
@@ -29,6 +39,6 @@ def huber(*, delta: Annotated[float, Field(gt=0)] = 1.0) -> Objective:
     """
 
     def loss(network: nn.Module, features: list[Tensor], targets: Tensor) -> Losses:
-        return {"loss": functional.huber_loss(network(*features)[:, 0], targets, delta=delta)}
+        return {"loss": functional.huber_loss(network(*features).reshape(targets.shape), targets, delta=delta)}
 
     return Objective((Step(loss),), "number", soft=True)

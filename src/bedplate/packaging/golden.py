@@ -17,6 +17,7 @@ def spread(targets: np.ndarray, rows: int, classes: int | None, seed: int) -> np
     order = generator(seed, "golden").permutation(len(targets))
     rows = min(rows, len(targets))
     if classes is None:
+        targets = targets.reshape(len(targets), -1)[:, -1]  # of a forecast the last number
         by_value = order[np.argsort(targets[order], kind="stable")]
         return np.sort(by_value[np.linspace(0, len(order) - 1, rows).round().astype(int)])
     turn = np.zeros(len(targets), int)
@@ -31,8 +32,8 @@ def spread(targets: np.ndarray, rows: int, classes: int | None, seed: int) -> np
 def synthetic_inputs(inputs: Arrays, tensors: list[TensorSpec], rows: int, seed: int) -> dict[str, np.ndarray]:
     """Return made-up rows that fit the tensors: each column drawn on its own, so that no real row is repeated.
 
-    Images are smooth random fields; numbers are drawn evenly between the 5 % and 95 % quantiles and rounded to three
-    digits; texts are drawn from the categories that five rows or more share.
+    Images are smooth random fields, series random walks; numbers are drawn evenly between the 5 % and 95 % quantiles
+    and rounded to three digits; texts are drawn from the categories that five rows or more share.
     """
     draw = generator(seed, "synthetic")
     found: dict[str, np.ndarray] = {}
@@ -46,6 +47,11 @@ def synthetic_inputs(inputs: Arrays, tensors: list[TensorSpec], rows: int, seed:
             coarse = draw.integers(0, 256, (rows, 4, 4, spec.shape[-1]))
             y, x = (np.arange(size) * 4 // size for size in spec.shape[:2])
             found[spec.name] = coarse[:, y][:, :, x].astype(np.uint8)
+        elif len(spec.shape) == 2:  # a series: a walk of steps as large as the real ones
+            parts = column.astype(np.float64)
+            start, change = parts[:, 0].mean(axis=0), np.diff(parts, axis=1).std(axis=(0, 1))
+            walk = np.cumsum(draw.normal(size=(rows, *spec.shape)) * change, axis=1)
+            found[spec.name] = (start + walk - walk.mean(axis=1, keepdims=True)).astype(column.dtype)
         else:
             known = column[np.isfinite(column)]
             low, high = np.quantile(known, [0.05, 0.95]) if len(known) else (0.0, 1.0)

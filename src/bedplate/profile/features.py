@@ -1,7 +1,8 @@
 """What is watched: a few cheap figures a row, from the tensors that go in and the answers that come out.
 
-Images and texts are summarised (a drift of pixels or letters as such says little), every column of a table is watched
-as it is, and so are the predicted class, its confidence and the entropy, or the predicted value.
+Images, texts and series are summarised (a drift of pixels or letters as such says little), every column of a table is
+watched as it is, and so are the predicted class, its confidence and the entropy, the predicted value, or a forecast's
+means.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bedplate.codecs.answers import PROBABILITIES, VALUE
+from bedplate.codecs.answers import FORECAST, PROBABILITIES, VALUE
 from bedplate.codecs.codec import TEXT
+from bedplate.codecs.series import HISTORY
 from bedplate.core.arrays import Arrays
 
 PREDICTION = "answer"
@@ -38,6 +40,8 @@ def watch(inputs: Arrays, outputs: Arrays | None = None, labels: Sequence[str] |
             watched |= {f"{name}.{figure}": np.concatenate([part[figure] for part in parts]) for figure in parts[0]}
         elif name == TEXT and array.dtype.kind in "OU":
             watched |= {f"{name}.{figure}": values for figure, values in text_figures(array).items()}
+        elif name == HISTORY and array.ndim == 3:
+            watched |= {f"{name}.{figure}": values for figure, values in series_figures(array).items()}
         elif array.ndim == 1:
             watched[name] = array if array.dtype.kind in "OU" else array.astype(np.float64)
         else:
@@ -98,11 +102,28 @@ def text_figures(texts: np.ndarray) -> dict[str, np.ndarray]:
     return dict(zip(("characters", "words", "letters", "digits", "capitals", "ascii", "repeats"), found, strict=True))
 
 
+def series_figures(history: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the figures of pasts [N, steps, columns], each float64 [N].
+
+    For each column its mean and last value, and log(1 + the standard deviation of its steps' changes).
+    """
+    found = {}
+    for k in range(history.shape[2]):
+        column = history[:, :, k].astype(np.float64)
+        found[f"{k}.mean"], found[f"{k}.last"] = column.mean(axis=1), column[:, -1]
+        changes = np.diff(column, axis=1).std(axis=1) if column.shape[1] > 1 else np.zeros(len(column))
+        found[f"{k}.changes"] = np.log1p(changes)
+    return found
+
+
 def answer_figures(outputs: Arrays, labels: Sequence[str] | None = None) -> dict[str, np.ndarray]:
-    """Return prediction, confidence and entropy of `probabilities`, or the prediction of `value`.
+    """Return prediction, confidence and entropy of `probabilities`, the prediction of `value`, or a forecast's means.
 
     Confidence is rounded to 0.01 and entropy to 0.05 of its greatest value: the variants of one model differ by less.
     """
+    if FORECAST in outputs:
+        steps = np.asarray(outputs[FORECAST], np.float64)
+        return {f"{PREDICTION}.{k}.mean": steps[:, :, k].mean(axis=1) for k in range(steps.shape[2])}
     if PROBABILITIES not in outputs:
         return {PREDICTION: np.asarray(outputs[VALUE], np.float64).reshape(-1)}
     probabilities = np.asarray(outputs[PROBABILITIES], np.float64)

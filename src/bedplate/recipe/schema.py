@@ -82,6 +82,22 @@ class TextSpec(Section):
     lower: bool = Field(True, description="read capitals as small letters")
 
 
+class SeriesSpec(Section):
+    """How a time series becomes windows: a past that is read, and the future to forecast."""
+
+    time: str | None = Field(None, description="the column of times; left out: rows follow one another at equal steps")
+    columns: list[str] = Field(default_factory=list, description="what is read and forecast beside the target")
+    history: Annotated[int, Field(ge=1, le=100_000)] | None = Field(
+        None, description="steps that are read; left out: four times the horizon, at least 24"
+    )
+    horizon: Annotated[int, Field(ge=1, le=10_000)] = Field(24, description="steps that are forecast")
+    interpolate: Annotated[int, Field(ge=0, le=10_000)] = Field(
+        0, description="gaps of at most so many steps are filled on a line; no window crosses a longer one"
+    )
+    duplicates: Literal["error", "first", "mean"] = Field("error", description="what to do with rows of one time")
+    rows: Annotated[int, Field(ge=10)] | None = Field(None, description="use the earliest so many rows alone")
+
+
 class FilesSpec(Section):
     """Official splits that lie in files of their own."""
 
@@ -125,6 +141,7 @@ class DataSpec(Section):
     positive: str | None = Field(None, description="the label that precision, recall, F1, AUROC and AUPRC speak of")
     image: ImageSpec = ImageSpec()
     text: TextSpec = TextSpec()
+    series: SeriesSpec = SeriesSpec()
     split: SplitSpec = SplitSpec()
     on_bad_row: Literal["error", "skip"] = Field(
         "error", description="what to do with a row or file that can't be read"
@@ -296,7 +313,9 @@ class Recipe(Section):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     seed: Annotated[int, Field(ge=0, lt=2**53)] = 0
-    task: Literal["image-classification", "tabular-classification", "tabular-regression", "text-classification"]
+    task: Literal[
+        "forecasting", "image-classification", "tabular-classification", "tabular-regression", "text-classification"
+    ]
     data: DataSpec
     model: Part | None = None
     objective: Part | None = None

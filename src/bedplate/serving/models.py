@@ -94,8 +94,8 @@ class Model:
 
     @property
     def is_tensor(self) -> bool:
-        """Whether payloads are tensors by input name: plain ones, or texts, which are strings."""
-        return self.bundle.codec.kind in ("tensor", "text")
+        """Whether payloads are tensors by input name: plain ones, texts, which are strings, or a series' past."""
+        return self.bundle.codec.kind in ("series", "tensor", "text")
 
     def decode(self, payloads: Sequence[Any]) -> Arrays:
         """Return the tensors of payloads (image bytes, or rows by column). Raises Problem 400 or 413."""

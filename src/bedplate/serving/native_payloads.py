@@ -46,7 +46,7 @@ def payloads(model: Model, body: bytes, content_type: str) -> Payloads:
         return _from_form(model, read_form(body, content_type))
     if model.is_table:
         return Payloads(_rows(model, body, kind), _decoder(model, body))
-    if model.bundle.codec.kind == "text" and not _is_json(kind, body) and kind not in _LINES:
+    if model.bundle.codec.kind in ("series", "text") and not _is_json(kind, body) and kind not in _LINES:
         return Payloads([body], model.decode)
     if model.is_tensor and kind in _LINES:
         return Payloads(_objects(model, body), model.decode)

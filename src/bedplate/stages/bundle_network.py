@@ -34,8 +34,7 @@ def bundle_network(bundle: Bundle, outputs: Outputs | None = None) -> Network:
         InputError: the model isn't registered here. BundleError: the weights don't fit it.
     """
     if outputs is None:
-        told = bundle.model["outputs"]
-        outputs = Outputs(told["classes"], told["mean"], told["std"])
+        outputs = Outputs.from_json(bundle.model["outputs"])
     network = rebuilt(bundle.model, outputs)
     try:
         network.load_state_dict({name: torch.from_numpy(array) for name, array in bundle.weights().items()})

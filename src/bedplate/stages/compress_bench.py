@@ -158,6 +158,7 @@ class Bench:
         *,
         slower: float = 1.0,
         zeros: float = 0.0,
+        clip: float | None = None,
     ) -> Network:
         """Return a copy of a network that was trained on the rows and on what the original answers.
 
@@ -170,11 +171,12 @@ class Bench:
             arguments: of the distillation.
             slower: a factor of the learning rate.
             zeros: the share of its weights that become zero on the way, by the cubic schedule, in three quarters of it.
+            clip: the largest norm of a gradient; left out: the recipe's.
         """
         work, spec = self.work, plain(self.work.recipe.training)
         changes: dict[str, Any] = {
             "epochs": epochs, "start": None, "pseudo_labels": None, "compile": False, "freeze": [], "rates": {},
-            "early_stopping": None,
+            "early_stopping": None, "gradient_clip": clip or spec.gradient_clip,
         }  # fmt: skip
         rate = spec.optimizer.arguments.get("lr")
         if rate is not None and slower != 1.0:
@@ -207,7 +209,8 @@ class Bench:
         """
         part = self.work.recipe.compression.distillation
         prepared = prepare(state.network, self.calibration, cpu)
-        learnt = self.trained(prepared, epochs, part.name, part.arguments, slower=0.1)
+        # Without its batch normalisations, which are folded, a deep network's gradient can be very large.
+        learnt = self.trained(prepared, epochs, part.name, part.arguments, slower=0.1, clip=1.0)
         return export_quantised(learnt, few(self.calibration), cpu)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from bedplate.bundle import Bundle
 from bedplate.compression.front import MB, Budget, Choice, Point, choose, pace, pareto
 from bedplate.core.console import Console, human_bytes
 from bedplate.core.errors import InfeasibleError, RunError
@@ -19,6 +20,7 @@ from bedplate.core.files import atomic_folder, write_json, write_text
 from bedplate.core.machine import cpu_model
 from bedplate.evaluation.comparison import check_metric
 from bedplate.stages.compress_judge import ORIGINAL, Candidate
+from bedplate.stages.compress_replay import read_steps
 from bedplate.stages.compress_report import write_compression_report
 from bedplate.stages.compress_search import Effort
 from bedplate.stages.compress_source import Source, open_source
@@ -96,13 +98,18 @@ def compress_bundle(
         RunError: `out` is there already.
     """
     console = console or Console(quiet=True)
-    opened = open_source(Path(source), console)
-    folder = Path(out) if out is not None else opened.bundle.source.parent / "compressed"
-    if folder.exists():
-        raise RunError("there is something already", where=str(folder), hint="choose another folder with --out")
-    if metric is not None:
-        check_metric(metric, opened.answers.labels is not None)
-    candidates, refused = opened.candidates(budget, effort, target, Path(steps) if steps else None)
+    told = read_steps(Path(steps)) if steps else None
+
+    def check(bundle: Bundle) -> None:
+        folder = _folder(bundle, out)
+        if folder.exists():
+            raise RunError("there is something already", where=str(folder), hint="choose another folder with --out")
+        if metric is not None:
+            check_metric(metric, bundle.answers.kind)
+
+    opened = open_source(Path(source), console, check)
+    folder = _folder(opened.bundle, out)
+    candidates, refused = opened.candidates(budget, effort, target, told)
     console.stage("compress", f"measuring {len(candidates)} candidates in turns")
     judge = opened.judge(metric)
     points, no_gain = judge.measured(candidates)
@@ -124,6 +131,10 @@ def compress_bundle(
     console.stage("compress", f"sealing {len(front)} bundles")
     _write(result, opened, by_name, folder)
     return result
+
+
+def _folder(bundle: Bundle, out: str | Path | None) -> Path:
+    return Path(out) if out is not None else bundle.source.parent / "compressed"
 
 
 def compress(

@@ -105,7 +105,7 @@ class Judge:
 
     def _answers(self, predict: Predict, rows: Rows) -> np.ndarray:
         found = np.asarray(predict_in_batches(predict, rows.inputs)[self.answers.output])
-        return found if self.answers.labels else found.reshape(-1)
+        return found if self.answers.kind != "regression" else found.reshape(-1)
 
     def _point(self, one: Candidate, latency: Latency, before: np.ndarray, after: np.ndarray, rows: Rows) -> Point:
         value, calibration = self._figures(after, rows)
@@ -116,7 +116,8 @@ class Judge:
         if one.name == ORIGINAL:  # which loses nothing against itself, for sure
             return Point(one.name, steps, len(one.graph), latency, (self.metric, value), facts=facts)
         drop = metric_drop(
-            self.metric, before, after, rows.targets, positive=self.answers.positive, seed=self.seed
+            self.metric, before, after, rows.targets, positive=self.answers.positive, scale=self.answers.scale,
+            naive=self.answers.naive, seed=self.seed,
         )  # fmt: skip
         return Point(
             one.name, steps, len(one.graph), latency, (self.metric, value), drop.value, drop.high, facts

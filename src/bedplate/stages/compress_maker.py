@@ -6,7 +6,6 @@ So a search that was stopped, or is asked again under another budget, trains onl
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,12 +15,12 @@ from typing import Any
 from safetensors.torch import load_file, save
 
 from bedplate.compression.layer_times import layer_times
-from bedplate.core.errors import InputError, did_you_mean, listing
+from bedplate.core.errors import InputError, listing
 from bedplate.core.files import read_json, write_bytes, write_json
 from bedplate.core.hashing import fingerprint
 from bedplate.core.machine import cpu_model
 from bedplate.stages.compress_bench import Bench, State
-from bedplate.stages.compress_steps import STEPS
+from bedplate.stages.compress_steps import STEPS, check_step
 
 Step = Mapping[str, Any]
 
@@ -66,14 +65,8 @@ class Maker:
             state = State(self.bench.original, self.bench.model)
         else:
             before, last = self.make(steps[:-1]), dict(steps[-1])
+            check_step(last)
             name = last.pop("do")
-            if name not in STEPS:
-                raise InputError(
-                    f"unknown step '{name}'",
-                    expected=f"one of {listing(STEPS)}; last also quantise or quantise-aware",
-                    where="steps",
-                    hint=did_you_mean(name, STEPS),
-                )
             kept = self.store / f"{key}.safetensors"
             if name == "distil" and kept.exists():
                 state = self._kept(before, key)
@@ -99,24 +92,8 @@ class Maker:
 
 def _done(name: str, bench: Bench, before: State, arguments: dict[str, Any]) -> State:
     try:
-        return STEPS[name](bench, before, **_checked(name, arguments))
+        return STEPS[name](bench, before, **arguments)
     except (TypeError, ValueError) as error:  # numbers out of range, words for numbers: files are written by people
         raise InputError(
             f"the step '{name}' can't be done", received=str(error), where=f"steps: {listing(arguments)}"
         ) from error
-
-
-def _checked(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Return a step's arguments if its function takes them."""
-    taken = inspect.signature(STEPS[name]).parameters
-    if any(one.kind is inspect.Parameter.VAR_KEYWORD for one in taken.values()):
-        return arguments
-    known = [key for key, one in taken.items() if one.kind is inspect.Parameter.KEYWORD_ONLY]
-    needed = [key for key in known if taken[key].default is inspect.Parameter.empty]
-    wrong = [key for key in arguments if key not in known] or [key for key in needed if key not in arguments]
-    if wrong:
-        raise InputError(
-            f"{'unknown' if wrong[0] in arguments else 'missing'} argument '{wrong[0]}' of the step '{name}'",
-            expected=listing(known), hint=did_you_mean(wrong[0], known),
-        )  # fmt: skip
-    return arguments

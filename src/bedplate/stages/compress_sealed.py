@@ -22,7 +22,7 @@ from bedplate.core.console import Console
 from bedplate.core.errors import InputError
 from bedplate.data.dataset import Rows
 from bedplate.stages.compress_judge import ORIGINAL, Candidate, Judge
-from bedplate.stages.compress_replay import read_steps
+from bedplate.stages.compress_replay import Replay
 from bedplate.stages.compress_seal import seal
 from bedplate.stages.compress_search import PLANS, Effort
 
@@ -53,17 +53,18 @@ class Sealed:
     codec: Codec
 
     def candidates(
-        self, budget: Budget, effort: Effort, target: str, steps: Path | None
+        self, budget: Budget, effort: Effort, target: str, replay: Replay | None
     ) -> tuple[list[Candidate], list[tuple[str, str]]]:
         """Return the original and its quantised forms."""
         del budget  # there is nothing to aim: each method gives one graph
         graph = onnx.load_from_string(self.bundle.graph(FOUNDATION))
         cpu, ways = target_features(target), list(dict.fromkeys((*self.ways, *PLANS[effort].forms)))
-        if steps is not None:
-            _, told = read_steps(steps)
-            ways = [str(step["method"]) for step in told if step["do"] == "quantise"]
-            if len(ways) != len(told):
-                raise InputError("only quantise can be done to this bundle", where=str(steps), received=self.notes[0])
+        if replay is not None:
+            ways = [str(step.get("method")) for step in replay.steps if step["do"] == "quantise"]
+            if len(ways) != len(replay.steps):
+                raise InputError(
+                    "only quantise can be done to this bundle", where=str(replay.path), received=self.notes[0]
+                )
         found = [Candidate(ORIGINAL, (), (), self.bundle.graph(FOUNDATION), self.bundle.model, FOUNDATION, {}, {})]
         refused: list[tuple[str, str]] = []
         for way in ways:

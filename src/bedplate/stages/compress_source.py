@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -30,14 +31,20 @@ from bedplate.stages.work import Work
 Source = Trained | Sealed
 
 
-def open_source(path: Path, console: Console) -> Source:
+def open_source(path: Path, console: Console, check: Callable[[Bundle], None] = lambda bundle: None) -> Source:
     """Open what is to be compressed.
+
+    Args:
+        path: a run's folder, or a bundle.
+        console: where people read along.
+        check: called with the bundle before its data is read; it raises where the rest would be in vain.
 
     Raises:
         InputError: its data isn't what it was trained on, or only a quantised graph is left of it.
         RunError: the run has no bundle.
     """
     bundle, recipe = _opened(path)
+    check(bundle)
     if FOUNDATION not in bundle.variants:
         raise InputError(
             "only a quantised graph is left of this model", where=str(bundle.source),

@@ -5,6 +5,7 @@ A step is JSON, `{"do": NAME, …}`, so what the search did can be written down 
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
@@ -242,3 +243,36 @@ STEPS: dict[str, Callable[..., State]] = {
     "distil": _distil,
 }
 """What a step may do, by name."""
+
+QUANTISE: dict[str, tuple[str, ...]] = {"quantise": ("method",), "quantise-aware": ("epochs",)}
+"""What may only come last, with its arguments."""
+
+
+def check_step(step: Mapping[str, Any], where: str = "steps", *, last: bool = False) -> None:
+    """Refuse a step by its name and its arguments' names, before anything is done.
+
+    Raises:
+        InputError: names the fault, and what it may be instead.
+    """
+    name, arguments = step["do"], [key for key in step if key != "do"]
+    if last and name in QUANTISE:
+        known, needed, any_other = list(QUANTISE[name]), [], False
+    elif name in STEPS:
+        taken = inspect.signature(STEPS[name]).parameters
+        any_other = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in taken.values())
+        known = [key for key, one in taken.items() if one.kind is inspect.Parameter.KEYWORD_ONLY]
+        needed = [key for key in known if taken[key].default is inspect.Parameter.empty]
+    else:
+        names = [*STEPS, *QUANTISE]
+        raise InputError(
+            f"'{name}' can only come last" if name in QUANTISE else f"unknown step '{name}'",
+            expected=f"one of {listing(STEPS)}; last also {listing(QUANTISE)}", where=where,
+            hint=None if name in QUANTISE else did_you_mean(name, names),
+        )  # fmt: skip
+    wrong = [] if any_other else [key for key in arguments if key not in known]
+    wrong = wrong or [key for key in needed if key not in arguments]
+    if wrong:
+        raise InputError(
+            f"{'unknown' if wrong[0] in arguments else 'missing'} argument '{wrong[0]}' of the step '{name}'",
+            expected=listing(known), where=where, hint=did_you_mean(wrong[0], known),
+        )  # fmt: skip

@@ -22,7 +22,7 @@ from bedplate.stages.bundle_network import bundle_network
 from bedplate.stages.compress_bench import Bench
 from bedplate.stages.compress_judge import Candidate, Judge
 from bedplate.stages.compress_maker import Maker
-from bedplate.stages.compress_replay import read_steps
+from bedplate.stages.compress_replay import Replay
 from bedplate.stages.compress_seal import seal
 from bedplate.stages.compress_search import Effort, Search
 from bedplate.stages.work import Work
@@ -74,15 +74,14 @@ class Trained:
         return bundle_network(other, self.work.outputs)
 
     def candidates(
-        self, budget: Budget, effort: Effort, target: str, steps: Path | None
+        self, budget: Budget, effort: Effort, target: str, replay: Replay | None
     ) -> tuple[list[Candidate], list[tuple[str, str]]]:
         """Return the original and what was made of it, and what was refused with the reasons."""
         search = Search(self.maker, effort, budget, target)
-        if steps is None:
+        if replay is None:
             found = search.candidates()
         else:
-            name, told = read_steps(steps)
-            found = [search.original(), search.replayed(name, told)]
+            found = [search.original(), search.replayed(replay.name, replay.steps)]
         return found, search.refused
 
     def judge(self, metric: str | None) -> Judge:
@@ -115,7 +114,7 @@ class Trained:
         return seal(
             self.bundle, path, one, point, predict=predict, codec=dataset.codec, golden=golden, reference=reference,
             judged=self.test, seed=work.recipe.seed, resamples=min(RESAMPLES, work.recipe.evaluation.resamples),
-            scale=1.0 if self.answers.labels else work.outputs.std,
+            scale=1.0 if self.answers.labels else work.outputs.spread,
         )  # fmt: skip
 
     def write_network(self, path: Path, one: Candidate) -> None:

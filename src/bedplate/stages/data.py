@@ -45,6 +45,16 @@ def _check_stream(resolved: Resolved) -> None:
         raise RecipeError(list(problems))
 
 
+def answers_of(dataset: Dataset) -> str:
+    """Return what is answered, in words."""
+    answers = dataset.answers
+    if answers.labels:
+        return f"{len(answers.labels)} classes of {answers.target}"
+    if answers.columns is not None:
+        return f"{answers.horizon} steps of {listing(answers.columns)}"
+    return f"a number: {answers.target}"
+
+
 def load_data(resolved: Resolved, console: Console) -> Dataset:
     """Return the recipe's data, ready to train on, and say what was found."""
     recipe = resolved.recipe
@@ -62,10 +72,7 @@ def load_data(resolved: Resolved, console: Console) -> Dataset:
     sizes = (
         f"{dataset.training_rows:,} training, {len(dataset.validation):,} validation, {len(dataset.test):,} test rows"
     )
-    answers = (
-        f"{len(dataset.answers.labels)} classes" if dataset.answers.labels else f"a number: {dataset.answers.target}"
-    )
-    console.detail(f"{sizes}; {answers}")
+    console.detail(f"{sizes}; {answers_of(dataset)}")
     for name in recipe.evaluation.slices or ():
         if name not in dataset.test.slices:
             raise RecipeError(

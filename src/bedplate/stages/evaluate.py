@@ -14,6 +14,7 @@ from bedplate.data.dataset import Rows
 from bedplate.evaluation import Report, evaluate
 from bedplate.models import Network, predictor
 from bedplate.models.baselines import fit_baselines
+from bedplate.models.series_baselines import fit_series_baselines
 from bedplate.stages.work import Work
 
 REPORT, BASELINES = "report.json", "baselines.json"
@@ -66,9 +67,11 @@ def _baselines(work: Work) -> dict[str, dict[str, float]]:
     """Return each baseline's test metrics."""
     dataset = work.dataset
     spec = dataset.codec.feature_spec()
-    fitted = fit_baselines(
-        work.features(dataset.train), dataset.train.targets, spec, work.outputs.classes, work.recipe.seed
-    )
+    train, targets = work.features(dataset.train), dataset.train.targets
+    if dataset.answers.columns is not None:
+        fitted = fit_series_baselines(train, targets, spec, dataset.answers.season, work.recipe.seed)
+    else:
+        fitted = fit_baselines(train, targets, spec, work.outputs.classes, work.recipe.seed)
     test = work.features(dataset.test)
     found = {}
     for name, predict in fitted.items():

@@ -150,7 +150,7 @@ def _seal(work: Work, compressed: Compressed, predictors: dict[str, Predict], re
         labels=dataset.answers.labels,
     )
     table = {entry["name"]: entry for entry in compressed.table}
-    scale = 1.0 if dataset.answers.labels else work.outputs.std
+    scale = 1.0 if dataset.answers.labels else work.outputs.spread
     info = {
         name: {
             "reason": table[name]["reason"],

@@ -16,7 +16,7 @@ from bedplate.models import Network, to_tensors
 from bedplate.objectives import Objective, objectives
 from bedplate.recipe.load import to_yaml
 from bedplate.recipe.schema import TrainingSpec
-from bedplate.stages.data import load_data
+from bedplate.stages.data import answers_of, load_data
 from bedplate.stages.folder import RunFolder
 from bedplate.stages.resolve import resolve
 from bedplate.stages.train import configured_torch, prepared, training_data
@@ -106,12 +106,11 @@ def plan(recipe: str | Path, *, overrides: Sequence[str] = (), console: Console 
             received=f"about {human_bytes(memory)}",
             hint="lower data.limit, data.image or training.batch_size",
         )
-    labels = dataset.answers.labels
     return Plan(
         str(recipe),
         to_yaml(resolved.recipe),
         {"train": dataset.training_rows, "validation": len(dataset.validation), "test": len(dataset.test)},
-        f"{len(labels)} classes of {dataset.answers.target}" if labels else f"a number: {dataset.answers.target}",
+        answers_of(dataset),
         {name: list(tensor.shape) for name, tensor in zip(network.inputs.names, batch, strict=True)},
         shape,
         parameters,

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from bedplate.codecs.codec import TEXT
+from bedplate.codecs.series import HISTORY
 from bedplate.core.files import write_json, write_text
 from bedplate.core.machine import cpu_model, threads_granted, versions
 from bedplate.evaluation import Report
@@ -52,6 +53,30 @@ def _texts(work: Work, report: Report) -> dict[str, str]:
     return {row: text if len(text) <= MOST_LETTERS else f"{text[:MOST_LETTERS]}…" for row, text in rows.items()}
 
 
+def _forecasts(work: Work, report: Report) -> list[dict[str, Any]]:
+    """Return four windows of the target: the latest, and the worst, middle and best by their error."""
+    answers = work.dataset.answers
+    if answers.columns is None or report.outputs is None:
+        return []
+    test, column = work.dataset.test, answers.columns.index(answers.target)
+    order = np.argsort(report.row_errors, kind="stable")
+    rows = {"latest": len(order) - 1, "worst": order[-1], "middle": order[len(order) // 2], "best": order[0]}
+    found = []
+    for name, row in rows.items():
+        history = test.inputs[HISTORY][row, :, column]
+        past = history[-min(len(history), 2 * answers.horizon) :].tolist()
+        steps = range(1, answers.horizon + 1)
+        before = [[k - len(past) + 1, value] for k, value in enumerate(past)]
+        found.append(
+            {
+                "title": f"the {name} window, {test.ids[row]}", "column": answers.target,
+                "truth": [*before, *map(list, zip(steps, test.targets[row, :, column].tolist(), strict=True))],
+                "forecast": list(map(list, zip(steps, report.outputs[row, :, column].tolist(), strict=True))),
+            }
+        )  # fmt: skip
+    return found
+
+
 def _latency(compressed: Compressed) -> list[dict[str, Any]]:
     """Return the latency table: one row at a time, one thread, taken in turns."""
     return [
@@ -92,6 +117,7 @@ def build_story(work: Work, compressed: Compressed, report: Report, packed: dict
         "schema": dict(dataset.schema),
         "pictures": _pictures(work, report),
         "texts": _texts(work, report),
+        "forecasts": _forecasts(work, report),
         "variants": compressed.table,
         "default": compressed.default,
         "latency": _latency(compressed),
@@ -139,7 +165,7 @@ def model_card(work: Work, compressed: Compressed, report: Report) -> str:
 def write_report(work: Work, compressed: Compressed, report: Report, packed: dict[str, Any]) -> None:
     """Write `report.html`, `report.json` and MODEL_CARD.md into the run's folder."""
     story = build_story(work, compressed, report, packed)
-    told = {key: value for key, value in story.items() if key not in ("pictures", "texts")}
+    told = {key: value for key, value in story.items() if key not in ("forecasts", "pictures", "texts")}
     write_json(work.folder.path / "report.json", told)
     write_text(work.folder.path / "report.html", render(story))
     card = work.folder.bundle / "MODEL_CARD.md"

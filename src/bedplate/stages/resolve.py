@@ -16,7 +16,7 @@ from bedplate.compression import methods
 from bedplate.core.errors import BedplateError, InputError, RecipeError, did_you_mean, listing
 from bedplate.core.registry import Registry
 from bedplate.data.shards import is_pattern
-from bedplate.evaluation.metrics import CLASSIFICATION, REGRESSION
+from bedplate.evaluation.metrics import CLASSIFICATION, FORECASTS, REGRESSION
 from bedplate.models import models
 from bedplate.objectives import objectives
 from bedplate.recipe.load import Raw, load
@@ -111,7 +111,8 @@ def check_combinations(raw: Raw) -> list[BedplateError]:
         if (source is None) == (several is None):
             found.append(InputError("say where the data is, once", where="data", expected="either `source` or `files`"))
         split = data.get("split")
-        if isinstance(split, dict) and split.get("by") in ("group", "time") and not split.get("column"):
+        own = task is not None and task.payload == "series"  # whose times data.series names
+        if isinstance(split, dict) and split.get("by") in ("group", "time") and not split.get("column") and not own:
             found.append(InputError(f"a split by {split['by']} needs `column`", where="data.split"))
         if (
             isinstance(split, dict)
@@ -141,9 +142,9 @@ def check_combinations(raw: Raw) -> list[BedplateError]:
                 )
             )
         bare = isinstance(source, str) and source not in embedded
-        if task and task.payload == "table" and not data.get("target") and (bare or several):
-            found.append(InputError("a table needs `target`: the column to predict", where="data"))
-    known = CLASSIFICATION if task and task.answer == "classes" else REGRESSION
+        if task and task.payload in ("series", "table") and not data.get("target") and (bare or several):
+            found.append(InputError(f"a {task.payload} needs `target`: the column to predict", where="data"))
+    known = {"classes": CLASSIFICATION, "forecast": FORECASTS, "number": REGRESSION}[task.answer if task else "classes"]
     gate = raw.get("gate")
     for bound, metrics in gate.items() if task and isinstance(gate, dict) else ():
         for name in metrics if isinstance(metrics, dict) else ():
@@ -285,7 +286,8 @@ def resolve(text: str, overrides: Sequence[str] = ()) -> Resolved:
                 )
             ]
         )
-    if kind not in ("any", task.answer):
+    # A forecast is numbers: whoever minimises the error of one minimises that of several.
+    if kind not in ("any", "number" if task.answer == "forecast" else task.answer):
         raise RecipeError(
             [
                 InputError(
@@ -303,7 +305,10 @@ def resolve(text: str, overrides: Sequence[str] = ()) -> Resolved:
             "augment": _written_out_augment(recipe.training.augment),
         }
     )
-    recipe = recipe.model_copy(update={"model": model, "objective": objective, "training": training})
+    data = recipe.data
+    if task.payload == "series" and "by" not in data.split.model_fields_set:  # random is what others mean by nothing
+        data = data.model_copy(update={"split": data.split.model_copy(update={"by": "time"})})
+    recipe = recipe.model_copy(update={"data": data, "model": model, "objective": objective, "training": training})
     return Resolved(recipe, task, path, base, plugins)
 
 

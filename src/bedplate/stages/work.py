@@ -162,6 +162,9 @@ class Work:
             counts = np.bincount(self.dataset.train.targets, minlength=len(self.dataset.answers.labels))
             return Outputs(len(counts), counts=tuple(counts.tolist()))
         targets = np.asarray(self.dataset.train.targets, np.float64)
+        if self.dataset.answers.columns is not None:  # scaled as what is read: a forecast goes on from it
+            spec = self.dataset.codec.feature_spec()
+            return Outputs(None, tuple(spec["mean"]), tuple(spec["std"]), shape=targets.shape[1:])
         return Outputs(None, float(targets.mean()), float(targets.std()) or 1.0)
 
     def build(self) -> Network:
@@ -180,11 +183,10 @@ class Work:
     def model_json(self) -> dict[str, Any]:
         """What is needed to build the network again from its weights."""
         assert self.recipe.model is not None
-        outputs = {"classes": self.outputs.classes, "mean": self.outputs.mean, "std": self.outputs.std}
         return {
             "name": self.recipe.model.name,
             "arguments": self.recipe.model.arguments,
             "inputs": self.dataset.codec.feature_spec(),
-            "outputs": outputs,
+            "outputs": self.outputs.to_json(),
             "plugins": self.resolved.plugins,
         }

@@ -79,7 +79,7 @@ class _Teller:
 
 def _network(settings: dict[str, Any]) -> Network:
     model = settings["model"]
-    outputs = Outputs(**{**model["outputs"], "counts": tuple(settings["counts"])})
+    outputs = Outputs.from_json(model["outputs"], settings["counts"])
     return build(model["name"], model["arguments"], inputs_from_spec(model["inputs"]), outputs, 0)
 
 

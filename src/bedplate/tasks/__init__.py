@@ -1,13 +1,20 @@
 """What is asked: payload, answer, and the names of the default objective and model; one task a file."""
 
 from bedplate.core.errors import InputError, did_you_mean, listing
-from bedplate.tasks import image_classification, tabular_classification, tabular_regression, text_classification
+from bedplate.tasks import (
+    forecasting,
+    image_classification,
+    tabular_classification,
+    tabular_regression,
+    text_classification,
+)
 from bedplate.tasks.task import Task
 
 TASKS = {
     task.name: task
     for task in (
-        image_classification.TASK, tabular_classification.TASK, tabular_regression.TASK, text_classification.TASK
+        forecasting.TASK, image_classification.TASK, tabular_classification.TASK, tabular_regression.TASK,
+        text_classification.TASK,
     )
 }  # fmt: skip
 

@@ -11,8 +11,8 @@ class Task:
     """One task. `select` is the validation figure that chooses the best epoch; `primary` leads the report."""
 
     name: str
-    payload: Literal["image", "table", "text"]
-    answer: Literal["classes", "number"]
+    payload: Literal["image", "series", "table", "text"]
+    answer: Literal["classes", "forecast", "number"]
     model: str
     objective: str
     select: Literal["accuracy", "loss"]

@@ -25,10 +25,11 @@ class Batches(Protocol):
 
 
 def standardised(targets: np.ndarray, network: Network) -> Tensor:
-    """Return class indices, or the value standardised as the network answers it."""
+    """Return class indices, or values standardised as the network answers them."""
     if network.outputs.classes:
         return torch.from_numpy(np.asarray(targets, np.int64))
-    return torch.from_numpy(((targets - network.outputs.mean) / network.outputs.std).astype(np.float32))
+    mean, std = np.asarray(network.outputs.mean), np.asarray(network.outputs.std)
+    return torch.from_numpy(((targets - mean) / std).astype(np.float32))
 
 
 def epoch_order(targets: np.ndarray, seed: int, epoch: int, sampling: str) -> np.ndarray:

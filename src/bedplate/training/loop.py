@@ -87,8 +87,10 @@ def validate(network: Network, features: list[Tensor], targets: Tensor, batch_si
     if network.outputs.classes:
         loss = functional.cross_entropy(raw, targets).item()
         return {"validation_loss": loss, "validation_accuracy": (raw.argmax(1) == targets).double().mean().item()}
-    loss = functional.mse_loss(raw[:, 0], targets).item()
-    return {"validation_loss": loss, "validation_rmse": math.sqrt(loss) * network.outputs.std}
+    loss = functional.mse_loss(raw.reshape(targets.shape), targets).item()
+    # Of a forecast's columns, whose units differ, in standard deviations.
+    scale = 1.0 if network.outputs.shape else network.outputs.spread
+    return {"validation_loss": loss, "validation_rmse": math.sqrt(loss) * scale}
 
 
 def train(

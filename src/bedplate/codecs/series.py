@@ -1,0 +1,224 @@
+"""The series codec: the latest steps of one or more columns in, one tensor `history` out.
+
+A payload is one moment's past: its steps in the order of time, the latest last. It may be a CSV with a header, rows as
+objects, rows as lists in the columns' order, or each column's values by name.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+
+from bedplate.codecs.codec import Payload, TensorSpec
+from bedplate.codecs.dates import parse_date
+from bedplate.core.arrays import Arrays
+from bedplate.core.errors import BundleError, PayloadError, did_you_mean, listing
+
+HISTORY = "history"
+"""The tensor of a series codec, and the name under which an object may hold a payload."""
+
+
+_LARGEST = float(np.finfo(np.float32).max)
+
+
+@dataclass(frozen=True)
+class SeriesCodec:
+    """Read the latest steps of a series.
+
+    `columns` are forecast and read, in the tensor's order; `length` is how many steps are read; `mean` and `std` are
+    each column's among the training rows; `time` is the column of times, and `step` the seconds between two of them
+    (0: not known, so times in payloads aren't looked at).
+
+    Example:
+        >>> codec = SeriesCodec(("load",), 3, (0.0,), (1.0,), "hour", 3600)
+        >>> codec.decode([{"load": [5, 6, 7, 8]}])["history"][0, :, 0].tolist()
+        [6.0, 7.0, 8.0]
+    """
+
+    columns: tuple[str, ...]
+    length: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    time: str = ""
+    step: float = 0.0
+
+    kind = "series"
+
+    @property
+    def tensors(self) -> list[TensorSpec]:
+        """The one tensor: `history`, float32 [length, columns]."""
+        return [TensorSpec(HISTORY, "float32", (self.length, len(self.columns)))]
+
+    @property
+    def prepare(self) -> None:
+        """Nothing: the graph takes the tensor as it is."""
+        return None
+
+    @property
+    def prepared(self) -> list[TensorSpec]:
+        """The graph's inputs: the tensors."""
+        return self.tensors
+
+    def decode(self, payloads: Sequence[Payload]) -> Arrays:
+        """Return `{"history": float32 [N, length, columns]}`; of a longer past the latest steps are read.
+
+        Raises:
+            PayloadError: names the payload by its number, and the fault.
+        """
+        found = np.empty((len(payloads), self.length, len(self.columns)), np.float32)
+        for number, payload in enumerate(payloads):
+            try:
+                found[number] = self.history_of(payload)
+            except PayloadError as error:
+                where = f"payload {number}" if len(payloads) > 1 else None
+                parts = [part for part in (where, error.where) if part]
+                raise PayloadError(
+                    error.what, where=", ".join(parts) or None, expected=error.expected, received=error.received,
+                    hint=error.hint,
+                ) from error  # fmt: skip
+        return {HISTORY: found}
+
+    def history_of(self, payload: Payload) -> np.ndarray:
+        """Return one payload's latest steps [length, columns], checked. Raises PayloadError."""
+        if isinstance(payload, bytes | bytearray | memoryview | str):
+            payload = _parsed(payload)
+        if isinstance(payload, Mapping) and HISTORY in payload and HISTORY not in self.columns:
+            payload = payload[HISTORY]
+        if isinstance(payload, np.ndarray):
+            payload = payload.tolist()
+        if isinstance(payload, Mapping):
+            payload = self._rows_of(payload)
+        if not isinstance(payload, Sequence) or not payload:
+            raise PayloadError(
+                "not a series", expected=f"{self.length} steps of {listing(self.columns)}",
+                received=type(payload).__name__ if payload else "nothing",
+            )  # fmt: skip
+        self._check_times(payload)
+        if len(payload) < self.length:
+            raise PayloadError(
+                "the past is too short", expected=f"{self.length} steps or more", received=f"{len(payload)}"
+            )
+        first = len(payload) - self.length
+        return np.array([self._step(row, first + k + 1) for k, row in enumerate(payload[first:])], np.float32)
+
+    def _rows_of(self, columns: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Return columns of values by name as rows."""
+        self._check_names(columns, "the series")
+        lists = {name: columns[name] for name in (*self.columns, self.time) if name in columns}
+        for name, values in lists.items():
+            if isinstance(values, str) or not isinstance(values, Sequence | np.ndarray):
+                raise PayloadError("not a list of values", where=f"column '{name}'", received=type(values).__name__)
+        sizes = {len(values) for values in lists.values()}
+        if len(sizes) > 1:
+            raise PayloadError("the columns have different lengths", received=listing(map(str, sorted(sizes))))
+        return [dict(zip(lists, row, strict=True)) for row in zip(*lists.values(), strict=True)]
+
+    def _check_names(self, given: Mapping[str, Any], where: str) -> None:
+        lacking = [name for name in self.columns if name not in given]
+        if lacking:
+            raise PayloadError(
+                f"column '{lacking[0]}' is missing", where=where, expected=listing(self.columns),
+                received=listing(sorted(map(str, given))[:8]), hint=did_you_mean(lacking[0], map(str, given)),
+            )  # fmt: skip
+
+    def _step(self, row: Any, number: int) -> list[float]:
+        where = f"step {number}"
+        if isinstance(row, Mapping):
+            self._check_names(row, where)
+            row = [row[name] for name in self.columns]
+        elif len(self.columns) == 1 and not isinstance(row, list | tuple):
+            row = [row]
+        if not isinstance(row, list | tuple) or len(row) != len(self.columns):
+            raise PayloadError(
+                "not one value a column", where=where, expected=listing(self.columns), received=str(row)[:60]
+            )
+        return [_number(value, f"{where}, column '{name}'") for name, value in zip(self.columns, row, strict=True)]
+
+    def _check_times(self, rows: Sequence[Any]) -> None:
+        """Refuse times that don't follow one another as the training rows' did."""
+        if not self.step or not all(isinstance(row, Mapping) and self.time in row for row in rows):
+            return
+        before: datetime | None = None
+        for number, row in enumerate(rows, 1):
+            moment = parse_date(str(row[self.time]).strip(), "ymd")
+            if moment is None:
+                return  # written in another way than the training rows': not ours to guess
+            if before is not None and abs((moment - before).total_seconds() - self.step) > 0.01 * self.step:
+                raise PayloadError(
+                    "the times don't follow one another", where=f"step {number}, column '{self.time}'",
+                    expected=str(before + timedelta(seconds=self.step)), received=str(moment),
+                    hint="give every step once, in the order of time",
+                )  # fmt: skip
+            before = moment
+
+    def contract(self) -> dict[str, Any]:
+        """Return all that rebuilds this codec, as JSON."""
+        return {
+            "kind": self.kind, "columns": list(self.columns), "length": self.length, "mean": list(self.mean),
+            "std": list(self.std), "time": self.time, "step": self.step,
+        }  # fmt: skip
+
+    @classmethod
+    def from_contract(cls, contract: Mapping[str, Any]) -> SeriesCodec:
+        """Rebuild from `contract()`'s JSON. Raises BundleError where it is damaged."""
+        try:
+            columns = tuple(map(str, contract["columns"]))
+            mean, std = (tuple(map(float, contract[name])) for name in ("mean", "std"))
+            codec = cls(columns, int(contract["length"]), mean, std, str(contract["time"]), float(contract["step"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise BundleError("the contract of the series codec is damaged", received=repr(error)[:200]) from error
+        if not columns or codec.length < 1 or not len(columns) == len(mean) == len(std):
+            raise BundleError("the contract of the series codec contradicts itself", received=str(dict(contract))[:200])
+        return codec
+
+    def graph(self) -> bytes | None:
+        """Return None: the network scales."""
+        return None
+
+    def features(self, inputs: Arrays) -> Arrays:
+        """Return the inputs themselves."""
+        return inputs
+
+    def feature_spec(self) -> dict[str, Any]:
+        """Return what a model's builder must know: steps, columns, and each column's mean and spread."""
+        return {
+            "kind": self.kind, "length": self.length, "columns": len(self.columns), "mean": list(self.mean),
+            "std": list(self.std),
+        }  # fmt: skip
+
+
+def _parsed(data: bytes | bytearray | memoryview | str) -> Any:
+    """Return what a JSON text or a CSV with a header holds."""
+    try:
+        text = data if isinstance(data, str) else bytes(data).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise PayloadError("the series is not UTF-8", received=f"byte {error.start}") from error
+    if text.lstrip()[:1] in ("{", "["):
+        try:
+            return json.loads(text)
+        except ValueError as error:
+            raise PayloadError("not JSON", received=str(error)) from error
+    try:
+        return list(csv.DictReader(io.StringIO(text)))
+    except csv.Error as error:
+        raise PayloadError("not a CSV", received=str(error)) from error
+
+
+def _number(value: Any, where: str) -> float:
+    if value is None or (isinstance(value, str) and not value.strip()):
+        raise PayloadError("a value is missing", where=where, expected="a number")
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number) or abs(number) > _LARGEST:
+        raise PayloadError("not a number", where=where, expected="a finite number", received=str(value)[:40])
+    return number

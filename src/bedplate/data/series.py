@@ -1,0 +1,263 @@
+"""Load a time series as a `Dataset`: windows of a past and the future to forecast, split by time."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from bedplate.codecs.answers import Answers
+from bedplate.codecs.series import HISTORY, SeriesCodec
+from bedplate.core.errors import DataError, did_you_mean, listing
+from bedplate.core.hashing import array_digest, fingerprint
+from bedplate.data.dataset import Dataset, Rows
+from bedplate.data.download import Announce
+from bedplate.data.profile import series_profile
+from bedplate.data.series_times import Grid, grid_of, rows_as_grid
+from bedplate.data.table_parts import read_tables
+from bedplate.data.tables import RawTable, counted
+from bedplate.data.targets import read_numbers
+from bedplate.recipe.schema import ColumnSpec, DataSpec, SeriesSpec
+
+MOST_BYTES = 4 << 30
+"""Of windows; more would rather be read as they are needed."""
+
+
+def load_series(spec: DataSpec, *, base: Path, announce: Announce) -> Dataset:
+    """Return the series that `spec` names; see `bedplate.data.load.load_dataset` for the arguments."""
+    _check_spec(spec)
+    tables, name, target = read_tables(spec, base, announce)
+    table, notes = tables["train"], list(tables["train"].notes)
+    series = spec.series
+    columns = _columns(table, target, series)
+    grid = rows_as_grid(len(table)) if series.time is None else _grid(table, series.time)
+    values, texts = on_grid(table, columns, grid, spec, notes)
+    notes += grid.notes
+    length, horizon = series.history or max(24, 4 * series.horizon), series.horizon
+    borders = _borders(len(values), spec)
+    known = np.isfinite(values).all(axis=1)
+    training = values[: borders[0]][known[: borders[0]]]
+    if len(training) < 2:
+        raise DataError("too few steps to learn from", where=table.name, received=counted(len(training), "step"))
+    mean, std = training.mean(axis=0), training.std(axis=0)
+    _check_constant(columns, std, training, notes)
+    windows = {
+        split: starts(known, begin, end, length, horizon)
+        for split, begin, end in (
+            ("train", 0, borders[0]), ("validation", borders[0], borders[1]), ("test", borders[1], len(values)),
+        )
+    }  # fmt: skip
+    _check_windows(windows, known, length, horizon, table.name)
+    windows["train"] = _limited(windows["train"], spec.limit)
+    size = 4 * len(columns) * (length + horizon) * sum(len(one) for one in windows.values())
+    if size > MOST_BYTES:
+        raise DataError(
+            "the windows of this series don't fit into memory", expected=f"below {MOST_BYTES >> 30} GiB",
+            received=f"{size / 2**30:.1f} GiB", hint="lower data.series.history, or set data.limit",
+        )  # fmt: skip
+    season = min(grid.season, length)
+    codec = SeriesCodec(
+        tuple(columns), length, tuple(mean.tolist()), tuple(np.where(std > 0, std, 1.0).tolist()),
+        series.time or "", grid.step,
+    )  # fmt: skip
+    answers = Answers(
+        target, columns=tuple(columns), horizon=horizon, scale=codec.std,
+        naive=tuple(naive_error(values[: borders[0]], season).tolist()), season=season,
+    )  # fmt: skip
+    rows = {split: rows_of(values, texts, begin, length, horizon) for split, begin in windows.items()}
+    facts = (
+        f"{len(values):,} steps of {listing(columns)}; {length} are read, {horizon} forecast; "
+        f"{'no season is known' if season < 2 else f'a season has {season} steps'}"
+    )
+    announce(facts)
+    return Dataset(
+        name, codec, answers, rows["train"], rows["validation"], rows["test"],
+        {
+            "kind": "series", "forecast": columns, "target": target, "time": series.time, "step_seconds": grid.step,
+            "history": length, "horizon": horizon, "season": season,
+        },
+        series_profile({split: len(one) for split, one in rows.items()}, columns, values[: borders[0]], texts),
+        fingerprint({"kind": "series", "columns": columns, "values": array_digest(values), "times": list(texts[:1])}),
+        fingerprint({split: array_digest(one) for split, one in windows.items()}),
+        (*notes, facts),
+    )  # fmt: skip
+
+
+def _check_spec(spec: DataSpec) -> None:
+    """Refuse what would let the future into the past, and what isn't carried."""
+    if spec.files is not None:
+        raise DataError(
+            "a series lies in one file",
+            where="data.files",
+            hint="give data.source; it is split by time, the latest last",
+        )
+    if "by" in spec.split.model_fields_set and spec.split.by != "time":
+        raise DataError(
+            f"a series split by {spec.split.by} would be trained on its own future", where="data.split.by",
+            expected="time", received=spec.split.by,
+        )  # fmt: skip
+    if spec.split.folds is not None:
+        raise DataError(
+            "a series has no folds: they would be trained on their own future",
+            where="data.split.folds",
+            hint="judge several borders by runs with other data.split fractions",
+        )
+
+
+def _columns(table: RawTable, target: str, spec: SeriesSpec) -> list[str]:
+    """Return what is forecast, in the table's order."""
+    for name in (*spec.columns, *([spec.time] if spec.time else [])):
+        if name not in table.columns:
+            raise DataError(
+                "no such column", where="data.series", expected=f"one of {listing(table.columns)}", received=name,
+                hint=did_you_mean(name, table.columns),
+            )  # fmt: skip
+    wanted = {target, *spec.columns}
+    if spec.time in wanted:
+        raise DataError("the times can't be forecast", where="data.series.time", received=spec.time)
+    return [name for name in table.columns if name in wanted]
+
+
+def _grid(table: RawTable, time: str) -> Grid:
+    return grid_of(table.columns[time], time, table.ids)
+
+
+def on_grid(
+    table: RawTable, columns: Sequence[str], grid: Grid, spec: DataSpec, notes: list[str]
+) -> tuple[np.ndarray, list[str]]:
+    """Return values [steps, columns] (NaN where there is no row or value) and each step's time, as text.
+
+    Raises:
+        DataError: values that are no numbers, two rows of one time, or a missing value, as `spec` says.
+    """
+    read = np.empty((len(table), len(columns)))
+    for k, name in enumerate(columns):
+        found = read_numbers(table.columns[name], name, spec.columns.get(name, ColumnSpec()))
+        if found.faults and spec.on_bad_row == "error":
+            row = min(found.faults)
+            raise DataError(
+                f"column '{name}': {found.faults[row]}", where=table.ids[row],
+                hint="mend the data, or leave such rows out with data.on_bad_row: skip",
+            )  # fmt: skip
+        read[:, k] = found.values
+    order = np.argsort(grid.places, kind="stable")
+    places = grid.places[order]
+    again = np.flatnonzero(np.diff(places) == 0)
+    if len(again) and spec.series.duplicates == "error":
+        row = order[again[0] + 1]
+        raise DataError(
+            "two rows have one time", where=table.ids[row], expected="every time once",
+            received=f"{grid.texts[row]} again; {counted(len(again))} of {len(table):,} are such",
+            hint="set data.series.duplicates: first or mean",
+        )  # fmt: skip
+    if len(again):
+        notes.append(f"{counted(len(again))} had the time of another; taken: the {spec.series.duplicates}")
+    if spec.series.rows is not None:
+        order, places = order[: spec.series.rows], places[: spec.series.rows]
+    values = np.full((int(places.max()) + 1, len(columns)), np.nan)
+    texts = [""] * len(values)
+    if spec.series.duplicates == "mean":
+        distinct, index = np.unique(places, return_inverse=True)
+        for k in range(len(columns)):
+            own = np.isfinite(read[order, k])
+            count = np.bincount(index[own], minlength=len(distinct))
+            total = np.bincount(index[own], read[order, k][own], minlength=len(distinct))
+            values[distinct, k] = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    for row, place in zip(order[::-1].tolist(), places[::-1].tolist(), strict=True):
+        texts[place] = grid.texts[row]
+        if spec.series.duplicates != "mean":
+            values[place] = read[row]
+    _tell_gaps(filled(values, spec.series.interpolate), values, texts, spec.series, notes)
+    return filled(values, spec.series.interpolate), texts
+
+
+def _tell_gaps(after: np.ndarray, before: np.ndarray, texts: Sequence[str], spec: SeriesSpec, notes: list[str]) -> None:
+    known, lacking = np.isfinite(before).all(axis=1), np.isfinite(after).all(axis=1)
+    if not known.all():
+        first = int(np.flatnonzero(~known)[0])
+        left = int((~lacking).sum())
+        place = f"at {texts[first]}" if texts[first] else f"after {texts[first - 1]}"
+        notes.append(
+            f"{counted(int((~known).sum()), 'step')} of {len(known):,} have no value, the first {place}; gaps of up to "
+            f"{spec.interpolate} steps are filled, and no window crosses the {counted(left, 'step')} left"
+        )
+
+
+def filled(values: np.ndarray, most: int) -> np.ndarray:
+    """Return values [steps, columns] with gaps of at most `most` steps filled on the line between their neighbours."""
+    found = values.copy()
+    for column in found.T:
+        known = np.flatnonzero(np.isfinite(column))
+        for before, after in itertools.pairwise(known.tolist()):
+            if 1 < after - before <= most + 1:
+                column[before : after + 1] = np.linspace(column[before], column[after], after - before + 1)
+    return found
+
+
+def _borders(steps: int, spec: DataSpec) -> tuple[int, int]:
+    test, validation = (round(steps * share) for share in (spec.split.test, spec.split.validation))
+    return steps - test - validation, steps - test
+
+
+def starts(known: np.ndarray, begin: int, end: int, length: int, horizon: int) -> np.ndarray:
+    """Return the first steps of the futures that lie in [begin, end), with a past before each and no gap in either.
+
+    A past may reach back before `begin`: it is known by then.
+    """
+    first = max(begin, length)
+    places = np.arange(first, max(first, end - horizon + 1))
+    lacking = np.concatenate([[0], np.cumsum(~known)])
+    return places[lacking[places + horizon] == lacking[places - length]] if len(places) else places
+
+
+def _check_windows(windows: dict[str, np.ndarray], known: np.ndarray, length: int, horizon: int, where: str) -> None:
+    for split, found in windows.items():
+        if len(found) < 2:
+            gaps = " without a gap" if not known.all() else ""
+            raise DataError(
+                f"too few windows for the {split} split", where=where,
+                expected=f"{length} + {horizon} steps one after the other{gaps}",
+                received=f"{counted(len(found), 'window')}; the series has {counted(len(known), 'step')}",
+                hint="lower data.series.history or horizon"
+                + (", or fill short gaps with data.series.interpolate" if gaps else ""),
+            )  # fmt: skip
+
+
+def _check_constant(columns: Sequence[str], std: np.ndarray, training: np.ndarray, notes: list[str]) -> None:
+    constant = [name for name, spread in zip(columns, std.tolist(), strict=True) if spread == 0]
+    if len(constant) == len(columns):
+        raise DataError(
+            "the series never changes, so there is nothing to forecast", where=listing(constant),
+            expected="different values among the training steps", received=f"{training[0, 0]:g} in all of them",
+        )  # fmt: skip
+    if constant:
+        notes.append(f"{listing(constant)} never changes among the training steps")
+
+
+def _limited(places: np.ndarray, limit: int | None) -> np.ndarray:
+    if limit is None or len(places) <= limit:
+        return places
+    return np.asarray(places[np.linspace(0, len(places) - 1, limit).round().astype(int)])
+
+
+def naive_error(values: np.ndarray, season: int) -> np.ndarray:
+    """Return each column's mean absolute error of "as a season ago" [columns]; 1 where it is 0 or not defined."""
+    with np.errstate(invalid="ignore"):
+        gaps = np.abs(values[season:] - values[:-season])
+    known = np.isfinite(gaps)
+    total = np.where(known, gaps, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    return np.asarray(np.where(total > 0, total, 1.0))
+
+
+def rows_of(values: np.ndarray, texts: Sequence[str], places: np.ndarray, length: int, horizon: int) -> Rows:
+    """Return the windows whose futures begin at `places`."""
+    single = values.astype(np.float32)
+    windows = sliding_window_view(single, length + horizon, axis=0)[places - length].transpose(0, 2, 1)
+    return Rows(
+        {HISTORY: np.ascontiguousarray(windows[:, :length])},
+        np.ascontiguousarray(windows[:, length:]),
+        [texts[place] or f"step {place}" for place in places.tolist()],
+    )

@@ -1,0 +1,98 @@
+"""Put a series' rows on a grid of equal steps: sorted, without duplicates, with the gaps known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+
+from bedplate.codecs.columns import Raw
+from bedplate.codecs.dates import find_order, parse_date
+from bedplate.core.errors import DataError
+
+HOUR, DAY = 3600.0, 86400.0
+SEASONS = {60.0: 60, 600.0: 144, 900.0: 96, 1800.0: 48, HOUR: 24, DAY: 7, 7 * DAY: 52}
+"""How many steps a season has, by the seconds of a step: a day within days, a week of days, a year of weeks."""
+
+_OFF = 0.05
+"""How far from its place on the grid a time may lie, in steps."""
+
+_MONTH = (28 * DAY, 31 * DAY)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where each row lies.
+
+    Attributes:
+        places: int64 [rows], steps after the first row.
+        step: seconds between two steps; 0 where they are months or not known.
+        season: steps of a season; 1 where none is known.
+        texts: the times as they are written [rows]; numbers of rows where there are none.
+        notes: what people should know.
+    """
+
+    places: np.ndarray
+    step: float
+    season: int
+    texts: Sequence[str]
+    notes: tuple[str, ...] = ()
+
+
+def rows_as_grid(rows: int) -> Grid:
+    """Return the grid of rows without times, which follow one another."""
+    return Grid(np.arange(rows), 0.0, 1, [f"row {k + 1}" for k in range(rows)])
+
+
+def grid_of(values: Sequence[Raw], column: str, ids: Sequence[str]) -> Grid:
+    """Return the grid of a column of times, in any order.
+
+    Raises:
+        DataError: names the first row whose time is missing, can't be read, or lies between two steps.
+    """
+    texts = [str(value).strip() if value is not None else "" for value in values]
+    for row, text in enumerate(texts):
+        if not text:
+            raise DataError(f"the time '{column}' is missing", where=ids[row], expected="a time in every row")
+    order = find_order(texts)
+    moments = [parse_date(text, order[0]) for text in texts] if order is not None and order[0] != "clock" else []
+    if not moments or None in moments:
+        bad = next((k for k, text in enumerate(texts) if parse_date(text, "ymd") is None), 0)
+        raise DataError(
+            f"'{column}' holds no times", where=ids[bad], expected="dates such as 2020-01-31 08:00, in one form",
+            received=texts[bad][:40],
+        )  # fmt: skip
+    seconds = np.array([(moment - datetime(1970, 1, 1)).total_seconds() for moment in moments if moment is not None])
+    notes = []
+    if order is not None and order[1]:
+        notes.append(f"day and month of '{column}' could be exchanged; read as {order[0]}")
+    if (np.diff(seconds) < 0).any():
+        notes.append(f"the rows were not in the order of '{column}'; they are sorted by it")
+    steps = np.diff(np.unique(seconds))
+    if not len(steps):
+        raise DataError("all rows have one time", where=f"data.series.time '{column}'", received=texts[0])
+    step = float(np.median(steps))
+    if _MONTH[0] <= step <= _MONTH[1]:
+        months = np.array([12 * moment.year + moment.month for moment in moments if moment is not None])
+        return Grid(months - months.min(), 0.0, 12, texts, tuple(notes))
+    where = (seconds - seconds.min()) / step
+    places = np.round(where).astype(np.int64)
+    off = np.abs(where - places)
+    if off.max() > _OFF:
+        row = int(off.argmax())
+        raise DataError(
+            "the times don't lie at equal steps", where=f"{ids[row]}, column '{column}'",
+            expected=f"a whole number of steps of {_shown(step)} after {texts[int(seconds.argmin())]}",
+            received=texts[row], hint="bring the series to equal steps first, such as hourly means",
+        )  # fmt: skip
+    return Grid(places, step, SEASONS.get(step, 1), texts, tuple(notes))
+
+
+def _shown(step: float) -> str:
+    for size, name in ((DAY, "day"), (HOUR, "hour"), (60.0, "minute"), (1.0, "second")):
+        if step >= size:
+            count = step / size
+            return f"{count:g} {name}{'' if count == 1 else 's'}"
+    return f"{step:g} seconds"

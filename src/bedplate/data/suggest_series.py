@@ -1,0 +1,98 @@
+"""Propose how a table's rows become a series: which column holds the times, and how far to look back and ahead."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from bedplate.codecs.columns import Raw
+from bedplate.codecs.dates import find_order
+from bedplate.core.errors import DataError, did_you_mean, listing
+from bedplate.data.series_times import Grid, grid_of
+from bedplate.data.tables import RawTable, counted
+from bedplate.data.targets import read_numbers
+from bedplate.recipe.schema import ColumnSpec
+
+_LOOKED_AT = 500
+_SEASONS_BACK = 14
+
+
+def suggest_series(
+    table: RawTable, target: str | None, time: str | None, data: dict[str, Any], reasons: list[str]
+) -> str:
+    """Put `target` and `series` into a recipe's data section, and return the target.
+
+    Args:
+        table: the rows.
+        target: the column to forecast; None for the last one that holds numbers.
+        time: the column of times; None for the first one that holds dates.
+        data: written to.
+        reasons: likewise.
+
+    Raises:
+        DataError: no such column, no times, or nothing that could be forecast.
+    """
+    if time is not None and time not in table.columns:
+        raise DataError(
+            "no such column", where="--time", expected=f"one of {listing(table.columns)}", received=time,
+            hint=did_you_mean(time, table.columns),
+        )  # fmt: skip
+    if time is None:
+        time = next((name for name, values in table.columns.items() if _holds_times(values)), None)
+        if time is None:
+            reasons.append("no column holds times, so the rows are taken to follow one another at equal steps")
+        else:
+            reasons.append(f"'{time}' holds the times; choose another with --time")
+    if target is None:
+        target = next((name for name in reversed(table.columns) if name != time and _holds_numbers(table, name)), None)
+        if target is None:
+            raise DataError("no column holds numbers to forecast", where=table.name, received=listing(table.columns))
+        reasons.append(f"'{target}' is forecast: the last column of numbers; choose another with --target")
+    data["target"] = target
+    series: dict[str, Any] = {} if time is None else {"time": time}
+    steps, season = len(table), 1
+    if time is not None:
+        grid = grid_of(table.columns[time], time, table.ids)
+        steps, season = int(grid.places.max()) + 1, grid.season
+        _mend(grid, steps, series, reasons)
+    horizon = max(1, min(season if season > 1 else 12, steps // 20))
+    history = max(horizon, min(_SEASONS_BACK * max(season, 12), steps // 10))
+    series |= {"history": history, "horizon": horizon}
+    reasons.append(
+        f"{horizon} steps are forecast from {history}"
+        + (f": a season of {season} steps, from {history / season:.3g} of them" if season > 1 else "")
+    )
+    others = [name for name in table.columns if name not in (target, time) and _holds_numbers(table, name)]
+    if others:
+        reasons.append(f"{listing(others, 8)} could be read and forecast beside it: data.series.columns")
+    data["series"] = series
+    return target
+
+
+def _mend(grid: Grid, steps: int, series: dict[str, Any], reasons: list[str]) -> None:
+    """Say what to do with rows of one time, and with gaps."""
+    distinct = len(np.unique(grid.places))
+    if distinct < len(grid.places):
+        series["duplicates"] = "first"
+        reasons.append(f"{counted(len(grid.places) - distinct)} have the time of another; the first is taken")
+    if distinct < steps:
+        series["interpolate"] = max(1, grid.season // 4)
+        reasons.append(
+            f"{counted(steps - distinct, 'step')} of {steps:,} have no row; gaps of up to {series['interpolate']} are "
+            "filled, and no window crosses longer ones"
+        )
+
+
+def _holds_times(values: list[Raw]) -> bool:
+    some = [str(value).strip() for value in values[:_LOOKED_AT] if value is not None and not isinstance(value, float)]
+    found = find_order(some) if some and len(set(some)) > len(some) / 2 else None
+    return found is not None and found[0] != "clock"
+
+
+def _holds_numbers(table: RawTable, name: str) -> bool:
+    some: Mapping[str, list[Raw]] = {name: table.columns[name][:_LOOKED_AT]}
+    found = read_numbers(some[name], name, ColumnSpec())
+    known = found.values[np.isfinite(found.values)]
+    return not found.faults and len(known) > len(some[name]) / 2 and len(np.unique(known)) > 1

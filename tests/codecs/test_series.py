@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bedplate.codecs import from_contract
+from bedplate.codecs.series import SeriesCodec
+from bedplate.core.errors import BundleError, PayloadError
+
+CODEC = SeriesCodec(("a", "b"), 3, (0.0, 1.0), (1.0, 2.0), "when", 3600.0)
+ROWS = [
+    {"when": str(datetime(2024, 2, 28, 22) + timedelta(hours=k)), "a": k, "b": -k, "c": "not read"} for k in range(5)
+]
+WANTED = [[2, -2], [3, -3], [4, -4]]
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        ROWS, {"history": ROWS}, {"history": [[k, -k] for k in range(5)]}, {"a": [2, 3, 4], "b": [-2, -3, -4]},
+        np.array([[k, -k] for k in range(3, 6)]) - [1, -1], json.dumps({"history": WANTED}),
+        b"when,a,b\n" + "\n".join(f"{r['when']},{r['a']},{r['b']}" for r in ROWS).encode(),
+        [{"b": str(-k), "a": f" {k} "} for k in range(5)],
+    ],
+)  # fmt: skip
+def test_every_form_gives_the_latest_steps(payload: object) -> None:
+    found = CODEC.decode([payload, payload])["history"]
+    assert found.dtype == np.float32
+    assert found.tolist() == [WANTED, WANTED]
+
+
+@given(st.lists(st.tuples(st.floats(width=32, allow_nan=False, allow_infinity=False), st.integers(-9, 9)), min_size=3))
+def test_what_is_written_as_a_csv_is_read_back(rows: list[tuple[float, int]]) -> None:
+    text = "b,a\n" + "\n".join(f"{b!r},{a}" for b, a in rows)
+    found = CODEC.decode([text])["history"][0]
+    np.testing.assert_array_equal(found, np.array([[a, b] for b, a in rows[-3:]], np.float32))
+
+
+@pytest.mark.parametrize(
+    ("payload", "message"),
+    [
+        (ROWS[:2], "the past is too short (expected 3 steps or more; received 2)"),
+        ([], "not a series"), (5, "not a series"), (b"", "not a series"), ("\xff\xfe".encode("latin-1"), "not UTF-8"),
+        ("{", "not JSON"), ({"a": [1, 2, 3]}, "column 'b' is missing"), ({"a": [1, 2, 3], "b": [1]}, "different lengths"),
+        ({"a": "123", "b": "123"}, "not a list of values"), ({"history": {"A": [1], "b": [1]}}, "did you mean 'A'"),
+        ([{"a": 1, "b": None}] * 3, "step 1, column 'b': a value is missing"),
+        ([{"a": 1, "b": ""}] * 3, "a value is missing"), ([{"a": 1, "b": "x"}] * 3, "not a number"),
+        ([[1, True]] * 3, "not a number"), ([[1, float("nan")]] * 3, "not a number"), ([[1, 1e39]] * 3, "not a number"),
+        ([[1, 2, 3]] * 3, "not one value a column"), ([1, 2, 3], "not one value a column"),
+        (ROWS[:2] + ROWS[3:], "step 3, column 'when': the times don't follow one another"),
+        (ROWS[:3] + ROWS[2:], "the times don't follow one another"), (ROWS[::-1], "the times don't follow one another"),
+    ],
+)  # fmt: skip
+def test_what_is_no_past_is_refused_with_its_place(payload: object, message: str) -> None:
+    with pytest.raises(PayloadError) as error:
+        CODEC.decode([payload])
+    assert message in error.value.message
+    with pytest.raises(PayloadError, match="payload 1"):
+        CODEC.decode([ROWS, payload])
+
+
+def test_a_single_column_needs_no_lists() -> None:
+    codec = SeriesCodec(("load",), 2, (0.0,), (1.0,))
+    assert codec.decode([[1, 2, 3], {"load": (2, 3)}])["history"].tolist() == [[[2], [3]], [[2], [3]]]
+
+
+def test_the_contract_rebuilds_it_and_a_damaged_one_is_refused() -> None:
+    contract = json.loads(json.dumps(CODEC.contract()))
+    assert from_contract(contract) == CODEC
+    for key, value in (("length", 0), ("mean", [1]), ("std", None), ("columns", [])):
+        with pytest.raises(BundleError):
+            from_contract({**contract, key: value})

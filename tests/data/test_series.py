@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bedplate.core.errors import DataError
+from bedplate.data.dataset import Dataset
+from bedplate.data.load import load_dataset
+from bedplate.data.series import filled, naive_error, starts
+from bedplate.recipe.schema import DataSpec
+
+
+def rows(count: int = 200, step: timedelta = timedelta(hours=1)) -> list[str]:
+    start = datetime(2024, 1, 1)
+    return [f"{start + k * step},{k % 24},{k}" for k in range(count)]
+
+
+def load(folder: Path, lines: Sequence[str], target: str = "load", **series: Any) -> Dataset:
+    (folder / "series.csv").write_text("hour,load,other\n" + "\n".join(lines) + "\n")
+    told = {"time": "hour", "history": 12, "horizon": 4, **series}
+    spec = DataSpec.model_validate({"source": "series.csv", "target": target, "series": told})
+    return load_dataset(spec, "forecasting", 0, base=folder)
+
+
+def test_windows_are_a_past_and_its_future_and_no_split_sees_another_one_s(tmp_path: Path) -> None:
+    found = load(tmp_path, rows(), columns=["other"])
+    assert found.answers.columns == ("load", "other")
+    for part in (found.train, found.validation, found.test):
+        history, targets = part.inputs["history"], part.targets
+        assert history.shape[1:] == (12, 2)
+        assert targets.shape[1:] == (4, 2)
+        np.testing.assert_array_equal(targets[:, 0, 1], history[:, -1, 1] + 1)  # the next step, and those after it
+        np.testing.assert_array_equal(np.diff(targets[:, :, 1], axis=1), 1)
+    borders = [part.targets[:, :, 1] for part in (found.train, found.validation, found.test)]
+    assert borders[0].max() < borders[1].min()
+    assert borders[1].max() < borders[2].min()
+    assert borders[2].max() == 199
+    assert found.test.ids[0] == "2024-01-08 02:00:00"
+    assert found.answers.season == 12  # a day, as far as the past reaches
+    train = np.arange(140)
+    np.testing.assert_allclose(found.codec.feature_spec()["mean"], [(train % 24).mean(), train.mean()])
+
+
+def test_rows_in_any_order_give_the_same_series(tmp_path: Path) -> None:
+    straight, lines = load(tmp_path, rows()), rows()
+    shuffled = load(tmp_path, [lines[k] for k in np.random.default_rng(0).permutation(len(lines))])
+    np.testing.assert_array_equal(straight.test.inputs["history"], shuffled.test.inputs["history"])
+    assert any("sorted" in note for note in shuffled.notes)
+    assert straight.fingerprint == shuffled.fingerprint
+
+
+def test_no_window_crosses_a_gap_and_short_gaps_can_be_filled(tmp_path: Path) -> None:
+    lines = rows()
+    lacking = load(tmp_path, lines[:50] + lines[52:], columns=["other"])
+    for part in (lacking.train, lacking.validation, lacking.test):
+        whole = np.concatenate([part.inputs["history"], part.targets], axis=1)[:, :, 1]
+        np.testing.assert_array_equal(np.diff(whole, axis=1), 1)
+    assert any("2 steps of 200 have no value, the first after 2024-01-03 01:00:00" in note for note in lacking.notes)
+    mended = load(tmp_path, lines[:50] + lines[52:], columns=["other"], interpolate=2)
+    assert len(mended.train) == len(load(tmp_path, lines).train) > len(lacking.train)
+    missing = load(tmp_path, [*lines[:50], f"{lines[50].split(',')[0]},,50", *lines[51:]])
+    assert len(missing.train) < len(mended.train)
+
+
+def test_months_are_steps_though_they_differ_in_days(tmp_path: Path) -> None:
+    lines = [f"{2000 + k // 12}-{k % 12 + 1:02d}-01,{k % 12},{k}" for k in range(240)]
+    found = load(tmp_path, lines, columns=["other"])
+    assert found.answers.season == 12
+    assert len(found.train) == 168 - 12 - 3
+
+
+def test_rows_of_one_time_are_told_or_taken_together(tmp_path: Path) -> None:
+    lines = rows()
+    twice = [*lines[:30], f"{lines[29].split(',')[0]},99,29", *lines[30:]]
+    with pytest.raises(DataError, match="two rows have one time") as error:
+        load(tmp_path, twice)
+    assert "duplicates: first or mean" in error.value.message
+    first, mean = (load(tmp_path, twice, duplicates=kind).train for kind in ("first", "mean"))
+    assert first.inputs["history"].max() == 23
+    assert mean.inputs["history"].max() == (29 % 24 + 99) / 2
+
+
+@pytest.mark.parametrize(
+    ("change", "series", "message"),
+    [
+        (lambda lines: lines[:1], {}, "all rows have one time"),
+        (lambda lines: lines[:20], {}, "too few windows for the"),
+        (lambda lines: [line.split(",")[0] + ",5,1" for line in lines], {}, "the series never changes"),
+        (lambda lines: ["soon,1,1", *lines], {}, "'hour' holds no times"),
+        (lambda lines: [",1,1", *lines], {}, "the time 'hour' is missing"),
+        (lambda lines: [*lines[:-1], "2024-01-09 07:20,1,1"], {}, "the times don't lie at equal steps"),
+        (lambda lines: [*lines[:9], lines[9].replace(",9,", ",nine,"), *lines[10:]], {}, "column 'load'"),
+        (lambda lines: lines, {"time": "day"}, "no such column"), (lambda lines: lines, {"columns": ["othr"]}, "'other'"),
+        (lambda lines: lines, {"columns": ["hour"]}, "can't be forecast"),
+        (lambda lines: lines, {"history": 300}, "too few windows"),
+        (lambda lines: lines[::20], {"history": 12, "horizon": 4}, "too few windows"),
+    ],
+)  # fmt: skip
+def test_a_series_that_cannot_be(tmp_path: Path, change: Any, series: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError) as error:
+        load(tmp_path, change(rows()), **series)
+    assert message in error.value.message
+
+
+def test_the_future_stays_out_of_training(tmp_path: Path) -> None:
+    (tmp_path / "series.csv").write_text("hour,load,other\n" + "\n".join(rows()))
+    series = {"time": "hour", "history": 12, "horizon": 4}
+    for split in ({"by": "random"}, {"by": "group", "column": "other"}, {"folds": 3, "fold": 0}):
+        told = {"source": "series.csv", "target": "load", "series": series, "split": split}
+        with pytest.raises(DataError, match="own future"):
+            load_dataset(DataSpec.model_validate(told), "forecasting", 0, base=tmp_path)
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=60), st.integers(1, 8), st.integers(1, 5), st.integers(0, 30))
+def test_every_window_without_a_gap_is_found_and_no_other(
+    known: list[bool], length: int, horizon: int, begin: int
+) -> None:
+    found = starts(np.array(known), min(begin, len(known)), len(known), length, horizon).tolist()
+    wanted = [
+        place for place in range(max(length, min(begin, len(known))), len(known) - horizon + 1)
+        if all(known[place - length : place + horizon])
+    ]  # fmt: skip
+    assert found == wanted
+
+
+def test_gaps_are_filled_on_a_line_and_longer_ones_left() -> None:
+    values = np.array([[1.0], [np.nan], [3.0], [np.nan], [np.nan], [9.0], [np.nan]])
+    assert filled(values, 1)[:3, 0].tolist() == [1, 2, 3]
+    assert np.isnan(filled(values, 1)[3:5, 0]).all()
+    assert filled(values, 2)[2:6, 0].tolist() == [3, 5, 7, 9]
+    assert np.isnan(filled(values, 9)[6, 0])
+
+
+def test_the_naive_error_is_that_of_a_season_ago() -> None:
+    values = np.array([[0.0, 5.0], [10.0, 5.0], [2.0, 5.0], [13.0, 5.0]])
+    assert naive_error(values, 2).tolist() == [2.5, 1.0]  # a column that never errs is not divided by

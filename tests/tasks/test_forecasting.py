@@ -1,0 +1,187 @@
+"""A series through the whole life: trained, sealed, forecast from files, served by every protocol, compressed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from tests.serving.running import running
+
+from bedplate import pipeline
+from bedplate.bundle import Bundle
+from bedplate.compression.front import Budget
+from bedplate.core.arrays import take
+from bedplate.core.errors import BedplateError
+from bedplate.evaluation import Report
+from bedplate.models import predictor
+from bedplate.stages.bundle_network import bundle_network
+from bedplate.stages.compress_bundle import compress_bundle
+from bedplate.stages.init import init
+
+STEPS = 900
+RECIPE = """name: load
+task: forecasting
+data:
+  source: load.csv
+  target: load
+  series: {{time: hour, columns: [wind], history: 48, horizon: 12}}
+model: {model}
+training: {{epochs: 8, batch_size: 32, optimizer: {{name: adam, lr: 0.01}}}}
+evaluation: {{resamples: 100}}
+"""
+MODELS = {"dlinear": "{name: dlinear}", "tcn": "{name: tcn, units: 8}"}
+
+
+def series(steps: int = STEPS) -> list[str]:
+    """A day's rhythm with noise, and another column of another size."""
+    draw = np.random.default_rng(0)
+    hours = np.arange(steps)
+    load = 500 + 100 * np.sin(hours * 2 * np.pi / 24) + draw.normal(0, 5, steps)
+    wind = 0.05 * np.cos(hours * 2 * np.pi / 12) + draw.normal(0, 0.005, steps)
+    start = datetime(2024, 1, 1)
+    return [f"{start + timedelta(hours=k)},{load[k]:.4f},{wind[k]:.6f}" for k in range(steps)]
+
+
+@pytest.fixture(scope="module", params=list(MODELS))
+def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("series")
+    (place / "load.csv").write_text("hour,load,wind\n" + "\n".join(series()) + "\n")
+    (place / "recipe.yaml").write_text(RECIPE.format(model=MODELS[request.param]))
+    return pipeline.run(place / "recipe.yaml", place / "run").path
+
+
+@pytest.fixture(scope="module")
+def bundle(run: Path) -> Bundle:
+    return Bundle.open(run / "bundle")
+
+
+def past(steps: int = 60) -> list[dict[str, object]]:
+    rows = [row.split(",") for row in series()[-steps:]]
+    return [{"hour": hour, "load": float(load), "wind": float(wind)} for hour, load, wind in rows]
+
+
+def test_it_beats_the_season_before_and_says_so(run: Path, bundle: Bundle) -> None:
+    metrics = {name: one["value"] for name, one in bundle.report["metrics"].items()}
+    assert set(metrics) == {"mse", "mae", "mase"}
+    baselines = json.loads((run / "evaluate" / "baselines.json").read_text())
+    assert set(baselines) == {"last value", "as a season ago", "gradient boosting on lags"}
+    assert baselines["as a season ago"]["mse"] < baselines["last value"]["mse"]
+    # The smaller network, in as few epochs, only beats the simpler one.
+    assert metrics["mse"] < baselines["as a season ago" if "dlinear" in bundle.card else "last value"]["mse"]
+    page = (run / "report.html").read_text()
+    assert "Error by how far ahead" in page
+    assert "the worst window" in page
+    answer = bundle.predict([past()])[0]["answer"]
+    assert set(answer) == {"load", "wind"}
+    hours = np.arange(STEPS, STEPS + 12)
+    np.testing.assert_allclose(answer["load"], 500 + 100 * np.sin(hours * 2 * np.pi / 24), atol=40)
+
+
+@pytest.mark.parametrize("rows", [1, 3, 17])
+def test_torch_and_every_graph_agree(bundle: Bundle, rows: int) -> None:
+    inputs = take(bundle.golden.inputs, np.arange(rows))
+    ours = predictor(bundle_network(bundle))(inputs)["forecast"]
+    assert ours.shape == (rows, 12, 2)
+    scale = np.array([70.0, 0.035])
+    for variant in bundle.variants:
+        found = bundle.predictor(variant)(inputs)["forecast"]
+        np.testing.assert_allclose(found / scale, ours / scale, atol=1e-4 if variant == "f32" else 0.3)
+    together = bundle.predictor()(inputs)["forecast"]
+    alone = [bundle.predictor()(take(inputs, slice(k, k + 1)))["forecast"][0] for k in range(rows)]
+    np.testing.assert_allclose(together / scale, np.array(alone) / scale, atol=1e-4)
+
+
+def test_what_is_sealed_is_what_was_judged(run: Path, bundle: Bundle) -> None:
+    lines = [json.loads(line) for line in (run / "pack" / "predictions.jsonl").read_text().splitlines()]
+    rows = (run.parent / "load.csv").read_text().splitlines()
+    begin = next(k for k, row in enumerate(rows) if row.startswith(lines[0]["input"]))
+    again = bundle.predict(["\n".join([rows[0], *rows[begin - 48 : begin]])])[0]
+    np.testing.assert_allclose(again["answer"]["load"], lines[0]["answer"]["load"], rtol=1e-5)
+    report = Report.from_json(json.loads((run / "report.json").read_text())["report"])
+    assert len(report.forecast["by_step"]) == 12  # type: ignore[index]
+    assert report.compare(report).real is False
+
+
+@pytest.mark.parametrize("run", ["dlinear"], indirect=True)
+def test_every_protocol_forecasts_as_the_bundle_and_refuses_what_is_no_past(bundle: Bundle) -> None:
+    wanted = bundle.predictor()(bundle.codec.decode([past(), past(48)]))["forecast"]
+    csv = "hour,load,wind\n" + "\n".join(series()[-60:])
+    history = [[row["load"], row["wind"]] for row in past(48)]
+    with running([("load", bundle.path)], grpc_port=0) as server, httpx.Client(base_url=server.url) as client:
+        plain = client.post("/predict/load", content=csv.encode(), headers={"content-type": "text/csv"}).json()
+        np.testing.assert_allclose(plain["answers"][0]["answer"]["wind"], wanted[0, :, 1], rtol=1e-5, atol=1e-6)
+        many = client.post("/predict/load", json=[{"history": past()}, {"history": history}]).json()
+        np.testing.assert_allclose(many["answers"][1]["answer"]["load"], wanted[1, :, 0], rtol=1e-5)
+        v1 = client.post("/v1/models/load:predict", json={"instances": [{"history": history}]}).json()
+        np.testing.assert_allclose(v1["predictions"], wanted[1:], rtol=1e-4, atol=1e-5)
+        data = {
+            "inputs": [{"name": "history", "datatype": "FP32", "shape": [1, 48, 2], "data": np.ravel(history).tolist()}]
+        }
+        v2 = client.post("/v2/models/load/infer", json=data).json()
+        np.testing.assert_allclose(np.reshape(v2["outputs"][0]["data"], (1, 12, 2)), wanted[1:], rtol=1e-4, atol=1e-5)
+        gap = past()[:20] + past()[21:]
+        for asked, said in (
+            ({"history": past(20)}, "the past is too short"), ({"history": gap}, "don't follow one another"),
+            ({"history": [[1, None]] * 48}, "a value is missing"), (5, "expected"), ({"wind": [1] * 48}, "is missing"),
+        ):  # fmt: skip
+            refused = client.post("/predict/load", json=asked)
+            assert refused.status_code == 400, refused.text
+            assert said in refused.text
+        assert client.post("/v1/models/load:predict", json={"instances": [history[1:]]}).status_code == 400
+        assert server.stop()[1].count("HEAVY []") == 1  # neither torch nor its friends
+
+
+@pytest.mark.parametrize("run", ["dlinear"], indirect=True)
+def test_the_command_line_forecasts_from_a_file_and_from_a_pipe(bundle: Bundle, tmp_path: Path) -> None:
+    (tmp_path / "past.csv").write_text("hour,load,wind\n" + "\n".join(series()[-60:]))
+    (tmp_path / "short.csv").write_text("hour,load,wind\n" + "\n".join(series()[-5:]))
+    words = [sys.executable, "-m", "bedplate", "predict", "--json", str(bundle.path)]
+    done = subprocess.run([*words, "past.csv", "short.csv"], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 2
+    first, second = map(json.loads, done.stdout.splitlines())
+    assert "the past is too short" in second["error"]
+    piped = subprocess.run(words, input=(tmp_path / "past.csv").read_text(), capture_output=True, text=True, check=True)
+    assert json.loads(piped.stdout)["answer"] == first["answer"]
+
+
+def test_a_front_is_found_and_its_points_forecast(run: Path, tmp_path: Path) -> None:
+    found = compress_bundle(run, Budget(max_drop=50), out=tmp_path / "front", effort="quick")
+    assert found.choice.feasible
+    assert found.baseline.metric[0] == "mse"
+    for path in found.bundles.values():
+        assert len(Bundle.open(path).predict([past()])[0]["answer"]["load"]) == 12
+
+
+def test_init_proposes_a_recipe_that_runs(tmp_path: Path) -> None:
+    lines = series()
+    (tmp_path / "load.csv").write_text("hour,wind,load\n" + "\n".join([*lines[:50], lines[49], *lines[53:]]) + "\n")
+    written = init(str(tmp_path / "load.csv"), output=str(tmp_path / "r.yaml"), task="forecasting")
+    said = " ".join(written.reasons)
+    for word in ("'hour' holds the times", "'load' is forecast", "1 row have the time", "3 steps of 900", "24 steps"):
+        assert word in said, said
+    run = pipeline.run(tmp_path / "r.yaml", tmp_path / "run", overrides=["training.epochs=1"])
+    assert Bundle.open(run.path / "bundle").task == "forecasting"
+    with pytest.raises(BedplateError, match="did you mean 'hour'"):
+        init(str(tmp_path / "load.csv"), output=str(tmp_path / "s.yaml"), time="hou")
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("objective.name=cross-entropy", "is for classes"), ("model.name=cnn", "dlinear"), ("model.name=mlp", "dlinear"),
+        ("data.stream={}", "aren't streamed yet"), ("data.split.by=random", "own future"),
+        ("gate.minimum={accuracy: 1}", "unknown metric"),
+        ("data.target=nothing", "there is no column"), ("training.sampling=balanced", "for classes"),
+    ],
+)  # fmt: skip
+def test_what_a_forecast_cannot_have_is_refused_with_a_reason(tmp_path: Path, setting: str, message: str) -> None:
+    (tmp_path / "load.csv").write_text("hour,load,wind\n" + "\n".join(series(300)) + "\n")
+    (tmp_path / "recipe.yaml").write_text(RECIPE.format(model="{name: dlinear}"))
+    with pytest.raises(BedplateError, match=message):
+        pipeline.run(tmp_path / "recipe.yaml", tmp_path / "run", overrides=[setting])
