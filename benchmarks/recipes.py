@@ -35,9 +35,11 @@ def run(name: str) -> dict[str, Any]:
 
 
 def leading(figures: dict[str, Any]) -> list[str]:
-    """Return the metrics that a table shows: accuracy and, for two classes, AUROC; or RMSE."""
+    """Return the metrics that a table shows: accuracy and, for two classes, AUROC; RMSE; or a forecast's."""
     if "rmse" in figures["metrics"]:
         return ["rmse"]
+    if "mase" in figures["metrics"]:
+        return ["mse", "mase"]
     return ["accuracy", "auroc"] if "auroc" in figures["metrics"] else ["accuracy"]
 
 

@@ -158,6 +158,58 @@ def test_a_front_is_found_and_its_points_forecast(run: Path, tmp_path: Path) -> 
         assert len(Bundle.open(path).predict([past()])[0]["answer"]["load"]) == 12
 
 
+@pytest.fixture(scope="module")
+def uncertain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose objective asks for quantiles."""
+    place = tmp_path_factory.mktemp("quantiles")
+    (place / "load.csv").write_text("hour,load,wind\n" + "\n".join(series()) + "\n")
+    (place / "recipe.yaml").write_text(RECIPE.format(model=MODELS["dlinear"]))
+    overrides = ["objective={name: quantile, levels: [0.05, 0.5, 0.95]}", "training.epochs=12"]
+    return pipeline.run(place / "recipe.yaml", place / "run", overrides=overrides).path
+
+
+def test_quantiles_rise_and_hold_what_they_promise(uncertain: Path) -> None:
+    bundle = Bundle.open(uncertain / "bundle")
+    metrics = {name: one["value"] for name, one in bundle.report["metrics"].items()}
+    assert set(metrics) == {"mse", "mae", "mase", "pinball", "coverage"}
+    assert 0.8 < metrics["coverage"] < 0.98  # 0.9 is asked
+    answer = bundle.predict([past()])[0]
+    assert answer["answer"]["load"] == answer["quantiles"]["load"]["0.5"]
+    for column in answer["quantiles"].values():
+        assert list(column) == ["0.05", "0.5", "0.95"]
+        low, middle, high = (np.array(column[level]) for level in column)
+        assert (low <= middle).all()
+        assert (middle <= high).all()
+        assert (high - low).mean() > 0
+    baselines = json.loads((uncertain / "evaluate" / "baselines.json").read_text())
+    assert metrics["pinball"] < baselines["as a season ago"]["pinball"]
+
+
+@pytest.mark.parametrize("rows", [1, 3, 17])
+def test_quantiles_are_the_same_in_torch_and_in_the_graph_and_are_served(uncertain: Path, rows: int) -> None:
+    bundle = Bundle.open(uncertain / "bundle")
+    inputs = take(bundle.golden.inputs, np.arange(rows))
+    ours = predictor(bundle_network(bundle))(inputs)["forecast"]
+    found = bundle.predictor("f32")(inputs)["forecast"]
+    assert found.shape == (rows, 12, 2, 3)
+    scale = np.array([[70.0], [0.035]])
+    np.testing.assert_allclose(found / scale, ours / scale, atol=1e-4)
+    if rows == 1:
+        with running([("load", bundle.path)]) as server, httpx.Client(base_url=server.url) as client:
+            reply = client.post("/predict/load", json={"history": past()}).json()["answers"][0]
+            assert set(reply["quantiles"]["wind"]) == {"0.05", "0.5", "0.95"}
+            history = [[row["load"], row["wind"]] for row in past(48)]
+            v1 = client.post("/v1/models/load:predict", json={"instances": [{"history": history}]}).json()
+            assert np.shape(v1["predictions"]) == (1, 12, 2, 3)
+
+
+def test_a_front_of_quantiles_is_judged_by_the_pinball_loss_too(uncertain: Path, tmp_path: Path) -> None:
+    found = compress_bundle(uncertain, Budget(max_drop=50), out=tmp_path / "f", effort="quick", metric="pinball")
+    assert found.baseline.metric[0] == "pinball"
+    for path in found.bundles.values():
+        assert set(Bundle.open(path).predict([past()])[0]["quantiles"]) == {"load", "wind"}
+
+
 def test_init_proposes_a_recipe_that_runs(tmp_path: Path) -> None:
     lines = series()
     (tmp_path / "load.csv").write_text("hour,wind,load\n" + "\n".join([*lines[:50], lines[49], *lines[53:]]) + "\n")
@@ -174,7 +226,7 @@ def test_init_proposes_a_recipe_that_runs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("objective.name=cross-entropy", "is for classes"), ("model.name=cnn", "dlinear"), ("model.name=mlp", "dlinear"),
+        ("objective.name=cross-entropy", "is for classes"), ("objective={name: quantile, levels: [0.1]}", "the levels must rise"), ("model.name=cnn", "dlinear"), ("model.name=mlp", "dlinear"),
         ("data.stream={}", "aren't streamed yet"), ("data.split.by=random", "own future"),
         ("gate.minimum={accuracy: 1}", "unknown metric"),
         ("data.target=nothing", "there is no column"), ("training.sampling=balanced", "for classes"),

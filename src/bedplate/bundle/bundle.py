@@ -127,7 +127,8 @@ class Bundle:
             return [TensorSpec(spec.name, spec.dtype, tuple(spec.shape)) for spec in written]
         answers = self.answers
         if answers.columns is not None:
-            return [TensorSpec(self.output, "float32", (answers.horizon, len(answers.columns)))]
+            shape = (answers.horizon, len(answers.columns), *([len(answers.levels)] if answers.levels else []))
+            return [TensorSpec(self.output, "float32", shape)]
         return [TensorSpec(self.output, "float32", () if answers.labels is None else (len(answers.labels),))]
 
     def read(self, name: str) -> bytes:

@@ -7,8 +7,9 @@ finite scalar `loss` with a gradient, and training with it must lower it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -88,6 +89,8 @@ def sample_features(inputs: Inputs, rows: int = ROWS, seed: int = 0) -> dict[str
 
 def sample_targets(outputs: Outputs, rows: int = ROWS) -> torch.Tensor:
     """Return targets that fit `outputs`: every class in turn, or standardised values."""
+    if outputs.shape:
+        return torch.linspace(-1, 1, rows * math.prod(outputs.shape)).reshape(rows, *outputs.shape)
     return torch.arange(rows) % outputs.classes if outputs.classes else torch.linspace(-1, 1, rows)
 
 
@@ -209,14 +212,15 @@ def check_objective(name: str) -> Iterator[Result]:
     except Exception as error:  # noqa: BLE001
         yield Result(part, "is made with its defaults", False, f"{type(error).__name__}: {error}")
         return
-    kinds = {"classes": ["3 classes"], "number": ["a number"], "any": list(OUTPUTS)}[objective.kind]
-    for kind in kinds:
-        yield _check(f"{part} ({kind})", "training with it lowers it", partial(_lowers, objective, OUTPUTS[kind]))
+    asked = OUTPUTS | {"a forecast": replace(FORECAST, levels=objective.levels)}
+    kinds = {"classes": ["3 classes"], "number": ["a number"], "forecast": ["a forecast"], "any": list(OUTPUTS)}
+    for kind in kinds[objective.kind]:
+        yield _check(f"{part} ({kind})", "training with it lowers it", partial(_lowers, objective, asked[kind]))
 
 
 def _lowers(objective: Any, outputs: Outputs) -> str | None:
-    inputs = SAMPLES["a table of numbers"]
-    network = build("linear", {}, inputs, outputs, 7)
+    inputs = SAMPLES["series" if outputs.shape else "a table of numbers"]
+    network = build("dlinear" if outputs.shape else "linear", {}, inputs, outputs, 7)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.copy_(torch.linspace(-0.1, 0.1, parameter.numel()).reshape(parameter.shape))

@@ -20,8 +20,9 @@ class Answers:
     """What the model answers: one of `labels`, a number, a forecast, or plain tensors.
 
     A classifier's graph gives `probabilities` (float32, rows × classes); a regressor's gives `value` (float32, rows).
-    A forecaster's gives `forecast` (float32, rows × `horizon` × `columns`); of each column `scale` is the spread and
-    `naive` the mean absolute error of "as a season ago" among the training steps, and `season` is its steps.
+    A forecaster's gives `forecast` (float32, rows × `horizon` × `columns`, and × quantiles, where `levels` names some);
+    of each column `scale` is the spread and `naive` the mean absolute error of "as a season ago" among the training
+    steps, and `season` is its steps.
     `positive` is the index of the label that binary metrics speak of (for two classes). `tensors` names the outputs of
     a graph of which nothing else is known; they are answered as they are.
     """
@@ -35,12 +36,13 @@ class Answers:
     scale: tuple[float, ...] = ()
     naive: tuple[float, ...] = ()
     season: int = 1
+    levels: tuple[float, ...] = ()
 
     @property
     def kind(self) -> str:
-        """What they are judged as: "classification", "regression" or "forecast"."""
+        """What they are judged as: "classification", "regression", "forecast" or (a forecast's) "quantiles"."""
         if self.columns is not None:
-            return "forecast"
+            return "quantiles" if self.levels else "forecast"
         return "regression" if self.labels is None else "classification"
 
     @property
@@ -56,14 +58,27 @@ class Answers:
         """Return one answer a row.
 
         `{answer, probabilities}`, `{answer, value}`, `{outputs: lists by name}`, or a forecast's `{answer: {column: a
-        value a step}}`.
+        value a step}}`; with quantiles the answer is the median, and `quantiles` has `{column: {level: …}}` beside it.
         """
         if self.tensors is not None:
             columns = [outputs[name].tolist() for name in self.tensors]
             return [{"outputs": dict(zip(self.tensors, row, strict=True))} for row in zip(*columns, strict=True)]
         if self.columns is not None:
-            steps = np.asarray(outputs[FORECAST], float).transpose(0, 2, 1).tolist()
-            return [{"answer": dict(zip(self.columns, row, strict=True))} for row in steps]
+            steps = np.moveaxis(
+                np.asarray(outputs[FORECAST], float), 1, -1
+            ).tolist()  # [rows, columns(, levels), steps]
+            named = [dict(zip(self.columns, row, strict=True)) for row in steps]
+            if not self.levels:
+                return [{"answer": row} for row in named]
+            names = [f"{level:g}" for level in self.levels]
+            middle = self.levels.index(0.5)
+            return [
+                {
+                    "answer": {column: parts[middle] for column, parts in row.items()},
+                    "quantiles": {column: dict(zip(names, parts, strict=True)) for column, parts in row.items()},
+                }
+                for row in named
+            ]
         if self.labels is None:
             values = np.asarray(outputs[VALUE], float).reshape(-1).tolist()
             return [{"answer": value, "value": value} for value in values]
@@ -84,7 +99,7 @@ class Answers:
         if self.columns is not None:
             fields |= {
                 "columns": list(self.columns), "horizon": self.horizon, "scale": list(self.scale),
-                "naive": list(self.naive), "season": self.season,
+                "naive": list(self.naive), "season": self.season, "levels": list(self.levels),
             }  # fmt: skip
         return fields if self.tensors is None else {**fields, "tensors": list(self.tensors)}
 
@@ -103,6 +118,7 @@ class Answers:
                 tuple(map(float, contract.get("scale", ()))),
                 tuple(map(float, contract.get("naive", ()))),
                 int(contract.get("season", 1)),
+                tuple(map(float, contract.get("levels", ()))),
             )
             found.output.encode()
             return found

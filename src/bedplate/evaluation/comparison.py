@@ -16,6 +16,7 @@ from bedplate.evaluation.metrics import (
     CLASSIFICATION,
     FORECASTS,
     LOWER_IS_BETTER,
+    QUANTILES,
     REGRESSION,
     ClassificationFacts,
     ForecastFacts,
@@ -99,6 +100,8 @@ def _squares(values: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """Return each row's (mean) squared error [N]."""
     if targets.ndim == 1:
         return np.asarray(np.square(np.asarray(values, np.float64).reshape(-1) - targets))
+    if values.ndim > targets.ndim:  # of quantiles the middle one, which is the median where as many lie on both sides
+        values = values[..., values.shape[-1] // 2]
     spread = np.asarray(targets, np.float64).std(axis=(0, 1))
     errors = (np.asarray(values, np.float64) - targets) / np.where(spread > 0, spread, 1.0)
     return np.asarray(np.square(errors).mean(axis=(1, 2)))
@@ -106,7 +109,7 @@ def _squares(values: np.ndarray, targets: np.ndarray) -> np.ndarray:
 
 def metric_drop(
     metric: str, before: np.ndarray, after: np.ndarray, targets: np.ndarray, *, positive: int | None = None,
-    scale: Sequence[float] = (), naive: Sequence[float] = (),
+    scale: Sequence[float] = (), naive: Sequence[float] = (), levels: Sequence[float] = (),
     confidence: float = 0.95, resamples: int = 1000, seed: int = 0,
 ) -> Drop:  # fmt: skip
     """Return the drop of any metric from `before` to `after` on the same rows, with its one-sided upper bound.
@@ -122,6 +125,7 @@ def metric_drop(
         positive: the positive class's index, for two classes.
         scale: of a forecast's columns, as `ForecastFacts` takes it.
         naive: likewise.
+        levels: likewise.
         confidence: of the bound.
         resamples: of the bootstrap.
         seed: of the bootstrap.
@@ -129,13 +133,13 @@ def metric_drop(
     Raises:
         InputError: these answers have no such metric, or it is not defined on these rows.
     """
-    check_metric(metric, {1: "regression", 2: "classification", 3: "forecast"}[before.ndim])
+    check_metric(metric, {1: "regression", 2: "classification", 3: "forecast", 4: "quantiles"}[before.ndim])
     if metric in ("accuracy", "rmse"):
         return paired_drop(
             before, after, targets, confidence=confidence, resamples=resamples, seed=seed
         )  # fmt: skip
-    if before.ndim == 3:
-        measures: list[Measure] = [ForecastFacts(one, targets, scale, naive).measure for one in (before, after)]
+    if before.ndim >= 3:
+        measures: list[Measure] = [ForecastFacts(one, targets, scale, naive, levels).measure for one in (before, after)]
     else:
         measures = [_measure_of(metric, values, targets, positive) for values in (before, after)]
     lower = metric in LOWER_IS_BETTER
@@ -151,13 +155,19 @@ def metric_drop(
     value = float(drops(np.ones((1, len(targets))))["drop"][0])
     if math.isnan(value):
         raise InputError(f"'{metric}' is not defined on these rows", hint="it needs rows of every class")
-    samples = bootstrap(drops, len(targets), resamples, seed, targets.shape[1] if before.ndim == 3 else 1)["drop"]
+    samples = bootstrap(drops, len(targets), resamples, seed, targets.shape[1] if before.ndim >= 3 else 1)["drop"]
     return Drop(value, float(np.quantile(samples[~np.isnan(samples)], confidence, method="higher")))
 
 
 def check_metric(metric: str, kind: str) -> None:
-    """Raise an InputError unless answers of this kind (classification, regression or forecast) have this metric."""
-    known = {"classification": CLASSIFICATION, "regression": REGRESSION, "forecast": FORECASTS}[kind]
+    """Raise an InputError unless answers of this kind have this metric.
+
+    They are classification, regression, forecast or quantiles: `Answers.kind`.
+    """
+    known = {
+        "classification": CLASSIFICATION, "regression": REGRESSION, "forecast": FORECASTS,
+        "quantiles": (*FORECASTS, *QUANTILES),
+    }[kind]  # fmt: skip
     if metric not in known:
         raise InputError(
             f"unknown metric '{metric}'", expected=f"one of {listing(known)}", hint=did_you_mean(metric, known)

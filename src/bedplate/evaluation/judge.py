@@ -19,6 +19,7 @@ from bedplate.evaluation.metrics import (
     CLASSIFICATION,
     FORECASTS,
     PER_CLASS,
+    QUANTILES,
     REGRESSION,
     ClassificationFacts,
     ForecastFacts,
@@ -50,7 +51,7 @@ def evaluate(
     """Judge a `Predict` on labelled rows.
 
     Args:
-        predict: gives `answers.output`: probabilities [N,K], values [N] or forecasts [N, steps, columns].
+        predict: gives `answers.output`: probabilities [N,K], values [N] or forecasts [N, steps, columns (, levels)].
         inputs: what `predict` takes, N rows.
         targets: class indices [N], values [N], or what came [N, steps, columns].
         answers: the labels, or that the answer is a number or a forecast.
@@ -74,6 +75,9 @@ def evaluate(
     wanted: tuple[int, ...] = (len(targets),) if answers.labels is None else (len(targets), len(answers.labels))
     if answers.columns is not None:
         wanted = (len(targets), answers.horizon, len(answers.columns))
+        if answers.levels and outputs.ndim == 3:  # a baseline that answers one number: all of its quantiles are that
+            outputs = np.repeat(outputs[..., None], len(answers.levels), axis=-1)
+        wanted += (len(answers.levels),) if answers.levels else ()
     if outputs.size == wanted[0] and len(wanted) == 1:
         outputs = outputs.reshape(-1)
     if outputs.shape != wanted:
@@ -187,7 +191,9 @@ def _judge_number(outputs: np.ndarray, targets: np.ndarray, answers: Answers, se
 def _judge_forecast(outputs: np.ndarray, targets: np.ndarray, answers: Answers, setting: _Setting) -> Report:
     """Judge forecasts; windows overlap, so the intervals come of blocks that are a past and a future long."""
     assert answers.columns is not None
-    facts = ForecastFacts(outputs, targets, answers.scale, answers.naive)
+    facts = ForecastFacts(outputs, targets, answers.scale, answers.naive, answers.levels)
+    names = (*FORECASTS, *(QUANTILES if answers.levels else ()))
+    middle = outputs[..., answers.levels.index(0.5)] if answers.levels else outputs
     values = facts.measure(np.ones((1, facts.rows)))
     block = max(answers.horizon, answers.season)
     samples = bootstrap(facts.measure, facts.rows, setting.resamples, setting.seed, block)
@@ -198,12 +204,12 @@ def _judge_forecast(outputs: np.ndarray, targets: np.ndarray, answers: Answers, 
             apart.append(row)
     return Report(
         kind="forecast", rows=facts.rows, confidence=setting.confidence, resamples=setting.resamples,
-        metrics=estimates({name: values[name] for name in FORECASTS}, samples, setting.confidence), per_class=[],
+        metrics=estimates({name: values[name] for name in names}, samples, setting.confidence), per_class=[],
         confusion=None, calibration=[], residuals=None, slices=[],
         worst=[
             {
                 "row": row, "id": setting.ids[row], "expected": float(targets[row].mean()),
-                "answer": float(outputs[row].mean()), "error": float(np.sqrt(facts.squares[row])),
+                "answer": float(middle[row].mean()), "error": float(np.sqrt(facts.squares[row])),
             }
             for row in apart
         ],

@@ -13,7 +13,9 @@ R² of constant targets) is NaN. Names and definitions are scikit-learn's, and t
 - `rmse`, `mae`, `r2`;
 - of a forecast: `mse` and `mae` of all its numbers, each column's divided by its spread among the training steps (as
   the literature on long horizons has them); `mase`: each column's mean absolute error over that of "as a season ago"
-  among the training steps (Hyndman and Koehler 2006), averaged over the columns.
+  among the training steps (Hyndman and Koehler 2006), averaged over the columns. Where it has quantiles these are of
+  the median; `pinball` is the mean pinball loss of all of them (Koenker and Bassett 1978), scaled likewise, and
+  `coverage` the share of what came that lies between the lowest and the highest.
 """
 
 from __future__ import annotations
@@ -26,10 +28,11 @@ import numpy as np
 CLASSIFICATION = ("accuracy", "precision", "recall", "f1", "log_loss", "auroc", "auprc", "brier", "ece")
 REGRESSION = ("rmse", "mae", "r2")
 FORECASTS = ("mse", "mae", "mase")
+QUANTILES = ("pinball", "coverage")
 PER_CLASS = ("precision", "recall", "f1")
-LOWER_IS_BETTER = frozenset({"log_loss", "brier", "ece", "rmse", "mae", "mse", "mase"})
+LOWER_IS_BETTER = frozenset({"log_loss", "brier", "ece", "rmse", "mae", "mse", "mase", "pinball"})
 CALIBRATION_BINS = 15
-_UNBOUNDED = frozenset({"log_loss", "brier", "rmse", "mae", "mse", "mase"})
+_UNBOUNDED = frozenset({"log_loss", "brier", "rmse", "mae", "mse", "mase", "pinball"})
 
 
 def within_range(metric: str, value: float) -> float:
@@ -184,16 +187,35 @@ class RegressionFacts:
 
 
 class ForecastFacts:
-    """Per-row facts of a forecaster's answers: `values` and `targets`, [N, steps, columns] each.
+    """Per-row facts of a forecaster's answers.
 
     Args:
-        values: forecasts.
+        values: forecasts [N, steps, columns], or their quantiles [N, steps, columns, levels].
         targets: what came.
         scale: each column's spread among the training steps.
         naive: each column's mean absolute error of the seasonal naive forecast among them.
+        levels: of the quantiles.
     """
 
-    def __init__(self, values: np.ndarray, targets: np.ndarray, scale: Sequence[float], naive: Sequence[float]) -> None:
+    def __init__(
+        self,
+        values: np.ndarray,
+        targets: np.ndarray,
+        scale: Sequence[float],
+        naive: Sequence[float],
+        levels: Sequence[float] = (),
+    ) -> None:
+        self.quantiles: dict[str, np.ndarray] = {}
+        if levels:
+            wide = np.asarray(values, np.float64)
+            errors = (np.asarray(targets, np.float64)[..., None] - wide) / np.asarray(scale, np.float64)[:, None]
+            level = np.asarray(levels, np.float64)
+            inside = (wide[..., 0] <= targets) & (targets <= wide[..., -1])
+            self.quantiles = {
+                "pinball": np.maximum(level * errors, (level - 1) * errors).mean(axis=(1, 2, 3)),
+                "coverage": inside.mean(axis=(1, 2)),
+            }
+            values = wide[..., list(levels).index(0.5)]
         self.rows, self.steps = len(targets), targets.shape[1]
         self.errors = np.asarray(values, np.float64) - np.asarray(targets, np.float64)
         scaled = self.errors / np.asarray(scale, np.float64)
@@ -210,6 +232,7 @@ class ForecastFacts:
             "mse": weights @ self.squares / total,
             "mae": weights @ self.absolute / total,
             "mase": weights @ self.relative / total,
+            **{name: weights @ rows / total for name, rows in self.quantiles.items()},
         }
 
 

@@ -16,7 +16,7 @@
     report       `Report.to_json()`
     profile      what `bedplate.data.profile` says of the data, plus for images `examples` [{label, png}] (base64)
     pictures     {row index as text: base64 PNG}, for the worst mistakes
-    forecasts    [{title, column, truth: [[step, value]], forecast: [[step, value]]}], some windows of a series
+    forecasts    [{title, column, lines: {name: [[step, value]]}}], some windows of a series
     texts        {row index as text: the text, its first letters}, likewise
     variants     [{name, kept, reason, size_bytes, latency_ms: {median, p95} or None, metrics: {name: value}}]
     default      str, the variant that is served by default
@@ -42,11 +42,12 @@ Story = Mapping[str, Any]
 METRIC_NAMES: Mapping[str, str] = {
     "accuracy": "Accuracy", "precision": "Precision", "recall": "Recall", "f1": "F1", "log_loss": "Log loss",
     "auroc": "AUROC", "auprc": "AUPRC", "brier": "Brier score", "ece": "Calibration error", "rmse": "RMSE",
-    "mae": "MAE", "r2": "R²", "mse": "MSE", "mase": "MASE",
+    "mae": "MAE", "r2": "R²", "mse": "MSE", "mase": "MASE", "pinball": "Pinball loss",
+    "coverage": "Coverage",
 }  # fmt: skip
 """Metrics by the names that people read."""
 
-PERCENT = frozenset({"accuracy", "precision", "recall", "f1"})
+PERCENT = frozenset({"accuracy", "coverage", "precision", "recall", "f1"})
 
 
 @dataclass(frozen=True)

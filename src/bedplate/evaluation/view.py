@@ -210,7 +210,7 @@ def _forecasts(story: Story, report: Mapping[str, Any]) -> dict[str, Any] | None
         {
             "title": one["title"],
             "chart": charts.line_chart(
-                {"came": [tuple(p) for p in one["truth"]], "forecast": [tuple(p) for p in one["forecast"]]},
+                {name: [tuple(point) for point in points] for name, points in one["lines"].items()},
                 one["title"], "steps from the last one read", one["column"], mark=(0.0, "now"),
             ),
         }

@@ -74,6 +74,7 @@ def check_parity(network: Network, reference: Predict, exported: Predict, featur
     """
     output = network.outputs.name
     scale = np.float64(1.0) if network.outputs.classes else np.asarray(network.outputs.std)
+    scale = scale[:, None] if network.outputs.levels else scale
     names = network.inputs.names
     seen, largest, agreed = 0, 0.0, 0
     for source in (take(features, slice(0, 64)), edge_features(network.inputs)):

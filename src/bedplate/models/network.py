@@ -36,9 +36,9 @@ class Network(nn.Module):
             self.register_buffer("std", torch.tensor(inputs.std, dtype=torch.float32).reshape(shape))
 
     def forward(self, *features: Tensor) -> Tensor:
-        """Return logits [rows, classes], or standardised targets [rows, 1], [rows, steps · columns]."""
+        """Return logits [rows, classes], or standardised targets [rows, 1], [rows, steps · columns (· levels)]."""
         if isinstance(self.inputs, SeriesInput):
-            return self.scores(self.body((features[0] - self.mean) / self.std))
+            return self.by_level(self.scores(self.body((features[0] - self.mean) / self.std)))
         if isinstance(self.inputs, ImageInput):
             planes = features[0].permute(0, 3, 1, 2)
             if self.memory_format is torch.contiguous_format and self.inputs.channels == 1:
@@ -49,6 +49,14 @@ class Network(nn.Module):
                 image = image.contiguous(memory_format=self.memory_format)
             return self.scores(self.body(image))
         return self.scores(self.body(**dict(zip(self.inputs.names, features, strict=True))))
+
+    def by_level(self, raw: Tensor) -> Tensor:
+        """Put a column's quantiles side by side, in rising order: two that cross would mean nothing."""
+        if not self.outputs.levels:
+            return raw
+        steps, columns = self.outputs.shape
+        apart = raw.reshape(-1, steps, len(self.outputs.levels), columns).transpose(2, 3)
+        return rising(apart).flatten(1)
 
     def scores(self, raw: Tensor) -> Tensor:
         """Check the shape that the module returned."""
@@ -68,10 +76,26 @@ class Network(nn.Module):
             return torch.softmax(raw, dim=1)
         if outputs.shape:
             mean, std = (torch.tensor(one, dtype=raw.dtype, device=raw.device) for one in (outputs.mean, outputs.std))
+            if outputs.levels:
+                return raw.reshape(-1, *outputs.shape, len(outputs.levels)) * std[:, None] + mean[:, None]
             return raw.reshape(-1, *outputs.shape) * std + mean
         assert not isinstance(outputs.std, tuple)
         assert not isinstance(outputs.mean, tuple)
         return raw[:, 0] * outputs.std + outputs.mean
+
+
+def rising(quantiles: Tensor) -> Tensor:
+    """Return numbers [..., levels] of which none is below the one before it, the middle one as it was.
+
+    From the middle outwards, so that the median is learnt as if it were alone.
+    """
+    parts = list(quantiles.unbind(-1))
+    middle = len(parts) // 2
+    for k in range(middle + 1, len(parts)):
+        parts[k] = torch.maximum(parts[k], parts[k - 1])
+    for k in range(middle - 1, -1, -1):
+        parts[k] = torch.minimum(parts[k], parts[k + 1])
+    return torch.stack(parts, dim=-1)
 
 
 class Answering(nn.Module):

@@ -9,7 +9,7 @@ arguments. The module's `forward` takes normalised features and returns raw scor
 - tables: `numeric` float [rows, F] and `categories` int64 [rows, C], each only if the table has such columns.
 
 It returns [rows, outputs.width]: logits for classes, the standardised target for a number, and for a forecast the
-standardised values of every step, a step's columns side by side.
+standardised values of every step (of every quantile of every step), their columns side by side.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class Outputs:
     """What the model answers: one score a class, or (classes=None) numbers with their training mean and spread.
 
     `counts` are the training rows of each class, where they are known. `shape` is () for one number, and
-    (steps, columns) for a forecast, whose `mean` and `std` are one a column.
+    (steps, columns) for a forecast, whose `mean` and `std` are one a column; `levels` are its quantiles, if any.
     """
 
     classes: int | None = None
@@ -99,11 +99,12 @@ class Outputs:
     std: float | tuple[float, ...] = 1.0
     counts: tuple[int, ...] = ()
     shape: tuple[int, ...] = ()
+    levels: tuple[float, ...] = ()
 
     @property
     def width(self) -> int:
         """How many columns the module returns."""
-        return self.classes or math.prod(self.shape)
+        return self.classes or math.prod(self.shape) * max(1, len(self.levels))
 
     @property
     def name(self) -> str:
@@ -118,13 +119,15 @@ class Outputs:
     def to_json(self) -> dict[str, Any]:
         """Return what builds the same again, the counts left out."""
         told: dict[str, Any] = {"classes": self.classes, "mean": self.mean, "std": self.std}
-        return told | ({"shape": list(self.shape)} if self.shape else {})
+        told |= {"shape": list(self.shape)} if self.shape else {}
+        return told | ({"levels": list(self.levels)} if self.levels else {})
 
     @classmethod
     def from_json(cls, told: Mapping[str, Any], counts: Sequence[int] = ()) -> Outputs:
         """Rebuild from `to_json()`."""
         mean, std = (tuple(one) if isinstance(one, list | tuple) else one for one in (told["mean"], told["std"]))
-        return cls(told["classes"], mean, std, tuple(counts), tuple(told.get("shape", ())))
+        shape, levels = (tuple(told.get(name, ())) for name in ("shape", "levels"))
+        return cls(told["classes"], mean, std, tuple(counts), shape, levels)
 
 
 def inputs_from_spec(spec: dict[str, Any]) -> Inputs:
@@ -141,12 +144,16 @@ def inputs_from_spec(spec: dict[str, Any]) -> Inputs:
 
 
 def forecast_of(inputs: Inputs, outputs: Outputs, model: str) -> tuple[SeriesInput, int, int]:
-    """Return a series' features with the steps and columns to forecast, or refuse others."""
+    """Return a series' features with how many numbers a column are answered, and the columns; refuse others.
+
+    The numbers are the steps, one after the other, or each step's quantiles side by side.
+    """
     only(inputs, SeriesInput, model)
     assert isinstance(inputs, SeriesInput)
     if len(outputs.shape) != 2:
         raise InputError(f"model '{model}' forecasts", where="model.name", hint="set task: forecasting")
-    return inputs, *outputs.shape
+    steps, columns = outputs.shape
+    return inputs, steps * max(1, len(outputs.levels)), columns
 
 
 def only(inputs: Inputs, kind: type, model: str) -> None:

@@ -1,6 +1,6 @@
 """What is minimised: one training objective a file."""
 
-from bedplate.objectives import cross_entropy, perceptron, squared_error
+from bedplate.objectives import cross_entropy, perceptron, quantile, squared_error
 from bedplate.objectives.registry import Losses, Objective, Step, objectives
 
-__all__ = ["Losses", "Objective", "Step", "cross_entropy", "objectives", "perceptron", "squared_error"]
+__all__ = ["Losses", "Objective", "Step", "cross_entropy", "objectives", "perceptron", "quantile", "squared_error"]

@@ -33,13 +33,15 @@ class Objective:
 
     Attributes:
         steps: the updates.
-        kind: "classes", "number" or "any".
+        kind: "classes", "number", "forecast" or "any".
         soft: whether class targets may also come as probabilities [rows, classes], as mixup gives them.
+        levels: the quantiles that a forecast's network answers; () for one number a step.
     """
 
     steps: tuple[Step, ...]
     kind: str = "any"
     soft: bool = False
+    levels: tuple[float, ...] = ()
 
 
 objectives: Registry[Callable[..., Objective]] = Registry("objective")

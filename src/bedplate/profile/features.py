@@ -123,7 +123,8 @@ def answer_figures(outputs: Arrays, labels: Sequence[str] | None = None) -> dict
     """
     if FORECAST in outputs:
         steps = np.asarray(outputs[FORECAST], np.float64)
-        return {f"{PREDICTION}.{k}.mean": steps[:, :, k].mean(axis=1) for k in range(steps.shape[2])}
+        flat = [steps[:, :, k].reshape(len(steps), -1) for k in range(steps.shape[2])]  # every step, every quantile
+        return {f"{PREDICTION}.{k}.mean": column.mean(axis=1) for k, column in enumerate(flat)}
     if PROBABILITIES not in outputs:
         return {PREDICTION: np.asarray(outputs[VALUE], np.float64).reshape(-1)}
     probabilities = np.asarray(outputs[PROBABILITIES], np.float64)

@@ -117,7 +117,7 @@ class Judge:
             return Point(one.name, steps, len(one.graph), latency, (self.metric, value), facts=facts)
         drop = metric_drop(
             self.metric, before, after, rows.targets, positive=self.answers.positive, scale=self.answers.scale,
-            naive=self.answers.naive, seed=self.seed,
+            naive=self.answers.naive, levels=self.answers.levels, seed=self.seed,
         )  # fmt: skip
         return Point(
             one.name, steps, len(one.graph), latency, (self.metric, value), drop.value, drop.high, facts

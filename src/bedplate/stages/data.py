@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from bedplate.core.console import Console
 from bedplate.core.errors import DataError, InputError, RecipeError, did_you_mean, listing
 from bedplate.data.dataset import Dataset
 from bedplate.data.load import load_dataset
+from bedplate.objectives import objectives
 from bedplate.stages.resolve import Resolved
 
 
@@ -45,13 +48,21 @@ def _check_stream(resolved: Resolved) -> None:
         raise RecipeError(list(problems))
 
 
+def _levels(resolved: Resolved) -> tuple[float, ...]:
+    """Return the quantiles that the recipe's objective asks of a forecast."""
+    part = resolved.recipe.objective
+    assert part is not None
+    return objectives.get(part.name)(**part.arguments).levels
+
+
 def answers_of(dataset: Dataset) -> str:
     """Return what is answered, in words."""
     answers = dataset.answers
     if answers.labels:
         return f"{len(answers.labels)} classes of {answers.target}"
     if answers.columns is not None:
-        return f"{answers.horizon} steps of {listing(answers.columns)}"
+        quantiles = f", {len(answers.levels)} quantiles each" if answers.levels else ""
+        return f"{answers.horizon} steps of {listing(answers.columns)}{quantiles}"
     return f"a number: {answers.target}"
 
 
@@ -69,6 +80,8 @@ def load_data(resolved: Resolved, console: Console) -> Dataset:
     _check_stream(resolved)
     dataset = load_dataset(recipe.data, recipe.task, recipe.seed, base=resolved.base, announce=announce)
     _check_classes(dataset)
+    if dataset.answers.columns is not None:
+        dataset = replace(dataset, answers=replace(dataset.answers, levels=_levels(resolved)))
     sizes = (
         f"{dataset.training_rows:,} training, {len(dataset.validation):,} validation, {len(dataset.test):,} test rows"
     )

@@ -58,6 +58,7 @@ def _forecasts(work: Work, report: Report) -> list[dict[str, Any]]:
     answers = work.dataset.answers
     if answers.columns is None or report.outputs is None:
         return []
+    outputs = report.outputs[..., answers.levels.index(0.5)] if answers.levels else report.outputs
     test, column = work.dataset.test, answers.columns.index(answers.target)
     order = np.argsort(report.row_errors, kind="stable")
     rows = {"latest": len(order) - 1, "worst": order[-1], "middle": order[len(order) // 2], "best": order[0]}
@@ -65,15 +66,13 @@ def _forecasts(work: Work, report: Report) -> list[dict[str, Any]]:
     for name, row in rows.items():
         history = test.inputs[HISTORY][row, :, column]
         past = history[-min(len(history), 2 * answers.horizon) :].tolist()
-        steps = range(1, answers.horizon + 1)
         before = [[k - len(past) + 1, value] for k, value in enumerate(past)]
-        found.append(
-            {
-                "title": f"the {name} window, {test.ids[row]}", "column": answers.target,
-                "truth": [*before, *map(list, zip(steps, test.targets[row, :, column].tolist(), strict=True))],
-                "forecast": list(map(list, zip(steps, report.outputs[row, :, column].tolist(), strict=True))),
-            }
-        )  # fmt: skip
+        lines = {"came": test.targets[row, :, column], "forecast": outputs[row, :, column]}
+        for k in (0, len(answers.levels) - 1) if len(answers.levels) > 1 else ():
+            lines[f"{100 * answers.levels[k]:g} %"] = report.outputs[row, :, column, k]
+        drawn = {key: [[k, value] for k, value in enumerate(line.tolist(), 1)] for key, line in lines.items()}
+        drawn["came"] = [*before, *drawn["came"]]
+        found.append({"title": f"the {name} window, {test.ids[row]}", "column": answers.target, "lines": drawn})
     return found
 
 

@@ -164,7 +164,8 @@ class Work:
         targets = np.asarray(self.dataset.train.targets, np.float64)
         if self.dataset.answers.columns is not None:  # scaled as what is read: a forecast goes on from it
             spec = self.dataset.codec.feature_spec()
-            return Outputs(None, tuple(spec["mean"]), tuple(spec["std"]), shape=targets.shape[1:])
+            levels = self.dataset.answers.levels
+            return Outputs(None, tuple(spec["mean"]), tuple(spec["std"]), shape=targets.shape[1:], levels=levels)
         return Outputs(None, float(targets.mean()), float(targets.std()) or 1.0)
 
     def build(self) -> Network:

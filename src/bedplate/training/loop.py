@@ -23,6 +23,7 @@ from bedplate.core.seeds import derive
 from bedplate.data.stream import RowStream
 from bedplate.models import Network, to_tensors
 from bedplate.objectives import Objective
+from bedplate.objectives.quantile import pinball
 from bedplate.recipe.schema import TrainingSpec
 from bedplate.training.augment import bind, parts_of
 from bedplate.training.averaging import RECALIBRATION_BATCHES, MovingAverage, judged_weights
@@ -76,7 +77,9 @@ def catch_interrupt(wanted: threading.Event | None = None) -> Iterator[threading
 
 @torch.inference_mode()
 def validate(network: Network, features: list[Tensor], targets: Tensor, batch_size: int = 1024) -> dict[str, float]:
-    """Return validation loss (log loss, or squared error of the standardised target) and accuracy or RMSE.
+    """Return validation loss and accuracy or RMSE.
+
+    The loss is log loss, the squared error of the standardised target, or the pinball loss of a forecast's quantiles.
 
     It is computed in float32, as what is exported will answer.
     """
@@ -87,6 +90,13 @@ def validate(network: Network, features: list[Tensor], targets: Tensor, batch_si
     if network.outputs.classes:
         loss = functional.cross_entropy(raw, targets).item()
         return {"validation_loss": loss, "validation_accuracy": (raw.argmax(1) == targets).double().mean().item()}
+    levels = network.outputs.levels
+    if levels:
+        quantiles = raw.reshape(*targets.shape, len(levels))
+        raw = quantiles[..., levels.index(0.5)]
+        found = pinball(quantiles, targets, torch.tensor(levels, device=raw.device)).item()
+        rmse = math.sqrt(functional.mse_loss(raw, targets).item())
+        return {"validation_loss": found, "validation_rmse": rmse}
     loss = functional.mse_loss(raw.reshape(targets.shape), targets).item()
     # Of a forecast's columns, whose units differ, in standard deviations.
     scale = 1.0 if network.outputs.shape else network.outputs.spread
