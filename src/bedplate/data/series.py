@@ -44,21 +44,10 @@ def load_series(spec: DataSpec, *, base: Path, announce: Announce) -> Dataset:
         raise DataError("too few steps to learn from", where=table.name, received=counted(len(training), "step"))
     mean, std = training.mean(axis=0), training.std(axis=0)
     _check_constant(columns, std, training, notes)
-    windows = {
-        split: starts(known, begin, end, length, horizon)
-        for split, begin, end in (
-            ("train", 0, borders[0]), ("validation", borders[0], borders[1]), ("test", borders[1], len(values)),
-        )
-    }  # fmt: skip
-    _check_windows(windows, known, length, horizon, table.name)
+    windows = _windows(known, borders, length, horizon, table.name)
     windows["train"] = _limited(windows["train"], spec.limit)
-    size = 4 * len(columns) * (length + horizon) * sum(len(one) for one in windows.values())
-    if size > MOST_BYTES:
-        raise DataError(
-            "the windows of this series don't fit into memory", expected=f"below {MOST_BYTES >> 30} GiB",
-            received=f"{size / 2**30:.1f} GiB", hint="lower data.series.history, or set data.limit",
-        )  # fmt: skip
-    season = min(grid.season, length)
+    _check_memory(windows, len(columns) * (length + horizon))
+    season = grid.season if grid.season <= length else 1  # a past that is shorter says nothing of it
     codec = SeriesCodec(
         tuple(columns), length, tuple(mean.tolist()), tuple(np.where(std > 0, std, 1.0).tolist()),
         series.time or "", grid.step,
@@ -213,7 +202,12 @@ def starts(known: np.ndarray, begin: int, end: int, length: int, horizon: int) -
     return places[lacking[places + horizon] == lacking[places - length]] if len(places) else places
 
 
-def _check_windows(windows: dict[str, np.ndarray], known: np.ndarray, length: int, horizon: int, where: str) -> None:
+def _windows(
+    known: np.ndarray, borders: tuple[int, int], length: int, horizon: int, where: str
+) -> dict[str, np.ndarray]:
+    """Return the first steps of each split's futures, of which there must be some."""
+    ends = {"train": (0, borders[0]), "validation": borders, "test": (borders[1], len(known))}
+    windows = {split: starts(known, begin, end, length, horizon) for split, (begin, end) in ends.items()}
     for split, found in windows.items():
         if len(found) < 2:
             gaps = " without a gap" if not known.all() else ""
@@ -224,6 +218,16 @@ def _check_windows(windows: dict[str, np.ndarray], known: np.ndarray, length: in
                 hint="lower data.series.history or horizon"
                 + (", or fill short gaps with data.series.interpolate" if gaps else ""),
             )  # fmt: skip
+    return windows
+
+
+def _check_memory(windows: dict[str, np.ndarray], numbers: int) -> None:
+    size = 4 * numbers * sum(len(one) for one in windows.values())
+    if size > MOST_BYTES:
+        raise DataError(
+            "the windows of this series don't fit into memory", expected=f"below {MOST_BYTES >> 30} GiB",
+            received=f"{size / 2**30:.1f} GiB", hint="lower data.series.history, or set data.limit",
+        )  # fmt: skip
 
 
 def _check_constant(columns: Sequence[str], std: np.ndarray, training: np.ndarray, notes: list[str]) -> None:
