@@ -7,15 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bedplate.core.arrays import Arrays
 from bedplate.core.errors import DataError
 from bedplate.data.stream import ShardStream
-from bedplate.models import Network, Outputs, TableInput, build
+from bedplate.models import Network, Outputs, TableInput, TextInput, build
 from bedplate.objectives import objectives
 from bedplate.recipe.schema import Part, TrainingSpec
 from bedplate.training import Run, TrainingData, train, weights_digest
-from bedplate.training.batches import Resident, Streamed
+from bedplate.training.batches import Resident, Streamed, bucketed
 
 SIZES = [30, 17, 41, 25, 33, 38, 9, 27]
 ROWS = sum(SIZES)
@@ -135,3 +137,35 @@ def test_a_streamed_run_stopped_at_any_step_continues_bit_for_bit(
 def test_a_shard_that_goes_missing_stops_training_with_its_name() -> None:
     with pytest.raises(DataError, match=r"shard-3\.parquet"):
         go(spec(), stream=stream([5]))
+
+
+@given(st.integers(0, 99), st.integers(0, 400), st.integers(1, 9))
+def test_buckets_hold_every_row_once(seed: int, rows: int, size: int) -> None:
+    draw = np.random.default_rng(seed)
+    order = draw.permutation(rows)
+    found = bucketed(order, draw.integers(1, 100, rows), size, draw)
+    assert sorted(found.tolist()) == list(range(rows))
+
+
+def test_texts_of_like_length_come_together_and_every_epoch_otherwise() -> None:
+    draw = np.random.default_rng(0)
+    lengths = draw.integers(1, 101, 1000)
+    tokens = np.where(np.arange(100) < lengths[:, None], np.arange(1, 1001)[:, None], 0).astype(np.int32)
+    network = build("bag", {"size": 2, "pairs": 3}, TextInput(1001, 100), Outputs(2), 0)
+    targets = draw.integers(0, 2, 1000)
+
+    def epoch(batches: Resident, number: int) -> tuple[list[int], float]:
+        parts = [batches.batch(number, start, min(start + 16, 1000))[0][0] for start in range(0, 1000, 16)]
+        padding = sum(int((part == 0).sum()) for part in parts) / sum(part.numel() for part in parts)
+        return [int(row) for part in parts for row in part[:, 0]], padding
+
+    together = Resident(network, {"tokens": tokens}, targets, 0, "shuffled", rows_a_step=16)
+    first, padding = epoch(together, 0)
+    assert sorted(first) == list(range(1, 1001))
+    assert padding < 0.1
+    assert epoch(Resident(network, {"tokens": tokens}, targets, 0, "shuffled"), 0)[1] > 0.4
+    assert epoch(together, 1)[0] != first
+    assert epoch(Resident(network, {"tokens": tokens}, targets, 0, "shuffled", rows_a_step=16), 0)[0] == first
+    assert (
+        np.diff([np.mean(lengths[np.array(first[k : k + 16]) - 1]) for k in range(0, 960, 16)]).std() > 10
+    )  # shuffled

@@ -42,16 +42,54 @@ def epoch_order(targets: np.ndarray, seed: int, epoch: int, sampling: str) -> np
     return draw.choice(len(targets), len(targets), p=chance / chance.sum())
 
 
+def bucketed(order: np.ndarray, lengths: np.ndarray, size: int, draw: np.random.Generator) -> np.ndarray:
+    """Return an order whose steps of `size` rows hold rows of like length, so that little of them is padding.
+
+    Rows stay within a window of `BUCKETED` steps of where they were drawn; in it they are sorted by length, and its
+    steps shuffled. The rows left over at the end stay the last.
+
+    Args:
+        order: row indices [rows].
+        lengths: of each row, by index.
+        size: rows of a step.
+        draw: shuffles.
+    """
+    found = []
+    for start in range(0, len(order), size * BUCKETED):
+        window = order[start : start + size * BUCKETED]
+        window = window[np.argsort(lengths[window], kind="stable")]
+        whole = len(window) // size
+        cut = draw.integers(0, len(window) - whole * size + 1)  # the odd ones out aren't always the longest
+        odd = window[cut : cut + len(window) - whole * size]
+        steps = np.delete(window, np.arange(cut, cut + len(odd))).reshape(whole, size)
+        found += [steps[draw.permutation(whole)].reshape(-1), odd]
+    return np.concatenate(found) if found else order
+
+
 def shortest(tokens: Tensor) -> Tensor:
     """Return token numbers [rows, length] without the columns that hold padding alone; one is left in any case."""
     return tokens[:, : max(1, int((tokens != 0).sum(1).max()))]
 
 
+BUCKETED = 50
+"""Steps of texts within which rows of like length are put together."""
+
+
 class Resident:
-    """All rows in the memory of the device; a batch is one indexing operation."""
+    """All rows in the memory of the device; a batch is one indexing operation.
+
+    Texts of like length come together in steps of `rows_a_step` rows, where that is given.
+    """
 
     def __init__(
-        self, network: Network, features: Arrays, targets: np.ndarray, seed: int, sampling: str, device: str = "cpu"
+        self,
+        network: Network,
+        features: Arrays,
+        targets: np.ndarray,
+        seed: int,
+        sampling: str,
+        device: str = "cpu",
+        rows_a_step: int = 0,
     ) -> None:
         self.rows = len(targets)
         self._features = [tensor.to(device) for tensor in to_tensors(network, features)]
@@ -59,11 +97,16 @@ class Resident:
         self._raw, self._seed, self._sampling, self._device = targets, seed, sampling, device
         self._epoch, self._order = -1, torch.empty(0)
         self._padded = isinstance(network.inputs, TextInput)
+        self._rows_a_step = rows_a_step if self._padded else 0
+        self._lengths = (features[network.inputs.names[0]] != 0).sum(axis=1) if self._rows_a_step else np.empty(0)
 
     def batch(self, epoch: int, start: int, stop: int) -> tuple[list[Tensor], Tensor]:
         """Return the rows at [start, stop) of the epoch's order."""
         if epoch != self._epoch:
             order = epoch_order(self._raw, self._seed, epoch, self._sampling)
+            if self._rows_a_step:
+                draw = generator(self._seed, "buckets", epoch)
+                order = bucketed(order, self._lengths, self._rows_a_step, draw)
             self._epoch, self._order = epoch, torch.from_numpy(order).to(self._device)
         rows = self._order[start:stop]
         features = [tensor.index_select(0, rows) for tensor in self._features]

@@ -53,11 +53,11 @@ class TrainingData:
         """Return the training rows of one epoch."""
         return len(self.targets) if self.stream is None else len(self.stream)
 
-    def batches(self, network: Network, seed: int, sampling: str, device: str = "cpu") -> Batches:
+    def batches(self, network: Network, seed: int, sampling: str, device: str = "cpu", rows_a_step: int = 0) -> Batches:
         """Return where the loop takes its batches from."""
         if self.stream is not None:
             return Streamed(network, self.stream, seed, device)
-        return Resident(network, self.features, self.targets, seed, sampling, device)
+        return Resident(network, self.features, self.targets, seed, sampling, device, rows_a_step)
 
 
 @contextlib.contextmanager
@@ -191,7 +191,7 @@ def machinery_for(
         seed,
         schedules.get(spec.schedule.name)(**spec.schedule.arguments),
         bind(parts_of(spec.augment), network),
-        data.batches(network, seed, spec.sampling, spec.device),
+        data.batches(network, seed, spec.sampling, spec.device, rows_a_step(spec)),
         place.wrap(execution.callable(network)),
         penalised(network, spec),
         place,
