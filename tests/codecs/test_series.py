@@ -45,7 +45,7 @@ def test_what_is_written_as_a_csv_is_read_back(rows: list[tuple[float, int]]) ->
     ("payload", "message"),
     [
         (ROWS[:2], "the past is too short (expected 3 steps or more; received 2)"),
-        ([], "not a series"), (5, "not a series"), (b"", "not a series"), ("\xff\xfe".encode("latin-1"), "not UTF-8"),
+        ([], "not a series"), (5, "not a series"), (b"", "not a series"), ("\xff\xfe".encode("latin-1"), "the file is empty"),
         ("{", "not JSON"), ({"a": [1, 2, 3]}, "column 'b' is missing"), ({"a": [1, 2, 3], "b": [1]}, "different lengths"),
         ({"a": "123", "b": "123"}, "not a list of values"), ({"history": {"A": [1], "b": [1]}}, "did you mean 'A'"),
         ([{"a": 1, "b": None}] * 3, "step 1, column 'b': a value is missing"),

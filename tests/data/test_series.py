@@ -70,6 +70,35 @@ def test_no_window_crosses_a_gap_and_short_gaps_can_be_filled(tmp_path: Path) ->
     assert len(missing.train) < len(mended.train)
 
 
+def test_offsets_are_heard_and_seconds_since_1970_are_times(tmp_path: Path) -> None:
+    start = datetime(2023, 10, 28)
+    hours = [start + timedelta(hours=k) for k in range(60)]
+    change = start + timedelta(hours=25)  # the clock goes back: an hour comes twice
+    autumn = [
+        f"{(hour + timedelta(hours=2 if hour < change else 1)).isoformat()}+0{2 if hour < change else 1}:00,{k % 24},{k}"
+        for k, hour in enumerate(hours)
+    ]
+    found = load(tmp_path, autumn, columns=["other"], history=6)
+    np.testing.assert_array_equal(np.diff(found.train.inputs["history"][:, :, 1], axis=1), 1)
+    assert any("in UTC" in note for note in found.notes)
+    unix = [f"{1672531200 + 3600 * k},{k % 24},{k}" for k in range(60)]
+    for lines in (unix, [line.replace(",", "000,", 1) for line in unix]):
+        found = load(tmp_path, lines, columns=["other"], history=6)
+        assert found.schema["step_seconds"] == 3600
+        assert found.train.ids[0] == "2023-01-01 06:00:00"
+    with pytest.raises(DataError, match="some times name a zone"):
+        load(tmp_path, [*autumn[:-1], autumn[-1].replace("+01:00", "")], history=6)
+
+
+def test_decimal_commas_are_read_at_prediction_as_in_training(tmp_path: Path) -> None:
+    lines = [f"{row.split(',')[0]};{k % 24},5;{k}" for k, row in enumerate(rows(90))]
+    (tmp_path / "series.csv").write_text("hour;load;other\n" + "\n".join(lines) + "\n")
+    told = {"source": "series.csv", "target": "load", "series": {"time": "hour", "history": 12, "horizon": 4}}
+    found = load_dataset(DataSpec.model_validate(told), "forecasting", 0, base=tmp_path)
+    past = (tmp_path / "series.csv").read_bytes()
+    assert found.codec.decode([past])["history"][0, :, 0].tolist() == [k % 24 + 0.5 for k in range(78, 90)]
+
+
 def test_months_are_steps_though_they_differ_in_days(tmp_path: Path) -> None:
     lines = [f"{2000 + k // 12}-{k % 12 + 1:02d}-01,{k % 12},{k}" for k in range(240)]
     found = load(tmp_path, lines, columns=["other"])

@@ -118,6 +118,8 @@ def test_every_protocol_forecasts_as_the_bundle_and_refuses_what_is_no_past(bund
         np.testing.assert_allclose(plain["answers"][0]["answer"]["wind"], wanted[0, :, 1], rtol=1e-5, atol=1e-6)
         many = client.post("/predict/load", json=[{"history": past()}, {"history": history}]).json()
         np.testing.assert_allclose(many["answers"][1]["answer"]["load"], wanted[1, :, 0], rtol=1e-5)
+        rows = client.post("/predict/load", json=past()).json()  # the CSV's rows as objects are one past
+        np.testing.assert_allclose(rows["answers"][0]["answer"]["load"], wanted[0, :, 0], rtol=1e-5)
         v1 = client.post("/v1/models/load:predict", json={"instances": [{"history": history}]}).json()
         np.testing.assert_allclose(v1["predictions"], wanted[1:], rtol=1e-4, atol=1e-5)
         data = {
@@ -146,6 +148,13 @@ def test_the_command_line_forecasts_from_a_file_and_from_a_pipe(bundle: Bundle, 
     assert done.returncode == 2
     first, second = map(json.loads, done.stdout.splitlines())
     assert "the past is too short" in second["error"]
+    options_first = subprocess.run([*words[:4], str(bundle.path), "--json", "past.csv"], capture_output=True, text=True,
+                                   cwd=tmp_path)  # fmt: skip
+    assert json.loads(options_first.stdout) == first
+    few = subprocess.run([*words[:3], "monitor", str(bundle.path), "--input", "past.csv"], capture_output=True, text=True,
+                         cwd=tmp_path)  # fmt: skip
+    assert few.returncode == 2
+    assert "a file each" in few.stderr
     piped = subprocess.run(words, input=(tmp_path / "past.csv").read_text(), capture_output=True, text=True, check=True)
     assert json.loads(piped.stdout)["answer"] == first["answer"]
 
@@ -217,6 +226,10 @@ def test_init_proposes_a_recipe_that_runs(tmp_path: Path) -> None:
     said = " ".join(written.reasons)
     for word in ("'hour' holds the times", "'load' is forecast", "1 row have the time", "3 steps of 900", "24 steps"):
         assert word in said, said
+    empty = [*lines[:70], f"{lines[70].rpartition(',')[0]},", *lines[71:]]
+    (tmp_path / "empty.csv").write_text("hour,wind,load\n" + "\n".join(empty) + "\n")
+    again = init(str(tmp_path / "empty.csv"), output=str(tmp_path / "e.yaml"), task="forecasting")
+    assert "interpolate: 6" in again.path.read_text()
     run = pipeline.run(tmp_path / "r.yaml", tmp_path / "run", overrides=["training.epochs=1"])
     assert Bundle.open(run.path / "bundle").task == "forecasting"
     with pytest.raises(BedplateError, match="did you mean 'hour'"):

@@ -14,7 +14,9 @@ from bedplate.tasks import TASKS, get_task
 def test_defaults_are_registered(name: str) -> None:
     task = get_task(name)
     assert models.get(task.model)
-    assert objectives.get(task.objective)().kind in ("any", task.answer)
+    # What minimises the error of a number minimises that of a forecast's numbers.
+    wanted = "number" if task.answer == "forecast" else task.answer
+    assert objectives.get(task.objective)().kind in ("any", wanted)
 
 
 def test_an_unknown_task_names_its_neighbour() -> None:

@@ -86,6 +86,9 @@ def test_every_protocol_answers_as_the_bundle_and_refuses_what_is_no_text(bundle
             assert [answer["answer"] for answer in reply["answers"]] == labels
         plain = client.post("/predict/reviews", content=texts[2].encode(), headers={"content-type": "text/plain"})
         assert plain.json()["answers"][0]["answer"] == labels[2]
+        lines = "review,stars\n" + "\n".join(f'"{text}",5' for text in texts)
+        csv = client.post("/predict/reviews", content=lines.encode(), headers={"content-type": "text/csv"}).json()
+        assert [answer["answer"] for answer in csv["answers"]] == labels
         tf = client.post("/v1/models/reviews:predict", json={"instances": texts}).json()
         np.testing.assert_allclose(tf["predictions"], wanted, atol=1e-6)
         data = {"inputs": [{"name": "text", "datatype": "BYTES", "shape": [3], "data": texts}]}

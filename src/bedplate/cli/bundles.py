@@ -113,6 +113,8 @@ def _line(found: dict[str, Any]) -> str:
         return f"{found['input']}\t{json.dumps(found['outputs'], ensure_ascii=False)}"
     if "probabilities" in found:
         return f"{found['input']}\t{found['answer']}\t{max(found['probabilities'].values()):.4f}"
+    if "quantiles" in found:
+        return f"{found['input']}\t{json.dumps(found['quantiles'], ensure_ascii=False)}"
     if isinstance(found["answer"], dict):
         return f"{found['input']}\t{json.dumps(found['answer'], ensure_ascii=False)}"
     return f"{found['input']}\t{found['answer']:.6g}"

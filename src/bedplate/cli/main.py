@@ -265,7 +265,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parsed(words: Sequence[str]) -> argparse.Namespace:
     """Return what the command line says, and prepare what must be so before anything heavy is loaded."""
-    arguments = build_parser().parse_args(words)
+    parser = build_parser()
+    arguments, left = parser.parse_known_args(words)
+    if left and getattr(arguments, "inputs", None) == [] and not any(word.startswith("-") for word in left):
+        arguments.inputs, left = left, []  # argparse gives files behind an option to nobody
+    if left:
+        parser.parse_args(words)  # says what it doesn't know
     if hasattr(arguments, "overrides"):
         arguments.overrides = [text for group in arguments.overrides for text in group]
     # Before torch and scikit-learn load their thread pools: threads that spin for long while they wait for each other

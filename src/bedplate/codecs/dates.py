@@ -39,6 +39,9 @@ _NAMED = [
 _AMBIGUOUS = re.compile(
     r"(?P<first>\d{1,2})(?P<sign>[-/.])(?P<second_>\d{1,2})(?P=sign)(?P<year>\d{4}|\d{2})" + _TIME, re.I
 )
+_OFFSET = re.compile(
+    r":\d{2}(?:[.,]\d{1,9})?\s*(?:Z|UTC|GMT|(?P<sign>[+-])(?P<hours>\d{2}):?(?P<minutes>\d{2})?)$", re.I
+)
 _CLOCK_ONLY = re.compile(_CLOCK)
 
 
@@ -69,6 +72,17 @@ def parse_date(text: str, order: Order) -> datetime | None:
             month = _MONTHS.index(parts["name"][:3].lower()) + 1
             return _moment(parts, _year(parts["year"]), month, int(parts.get("day") or 1))
     return None
+
+
+def offset_of(text: str) -> float | None:
+    """Return the seconds by which a time's clock is ahead of UTC, or None where the text names no zone."""
+    match = _OFFSET.search(text)
+    if match is None:
+        return None
+    if match["sign"] is None:
+        return 0.0
+    seconds = 3600 * int(match["hours"]) + 60 * int(match["minutes"] or 0)
+    return float(-seconds if match["sign"] == "-" else seconds)
 
 
 def find_order(texts: Iterable[str]) -> tuple[Order, bool] | None:

@@ -6,8 +6,6 @@ objects, rows as lists in the columns' order, or each column's values by name.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -18,7 +16,9 @@ from typing import Any
 import numpy as np
 
 from bedplate.codecs.codec import Payload, TensorSpec
-from bedplate.codecs.dates import parse_date
+from bedplate.codecs.dates import offset_of, parse_date
+from bedplate.codecs.numbers import parse_number
+from bedplate.codecs.rows import read_rows
 from bedplate.core.arrays import Arrays
 from bedplate.core.errors import BundleError, PayloadError, did_you_mean, listing
 
@@ -35,7 +35,7 @@ class SeriesCodec:
 
     `columns` are forecast and read, in the tensor's order; `length` is how many steps are read; `mean` and `std` are
     each column's among the training rows; `time` is the column of times, and `step` the seconds between two of them
-    (0: not known, so times in payloads aren't looked at).
+    (0: not known, so times in payloads aren't looked at); `decimals` is each column's decimal sign, nothing for points.
 
     Example:
         >>> codec = SeriesCodec(("load",), 3, (0.0,), (1.0,), "hour", 3600)
@@ -49,6 +49,7 @@ class SeriesCodec:
     std: tuple[float, ...]
     time: str = ""
     step: float = 0.0
+    decimals: str = ""
 
     kind = "series"
 
@@ -140,7 +141,11 @@ class SeriesCodec:
             raise PayloadError(
                 "not one value a column", where=where, expected=listing(self.columns), received=str(row)[:60]
             )
-        return [_number(value, f"{where}, column '{name}'") for name, value in zip(self.columns, row, strict=True)]
+        signs = self.decimals or "." * len(self.columns)
+        return [
+            _number(value, f"{where}, column '{name}'", sign)
+            for name, value, sign in zip(self.columns, row, signs, strict=True)
+        ]
 
     def _check_times(self, rows: Sequence[Any]) -> None:
         """Refuse times that don't follow one another as the training rows' did."""
@@ -148,9 +153,11 @@ class SeriesCodec:
             return
         before: datetime | None = None
         for number, row in enumerate(rows, 1):
-            moment = parse_date(str(row[self.time]).strip(), "ymd")
+            text = str(row[self.time]).strip()
+            moment = parse_date(text, "ymd")
             if moment is None:
                 return  # written in another way than the training rows': not ours to guess
+            moment -= timedelta(seconds=offset_of(text) or 0)
             if before is not None and abs((moment - before).total_seconds() - self.step) > 0.01 * self.step:
                 raise PayloadError(
                     "the times don't follow one another", where=f"step {number}, column '{self.time}'",
@@ -163,7 +170,7 @@ class SeriesCodec:
         """Return all that rebuilds this codec, as JSON."""
         return {
             "kind": self.kind, "columns": list(self.columns), "length": self.length, "mean": list(self.mean),
-            "std": list(self.std), "time": self.time, "step": self.step,
+            "std": list(self.std), "time": self.time, "step": self.step, "decimals": self.decimals,
         }  # fmt: skip
 
     @classmethod
@@ -172,7 +179,10 @@ class SeriesCodec:
         try:
             columns = tuple(map(str, contract["columns"]))
             mean, std = (tuple(map(float, contract[name])) for name in ("mean", "std"))
-            codec = cls(columns, int(contract["length"]), mean, std, str(contract["time"]), float(contract["step"]))
+            codec = cls(
+                columns, int(contract["length"]), mean, std, str(contract["time"]), float(contract["step"]),
+                str(contract.get("decimals", "")),
+            )  # fmt: skip
         except (KeyError, TypeError, ValueError) as error:
             raise BundleError("the contract of the series codec is damaged", received=repr(error)[:200]) from error
         if not columns or codec.length < 1 or not len(columns) == len(mean) == len(std):
@@ -196,27 +206,28 @@ class SeriesCodec:
 
 
 def _parsed(data: bytes | bytearray | memoryview | str) -> Any:
-    """Return what a JSON text or a CSV with a header holds."""
-    try:
-        text = data if isinstance(data, str) else bytes(data).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise PayloadError("the series is not UTF-8", received=f"byte {error.start}") from error
-    if text.lstrip()[:1] in ("{", "["):
+    """Return what a JSON text, or a table of text with a header, holds."""
+    raw = data.encode() if isinstance(data, str) else bytes(data)
+    text = raw.removeprefix(b"\xef\xbb\xbf").strip()
+    if not text:
+        return []
+    if text[:1] in (b"{", b"["):
         try:
             return json.loads(text)
-        except ValueError as error:
+        except ValueError as error:  # also where it isn't UTF-8
             raise PayloadError("not JSON", received=str(error)) from error
-    try:
-        return list(csv.DictReader(io.StringIO(text)))
-    except csv.Error as error:
-        raise PayloadError("not a CSV", received=str(error)) from error
+    return [row for _, row in read_rows(raw, name="the series")]
 
 
-def _number(value: Any, where: str) -> float:
+def _number(value: Any, where: str, sign: str) -> float:
     if value is None or (isinstance(value, str) and not value.strip()):
-        raise PayloadError("a value is missing", where=where, expected="a number")
+        raise PayloadError(
+            "a value is missing", where=where, expected="a number", hint="fill gaps first: none is filled here"
+        )
+    if isinstance(value, str):
+        value = parse_number(value.strip(), sign)
     try:
-        number = math.nan if isinstance(value, bool) else float(value)
+        number = math.nan if isinstance(value, bool) or value is None else float(value)
     except (TypeError, ValueError):
         number = math.nan
     if not math.isfinite(number) or abs(number) > _LARGEST:

@@ -144,7 +144,7 @@ def series_profile(
         "first": times[0],
         "last": times[-1],
         "columns": [
-            {"name": name, "type": "number", "reason": "forecast", **_number_facts(values[:, k])}
+            {"name": name, "type": "number", "used": True, "reason": "read and forecast", **_number_facts(values[:, k])}
             for k, name in enumerate(columns)
         ],
     }

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from bedplate.codecs.answers import Answers
+from bedplate.codecs.numbers import decimal_sign
 from bedplate.codecs.series import HISTORY, SeriesCodec
 from bedplate.core.errors import DataError, did_you_mean, listing
 from bedplate.core.hashing import array_digest, fingerprint
@@ -50,7 +51,7 @@ def load_series(spec: DataSpec, *, base: Path, announce: Announce) -> Dataset:
     season = grid.season if grid.season <= length else 1  # a past that is shorter says nothing of it
     codec = SeriesCodec(
         tuple(columns), length, tuple(mean.tolist()), tuple(np.where(std > 0, std, 1.0).tolist()),
-        series.time or "", grid.step,
+        series.time or "", grid.step, _decimals(table, columns),
     )  # fmt: skip
     answers = Answers(
         target, columns=tuple(columns), horizon=horizon, scale=codec.std,
@@ -108,6 +109,13 @@ def _columns(table: RawTable, target: str, spec: SeriesSpec) -> list[str]:
     if spec.time in wanted:
         raise DataError("the times can't be forecast", where="data.series.time", received=spec.time)
     return [name for name in table.columns if name in wanted]
+
+
+def _decimals(table: RawTable, columns: Sequence[str]) -> str:
+    """Return each column's decimal sign, or nothing where all are points."""
+    texts = ([value for value in table.columns[name] if isinstance(value, str)] for name in columns)
+    signs = "".join(decimal_sign(one) for one in texts)
+    return signs if "," in signs else ""
 
 
 def _grid(table: RawTable, time: str) -> Grid:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import numpy as np
 
 from bedplate.codecs.columns import Raw
-from bedplate.codecs.dates import find_order, parse_date
+from bedplate.codecs.dates import find_order, offset_of, parse_date
+from bedplate.codecs.numbers import parse_number
 from bedplate.core.errors import DataError
 
 HOUR, DAY = 3600.0, 86400.0
 SEASONS = {60.0: 60, 600.0: 144, 900.0: 96, 1800.0: 48, HOUR: 24, DAY: 7, 7 * DAY: 52}
 """How many steps a season has, by the seconds of a step: a day within days, a week of days, a year of weeks."""
+
+_UNIX = (1e8, 1e11)
+"""Numbers of at least and below this are taken for seconds since 1970 (1973 to 5138); a thousand times that, for ms."""
 
 _OFF = 0.05
 """How far from its place on the grid a time may lie, in steps."""
@@ -56,6 +60,9 @@ def grid_of(values: Sequence[Raw], column: str, ids: Sequence[str]) -> Grid:
     for row, text in enumerate(texts):
         if not text:
             raise DataError(f"the time '{column}' is missing", where=ids[row], expected="a time in every row")
+    unix = _unix(texts)
+    if unix is not None:
+        texts = [str(datetime(1970, 1, 1) + timedelta(seconds=second)) for second in unix]
     order = find_order(texts)
     moments = [parse_date(text, order[0]) for text in texts] if order is not None and order[0] != "clock" else []
     if not moments or None in moments:
@@ -65,7 +72,17 @@ def grid_of(values: Sequence[Raw], column: str, ids: Sequence[str]) -> Grid:
             received=texts[bad][:40],
         )  # fmt: skip
     seconds = np.array([(moment - datetime(1970, 1, 1)).total_seconds() for moment in moments if moment is not None])
-    notes = []
+    notes = ["the times are seconds since 1970; they are read in UTC"] if unix is not None else []
+    offsets = [offset_of(text) for text in texts]
+    if any(offset is not None for offset in offsets):
+        if None in offsets:
+            raise DataError(
+                "some times name a zone and others don't", where=ids[offsets.index(None)],
+                expected="an offset such as +02:00 in every row, or in none", received=texts[offsets.index(None)],
+            )  # fmt: skip
+        seconds -= np.array(offsets, float)
+        if len(set(offsets)) > 1:
+            notes.append(f"'{column}' names several offsets from UTC; times are compared in UTC")
     if order is not None and order[1]:
         notes.append(f"day and month of '{column}' could be exchanged; read as {order[0]}")
     if (np.diff(seconds) < 0).any():
@@ -88,6 +105,18 @@ def grid_of(values: Sequence[Raw], column: str, ids: Sequence[str]) -> Grid:
             received=texts[row], hint="bring the series to equal steps first, such as hourly means",
         )  # fmt: skip
     return Grid(places, step, SEASONS.get(step, 1), texts, tuple(notes))
+
+
+def _unix(texts: Sequence[str]) -> np.ndarray | None:
+    """Return seconds since 1970 where all texts are such numbers, or milliseconds; else None."""
+    numbers = [parse_number(text) for text in texts]
+    if None in numbers:
+        return None
+    found = np.array(numbers, float)
+    for factor in (1.0, 1000.0):
+        if (found >= _UNIX[0] * factor).all() and (found < _UNIX[1] * factor).all():
+            return found / factor
+    return None
 
 
 def _shown(step: float) -> str:

@@ -57,12 +57,18 @@ def suggest_series(
         grid = grid_of(table.columns[time], time, table.ids)
         steps, season = int(grid.places.max()) + 1, grid.season
         _mend(grid, steps, series, reasons)
+    lacking = int((~np.isfinite(read_numbers(table.columns[target], target, ColumnSpec()).values)).sum())
+    if lacking:
+        series.setdefault("interpolate", max(1, season // 4))
+        reasons.append(
+            f"{counted(lacking)} of '{target}' have no value; gaps of up to {series['interpolate']} are filled"
+        )
     horizon = max(1, min(season if season > 1 else 12, steps // 20))
     history = max(horizon, min(_SEASONS_BACK * max(season, 12), steps // 10))
     series |= {"history": history, "horizon": horizon}
     reasons.append(
-        f"{horizon} steps are forecast from {history}"
-        + (f": a season of {season} steps, from {history / season:.3g} of them" if season > 1 else "")
+        f"{counted(horizon, 'step')} {'is' if horizon == 1 else 'are'} forecast from {history}"
+        + (f": a season of {season} steps, from {history / season:.3g} of them" if 1 < season <= history else "")
     )
     others = [name for name in table.columns if name not in (target, time) and _holds_numbers(table, name)]
     if others:

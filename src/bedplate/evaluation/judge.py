@@ -189,7 +189,10 @@ def _judge_number(outputs: np.ndarray, targets: np.ndarray, answers: Answers, se
 
 
 def _judge_forecast(outputs: np.ndarray, targets: np.ndarray, answers: Answers, setting: _Setting) -> Report:
-    """Judge forecasts; windows overlap, so the intervals come of blocks that are a past and a future long."""
+    """Judge forecasts; windows overlap, so the intervals come of blocks as long as a future or a season.
+
+    Of the worst windows the target's means are told, and its root mean squared error.
+    """
     assert answers.columns is not None
     facts = ForecastFacts(outputs, targets, answers.scale, answers.naive, answers.levels)
     names = (*FORECASTS, *(QUANTILES if answers.levels else ()))
@@ -198,6 +201,8 @@ def _judge_forecast(outputs: np.ndarray, targets: np.ndarray, answers: Answers, 
     block = max(answers.horizon, answers.season)
     samples = bootstrap(facts.measure, facts.rows, setting.resamples, setting.seed, block)
     worst = np.argsort(-facts.squares, kind="stable")
+    own = answers.columns.index(answers.target)
+    misses = np.sqrt(np.square(middle[:, :, own] - targets[:, :, own]).mean(axis=1))
     apart: list[int] = []  # windows that overlap a worse one tell nothing new
     for row in worst.tolist():
         if len(apart) < WORST and all(abs(row - other) >= answers.horizon for other in apart):
@@ -208,8 +213,8 @@ def _judge_forecast(outputs: np.ndarray, targets: np.ndarray, answers: Answers, 
         confusion=None, calibration=[], residuals=None, slices=[],
         worst=[
             {
-                "row": row, "id": setting.ids[row], "expected": float(targets[row].mean()),
-                "answer": float(middle[row].mean()), "error": float(np.sqrt(facts.squares[row])),
+                "row": row, "id": setting.ids[row], "expected": float(targets[row, :, own].mean()),
+                "answer": float(middle[row, :, own].mean()), "error": float(misses[row]),
             }
             for row in apart
         ],

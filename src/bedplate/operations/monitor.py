@@ -38,6 +38,11 @@ def monitor(bundle: Bundle, *, state: Path | None = None, inputs: Iterable[Paylo
         return compare(reference, *read_state(state, bundle.id, reference).newest())
     watched, outputs = _predicted(bundle, inputs or ())
     rows = count(watched)
+    if bundle.codec.kind == "series" and rows < reference.windows[0]:
+        raise InputError(
+            "too few pasts to speak of drift", expected=f"at least {reference.windows[0]}, a file each",
+            received=str(rows), hint="name files of moments that lie apart: each is one past",
+        )  # fmt: skip
     edges = [rows * k // PARTS for k in range(PARTS + 1)]
     pieces = [slice(a, b) for a, b in itertools.pairwise(edges) if b > a]
     return compare(reference, [reference.sketch(take(watched, piece), take(outputs, piece)) for piece in pieces])

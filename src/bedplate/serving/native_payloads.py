@@ -46,15 +46,39 @@ def payloads(model: Model, body: bytes, content_type: str) -> Payloads:
         return _from_form(model, read_form(body, content_type))
     if model.is_table:
         return Payloads(_rows(model, body, kind), _decoder(model, body))
+    if model.bundle.codec.kind == "text" and kind == "text/csv":
+        return Payloads(_lines(body), model.decode)
     if model.bundle.codec.kind in ("series", "text") and not _is_json(kind, body) and kind not in _LINES:
         return Payloads([body], model.decode)
     if model.is_tensor and kind in _LINES:
         return Payloads(_objects(model, body), model.decode)
     if model.is_tensor:
         value = _parsed(model, body)
-        one = isinstance(value, str) and model.bundle.codec.kind == "text"
+        one = (isinstance(value, str) and model.bundle.codec.kind == "text") or (
+            model.bundle.codec.kind == "series" and _are_steps(value)
+        )
         return Payloads([value] if one else _list(value), model.decode)
     return _images(model, body, kind)
+
+
+def _are_steps(value: Any) -> bool:
+    """Return whether a JSON value is one past: its steps, each an object of single values."""
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(
+            isinstance(row, dict) and not any(isinstance(cell, list | dict) for cell in row.values()) for row in value
+        )
+    )
+
+
+def _lines(body: bytes) -> Iterator[Any]:
+    """Yield a table's rows, each of which holds a text."""
+    try:
+        for _, row in read_rows(body, name="the body"):
+            yield row
+    except PayloadError as error:
+        raise from_error(error) from error
 
 
 def _is_json(kind: str, body: bytes) -> bool:

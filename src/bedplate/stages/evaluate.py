@@ -53,6 +53,8 @@ def evaluate_stage(work: Work, network: Network) -> Report:
     report = judge(work, predictor(network), work.features(test), test)
     for line in metric_lines(report):
         work.console.detail(line)
+    if report.forecast is not None:
+        work.console.detail("mse and mae are of numbers divided by each column's spread among the training steps")
     baselines = _baselines(work) if work.recipe.evaluation.baselines else {}
     if baselines:
         work.console.detail("beside baselines:")

@@ -59,6 +59,9 @@ def bucketed(order: np.ndarray, lengths: np.ndarray, size: int, draw: np.random.
         window = order[start : start + size * BUCKETED]
         window = window[np.argsort(lengths[window], kind="stable")]
         whole = len(window) // size
+        if not whole:
+            found.append(window)
+            continue
         cut = draw.integers(0, len(window) - whole * size + 1)  # the odd ones out aren't always the longest
         odd = window[cut : cut + len(window) - whole * size]
         steps = np.delete(window, np.arange(cut, cut + len(odd))).reshape(whole, size)
