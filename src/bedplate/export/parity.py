@@ -73,8 +73,9 @@ def check_parity(network: Network, reference: Predict, exported: Predict, featur
         GateError: a difference above rtol 1e-3 and atol 1e-4, or another label.
     """
     output = network.outputs.name
-    scale = np.float64(1.0) if network.outputs.classes else np.asarray(network.outputs.std)
-    scale = scale[:, None] if network.outputs.levels else scale
+    scale: np.ndarray = np.asarray(1.0 if network.outputs.classes else network.outputs.std)
+    if network.outputs.levels:
+        scale = scale[:, None]
     names = network.inputs.names
     seen, largest, agreed = 0, 0.0, 0
     for source in (take(features, slice(0, 64)), edge_features(network.inputs)):
