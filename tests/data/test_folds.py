@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given, reject, settings
 from hypothesis import strategies as st
 
 from bedplate.core.errors import DataError
@@ -58,7 +58,12 @@ def test_no_group_is_on_both_sides(drawn: tuple[list[int], list[int]], folds: in
     keys = [str(i) for i in range(n)]
     judged: list[str] = []
     for fold in range(folds):
-        split = fold_rows(keys, np.asarray(drawn[1]).astype(str), spec(folds, fold, "group"), 0, groups=groups)
+        try:
+            split = fold_rows(keys, np.asarray(drawn[1]).astype(str), spec(folds, fold, "group"), 0, groups=groups)
+        except DataError as error:  # one group has nearly all rows, so that a fold leaves none to validate on
+            if "leaves no rows" not in error.message:
+                raise
+            reject()
         known = {groups[i] for part in (split.train, split.validation) for i in part.tolist()}
         own = {groups[i] for i in split.test.tolist()}
         assert not known & own
