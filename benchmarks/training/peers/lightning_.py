@@ -1,7 +1,6 @@
 """Lightning with its defaults: DataLoader, float32; bar, logger and checkpoints off, so that only steps count."""
 
 import logging
-import os
 import time
 import warnings
 
@@ -13,10 +12,6 @@ from torch_models import cnn, mlp
 
 warnings.filterwarnings("ignore")
 logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-
-
-DEVICE = os.environ.get("PEER_DEVICE", "cpu")
-LOADER = {"num_workers": 2, "pin_memory": True, "persistent_workers": True} if DEVICE == "cuda" else {}
 
 
 class Module(lightning.LightningModule):
@@ -35,21 +30,19 @@ class Module(lightning.LightningModule):
         self.begun = time.perf_counter()
 
     def on_train_epoch_end(self):
-        if DEVICE == "cuda":
-            torch.cuda.synchronize()
         self.seconds = time.perf_counter() - self.begun
 
 
 def make(model, features, targets):
     x = torch.from_numpy(features)
     x = x.permute(0, 3, 1, 2).float() / 255 if model == "cnn" else x
-    loader = DataLoader(TensorDataset(x, torch.from_numpy(targets)), batch_size=BATCH, shuffle=True, **LOADER)
+    loader = DataLoader(TensorDataset(x, torch.from_numpy(targets)), batch_size=BATCH, shuffle=True)
     module = Module(cnn() if model == "cnn" else mlp(x.shape[1]))
 
     def epoch():
         trainer = lightning.Trainer(
-            max_epochs=1, accelerator=DEVICE, devices=1, logger=False, enable_checkpointing=False,
-            enable_progress_bar=False, enable_model_summary=False,
+            max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+            enable_model_summary=False,
         )  # fmt: skip
         trainer.fit(module, loader)
         return len(targets), module.seconds

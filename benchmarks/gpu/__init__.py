@@ -1,1 +1,0 @@
-"""Measurements that need a GPU; each says what it needs and writes its own figures."""
