@@ -75,3 +75,50 @@ def test_the_contract_rebuilds_it_and_a_damaged_one_is_refused() -> None:
     for key, value in (("length", 0), ("mean", [1]), ("std", None), ("columns", [])):
         with pytest.raises(BundleError):
             from_contract({**contract, key: value})
+
+
+PANEL = SeriesCodec(("Oslo", "Bergen"), 2, (0.0, 0.0), (1.0, 1.0), "day", 86400.0, "", "store", ("sales",))
+LONG = [
+    {"day": str(datetime(2024, 1, 1) + timedelta(days=day)), "store": name, "sales": 10 * place + day}
+    for day in range(3)
+    for place, name in enumerate(PANEL.columns)
+]
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        LONG, sorted(LONG, key=lambda row: str(row["store"])), {name: [row[name] for row in LONG] for name in LONG[0]},
+        [{"store": row["store"], "sales": row["sales"]} for row in LONG], {"Oslo": [1, 2], "Bergen": [11, 12]},
+        "store;sales\n" + "\n".join(f"{row['store']};{row['sales']}" for row in LONG), [[1, 11], [2, 12]],
+    ],
+)  # fmt: skip
+def test_several_series_may_lie_below_or_beside_one_another(payload: object) -> None:
+    assert PANEL.decode([payload])["history"].tolist() == [[[1, 11], [2, 12]]]
+
+
+def test_two_values_a_series_have_both_names() -> None:
+    codec = SeriesCodec(("a/x", "a/y", "b/x", "b/y"), 1, (0.0,) * 4, (1.0,) * 4, "", 0.0, "", "who", ("x", "y"))
+    assert codec.decode([[{"who": "b", "x": 3, "y": 4}, {"who": "a", "x": 1, "y": 2}]])["history"].tolist() == [
+        [[1, 2, 3, 4]]
+    ]
+    assert from_contract(json.loads(json.dumps(codec.contract()))) == codec
+    with pytest.raises(BundleError):
+        from_contract({**codec.contract(), "values": []})
+
+
+@pytest.mark.parametrize(
+    ("payload", "message"),
+    [
+        ([{**row, "store": "Olso"} for row in LONG], "did you mean 'Oslo'"),
+        ([row for row in LONG if row["store"] == "Oslo"], "column 'Bergen' is missing"),
+        (LONG + LONG[-1:], "two rows of one series have one time"),
+        ([{"store": "Oslo", "day": row["day"]} for row in LONG], "column 'sales' is missing"),
+        ([*LONG[:4], *LONG[5:]], "column 'Oslo' is missing"),
+        ({"store": ["Oslo"], "sales": [1, 2]}, "different lengths"),
+    ],
+)  # fmt: skip
+def test_what_several_series_lack_is_told(payload: object, message: str) -> None:
+    with pytest.raises(PayloadError) as error:
+        PANEL.decode([payload])
+    assert message in error.value.message

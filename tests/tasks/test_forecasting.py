@@ -250,3 +250,21 @@ def test_what_a_forecast_cannot_have_is_refused_with_a_reason(tmp_path: Path, se
     (tmp_path / "recipe.yaml").write_text(RECIPE.format(model="{name: dlinear}"))
     with pytest.raises(BedplateError, match=message):
         pipeline.run(tmp_path / "recipe.yaml", tmp_path / "run", overrides=[setting])
+
+
+def test_several_series_are_trained_sealed_and_forecast_from_rows_below_one_another(tmp_path: Path) -> None:
+    parts = [row.split(",") for row in series(400)]
+    rows = [
+        f"{hour},{name},{float(load) * size:.3f}" for hour, load, _ in parts for name, size in (("a", 1), ("b", 50))
+    ]
+    (tmp_path / "load.csv").write_text("hour,meter,load\n" + "\n".join(rows) + "\n")
+    text = RECIPE.format(model="{name: dlinear}").replace("columns: [wind]", "by: meter")
+    (tmp_path / "recipe.yaml").write_text(text)
+    made = pipeline.run(tmp_path / "recipe.yaml", tmp_path / "run", overrides=["training.epochs=4"])
+    bundle = Bundle.open(made.path / "bundle")
+    long = ("hour,meter,load\n" + "\n".join(rows[-2 * 48 :])).encode()
+    wide = {name: [float(row.split(",")[2]) for row in rows if row.split(",")[1] == name][-48:] for name in ("a", "b")}
+    first, second = bundle.predict([long, wide])
+    assert set(first["answer"]) == {"a", "b"}
+    assert first == second
+    assert np.mean(first["answer"]["b"]) == pytest.approx(50 * np.mean(first["answer"]["a"]), rel=0.05)

@@ -36,6 +36,8 @@ class SeriesCodec:
     `columns` are forecast and read, in the tensor's order; `length` is how many steps are read; `mean` and `std` are
     each column's among the training rows; `time` is the column of times, and `step` the seconds between two of them
     (0: not known, so times in payloads aren't looked at); `decimals` is each column's decimal sign, nothing for points.
+    Where the training rows were of several series, `by` is the column that named them, and `values` those that each
+    had: `columns` are then theirs side by side, and payloads may have rows of either form.
 
     Example:
         >>> codec = SeriesCodec(("load",), 3, (0.0,), (1.0,), "hour", 3600)
@@ -50,6 +52,8 @@ class SeriesCodec:
     time: str = ""
     step: float = 0.0
     decimals: str = ""
+    by: str = ""
+    values: tuple[str, ...] = ()
 
     kind = "series"
 
@@ -97,6 +101,8 @@ class SeriesCodec:
             payload = payload.tolist()
         if isinstance(payload, Mapping):
             payload = self._rows_of(payload)
+        if self.by and isinstance(payload, Sequence) and payload and _all_have(payload, self.by):
+            payload = self._side_by_side(payload)
         if not isinstance(payload, Sequence) or not payload:
             raise PayloadError(
                 "not a series", expected=f"{self.length} steps of {listing(self.columns)}",
@@ -110,10 +116,43 @@ class SeriesCodec:
         first = len(payload) - self.length
         return np.array([self._step(row, first + k + 1) for k, row in enumerate(payload[first:])], np.float32)
 
+    def _side_by_side(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Return rows that each hold one series' values as rows that hold all of them, in the order of their times.
+
+        Without times, the first row of each series is one step, and so on.
+        """
+        names = {series_column(str(row[self.by]).strip(), self.values[0], self.values) for row in rows}
+        unknown = sorted(names - set(self.columns))
+        if unknown:
+            raise PayloadError(
+                f"no such series: '{unknown[0]}'", where=f"column '{self.by}'", expected=listing(self.columns, 8),
+                hint=did_you_mean(unknown[0], self.columns),
+            )  # fmt: skip
+        timed = bool(self.time) and _all_have(rows, self.time)
+        steps: dict[Any, dict[str, Any]] = {}
+        seen: dict[str, int] = {}
+        for number, row in enumerate(rows, 1):
+            name = str(row[self.by]).strip()
+            seen[name] = seen.get(name, 0) + 1
+            step = steps.setdefault(str(row[self.time]).strip() if timed else seen[name], {})
+            if timed:
+                step[self.time] = row[self.time]
+            for value in self.values:
+                column = series_column(name, value, self.values)
+                if column in step:
+                    raise PayloadError("two rows of one series have one time", where=f"row {number}", received=str(row))
+                if value not in row:
+                    raise PayloadError(f"column '{value}' is missing", where=f"row {number}")
+                step[column] = row[value]
+        return list(steps.values())
+
     def _rows_of(self, columns: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Return columns of values by name as rows."""
-        self._check_names(columns, "the series")
-        lists = {name: columns[name] for name in (*self.columns, self.time) if name in columns}
+        long = bool(self.by) and self.by in columns
+        if not long:
+            self._check_names(columns, "the series")
+        wanted = (self.by, *self.values, self.time) if long else (*self.columns, self.time)
+        lists = {name: columns[name] for name in wanted if name in columns}
         for name, values in lists.items():
             if isinstance(values, str) or not isinstance(values, Sequence | np.ndarray):
                 raise PayloadError("not a list of values", where=f"column '{name}'", received=type(values).__name__)
@@ -170,7 +209,8 @@ class SeriesCodec:
         """Return all that rebuilds this codec, as JSON."""
         return {
             "kind": self.kind, "columns": list(self.columns), "length": self.length, "mean": list(self.mean),
-            "std": list(self.std), "time": self.time, "step": self.step, "decimals": self.decimals,
+            "std": list(self.std), "time": self.time, "step": self.step, "decimals": self.decimals, "by": self.by,
+            "values": list(self.values),
         }  # fmt: skip
 
     @classmethod
@@ -181,11 +221,13 @@ class SeriesCodec:
             mean, std = (tuple(map(float, contract[name])) for name in ("mean", "std"))
             codec = cls(
                 columns, int(contract["length"]), mean, std, str(contract["time"]), float(contract["step"]),
-                str(contract.get("decimals", "")),
+                str(contract.get("decimals", "")), str(contract.get("by", "")),
+                tuple(map(str, contract.get("values", ()))),
             )  # fmt: skip
         except (KeyError, TypeError, ValueError) as error:
             raise BundleError("the contract of the series codec is damaged", received=repr(error)[:200]) from error
-        if not columns or codec.length < 1 or not len(columns) == len(mean) == len(std):
+        sizes = {len(columns), len(mean), len(std)}
+        if not columns or codec.length < 1 or len(sizes) > 1 or bool(codec.by) != bool(codec.values):
             raise BundleError("the contract of the series codec contradicts itself", received=str(dict(contract))[:200])
         return codec
 
@@ -203,6 +245,20 @@ class SeriesCodec:
             "kind": self.kind, "length": self.length, "columns": len(self.columns), "mean": list(self.mean),
             "std": list(self.std),
         }  # fmt: skip
+
+
+def series_column(name: str, value: str, values: Sequence[str]) -> str:
+    """Return what a value of one of several series is called: the series' name, and its column's if there are several.
+
+    Example:
+        >>> series_column("Oslo", "load", ["load", "price"])
+        'Oslo/load'
+    """
+    return name if len(values) == 1 else f"{name}/{value}"
+
+
+def _all_have(rows: Sequence[Any], name: str) -> bool:
+    return all(isinstance(row, Mapping) and name in row for row in rows)
 
 
 def _parsed(data: bytes | bytearray | memoryview | str) -> Any:

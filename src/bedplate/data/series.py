@@ -17,6 +17,7 @@ from bedplate.core.hashing import array_digest, fingerprint
 from bedplate.data.dataset import Dataset, Rows
 from bedplate.data.download import Announce
 from bedplate.data.profile import series_profile
+from bedplate.data.series_panel import Panel, names_series, panel_of
 from bedplate.data.series_times import Grid, grid_of, rows_as_grid
 from bedplate.data.table_parts import read_tables
 from bedplate.data.tables import RawTable, counted
@@ -35,7 +36,15 @@ def load_series(spec: DataSpec, *, base: Path, announce: Announce) -> Dataset:
     series = spec.series
     columns = _columns(table, target, series)
     grid = rows_as_grid(len(table)) if series.time is None else _grid(table, series.time)
-    values, texts = on_grid(table, columns, grid, spec, notes)
+    decimals = _decimals(table, columns)
+    if series.by is None:
+        panel = None
+        values, texts = on_grid(table, columns, grid, spec, notes)
+    else:
+        panel = panel_of(table, series.by, columns, series.time or "")
+        panel, values, texts = panel_on_grid(table, panel, grid, spec, notes)
+        columns, decimals = panel.columns, decimals and "".join(decimals for _ in panel.names)
+        target = columns[0]
     notes += grid.notes
     length, horizon = series.history or max(24, 4 * series.horizon), series.horizon
     borders = _borders(len(values), spec)
@@ -51,7 +60,7 @@ def load_series(spec: DataSpec, *, base: Path, announce: Announce) -> Dataset:
     season = grid.season if grid.season <= length else 1  # a past that is shorter says nothing of it
     codec = SeriesCodec(
         tuple(columns), length, tuple(mean.tolist()), tuple(np.where(std > 0, std, 1.0).tolist()),
-        series.time or "", grid.step, _decimals(table, columns),
+        series.time or "", grid.step, decimals, series.by or "", panel.values if panel else (),
     )  # fmt: skip
     answers = Answers(
         target, columns=tuple(columns), horizon=horizon, scale=codec.std,
@@ -59,7 +68,7 @@ def load_series(spec: DataSpec, *, base: Path, announce: Announce) -> Dataset:
     )  # fmt: skip
     rows = {split: rows_of(values, texts, begin, length, horizon) for split, begin in windows.items()}
     facts = (
-        f"{len(values):,} steps of {listing(columns)}; {length} are read, {horizon} forecast; "
+        f"{len(values):,} steps of {listing(columns, 8)}; {length} are read, {horizon} forecast; "
         f"{'no season is known' if season < 2 else f'a season has {season} steps'}"
     )
     announce(facts)
@@ -99,7 +108,7 @@ def _check_spec(spec: DataSpec) -> None:
 
 def _columns(table: RawTable, target: str, spec: SeriesSpec) -> list[str]:
     """Return what is forecast, in the table's order."""
-    for name in (*spec.columns, *([spec.time] if spec.time else [])):
+    for name in (*spec.columns, *(name for name in (spec.time, spec.by) if name is not None)):
         if name not in table.columns:
             raise DataError(
                 "no such column", where="data.series", expected=f"one of {listing(table.columns)}", received=name,
@@ -108,6 +117,11 @@ def _columns(table: RawTable, target: str, spec: SeriesSpec) -> list[str]:
     wanted = {target, *spec.columns}
     if spec.time in wanted:
         raise DataError("the times can't be forecast", where="data.series.time", received=spec.time)
+    if spec.by is not None and (spec.by in wanted or spec.by == spec.time or spec.time is None):
+        raise DataError(
+            "several series need a column of times and one of names, apart from what is forecast",
+            where="data.series.by", received=f"time: {spec.time}, by: {spec.by}, forecast: {listing(sorted(wanted))}",
+        )  # fmt: skip
     return [name for name in table.columns if name in wanted]
 
 
@@ -130,6 +144,40 @@ def on_grid(
     Raises:
         DataError: values that are no numbers, two rows of one time, or a missing value, as `spec` says.
     """
+    read = _read(table, columns, spec)
+    rows = np.argsort(grid.places, kind="stable")[: spec.series.rows]
+    values = _placed(read, rows, grid, table, spec, int(grid.places[rows].max()) + 1, notes)
+    texts = _texts(grid, rows, len(values))
+    found = filled(values, spec.series.interpolate)
+    _tell_gaps(found, values, texts, spec.series, notes)
+    return found, texts
+
+
+def panel_on_grid(
+    table: RawTable, panel: Panel, grid: Grid, spec: DataSpec, notes: list[str]
+) -> tuple[Panel, np.ndarray, list[str]]:
+    """Return the series that have values nearly everywhere, these values [steps, columns], and each step's time.
+
+    Raises:
+        DataError: as `on_grid`, or no series has values in enough of the steps.
+    """
+    read = _read(table, panel.values, spec)
+    steps = int(grid.places.max()) + 1 if spec.series.rows is None else spec.series.rows
+    parts = []
+    for rows in panel.rows:
+        order = rows[np.argsort(grid.places[rows], kind="stable")]
+        order = order[grid.places[order] < steps]
+        parts.append(_placed(read, order, grid, table, spec, steps, notes))
+    texts = _texts(grid, np.flatnonzero(grid.places < steps), steps)
+    panel, whole = panel.with_values([filled(part, spec.series.interpolate) for part in parts], table.name, notes)
+    values = np.concatenate([parts[k] for k in whole], axis=1)
+    found = filled(values, spec.series.interpolate)
+    _tell_gaps(found, values, texts, spec.series, notes)
+    return panel, found, texts
+
+
+def _read(table: RawTable, columns: Sequence[str], spec: DataSpec) -> np.ndarray:
+    """Return the columns' numbers [rows, columns], NaN where one is missing or left out as a bad row."""
     read = np.empty((len(table), len(columns)))
     for k, name in enumerate(columns):
         found = read_numbers(table.columns[name], name, spec.columns.get(name, ColumnSpec()))
@@ -140,35 +188,51 @@ def on_grid(
                 hint="mend the data, or leave such rows out with data.on_bad_row: skip",
             )  # fmt: skip
         read[:, k] = found.values
-    order = np.argsort(grid.places, kind="stable")
-    places = grid.places[order]
+    return read
+
+
+def _placed(
+    read: np.ndarray, rows: np.ndarray, grid: Grid, table: RawTable, spec: DataSpec, steps: int, notes: list[str]
+) -> np.ndarray:
+    """Return the values [steps, columns] of one series' `rows`, which are in the order of time."""
+    places = grid.places[rows]
     again = np.flatnonzero(np.diff(places) == 0)
     if len(again) and spec.series.duplicates == "error":
-        row = order[again[0] + 1]
+        row = rows[again[0] + 1]
         raise DataError(
             "two rows have one time", where=table.ids[row], expected="every time once",
-            received=f"{grid.texts[row]} again; {counted(len(again))} of {len(table):,} are such",
-            hint="set data.series.duplicates: first or mean",
+            received=f"{grid.texts[row]} again; {counted(len(again))} of {len(rows):,} are such",
+            hint=_several(table, rows, grid, spec) or "set data.series.duplicates: first or mean",
         )  # fmt: skip
     if len(again):
         notes.append(f"{counted(len(again))} had the time of another; taken: the {spec.series.duplicates}")
-    if spec.series.rows is not None:
-        order, places = order[: spec.series.rows], places[: spec.series.rows]
-    values = np.full((int(places.max()) + 1, len(columns)), np.nan)
-    texts = [""] * len(values)
+    values = np.full((steps, read.shape[1]), np.nan)
     if spec.series.duplicates == "mean":
         distinct, index = np.unique(places, return_inverse=True)
-        for k in range(len(columns)):
-            own = np.isfinite(read[order, k])
+        for k in range(read.shape[1]):
+            own = np.isfinite(read[rows, k])
             count = np.bincount(index[own], minlength=len(distinct))
-            total = np.bincount(index[own], read[order, k][own], minlength=len(distinct))
+            total = np.bincount(index[own], read[rows, k][own], minlength=len(distinct))
             values[distinct, k] = np.where(count > 0, total / np.maximum(count, 1), np.nan)
-    for row, place in zip(order[::-1].tolist(), places[::-1].tolist(), strict=True):
-        texts[place] = grid.texts[row]
-        if spec.series.duplicates != "mean":
-            values[place] = read[row]
-    _tell_gaps(filled(values, spec.series.interpolate), values, texts, spec.series, notes)
-    return filled(values, spec.series.interpolate), texts
+    else:
+        first = np.concatenate([[True], np.diff(places) > 0])[: len(places)]
+        values[places[first]] = read[rows[first]]
+    return values
+
+
+def _several(table: RawTable, rows: np.ndarray, grid: Grid, spec: DataSpec) -> str | None:
+    """Return what to do where rows of one time are told apart by a column: they are several series."""
+    if spec.series.by is not None:
+        return None
+    name = names_series(table, grid, used={spec.target or "", spec.series.time or "", *spec.series.columns})
+    return name and f"'{name}' tells them apart: set data.series.by: {name} for a series each"
+
+
+def _texts(grid: Grid, rows: np.ndarray, steps: int) -> list[str]:
+    texts = [""] * steps
+    for row in rows[::-1].tolist():
+        texts[int(grid.places[row])] = grid.texts[row]
+    return texts
 
 
 def _tell_gaps(after: np.ndarray, before: np.ndarray, texts: Sequence[str], spec: SeriesSpec, notes: list[str]) -> None:

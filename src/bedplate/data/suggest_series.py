@@ -10,6 +10,7 @@ import numpy as np
 from bedplate.codecs.columns import Raw
 from bedplate.codecs.dates import find_order
 from bedplate.core.errors import DataError, did_you_mean, listing
+from bedplate.data.series_panel import names_series
 from bedplate.data.series_times import Grid, grid_of
 from bedplate.data.tables import RawTable, counted
 from bedplate.data.targets import read_numbers
@@ -40,7 +41,9 @@ def suggest_series(
             hint=did_you_mean(time, table.columns),
         )  # fmt: skip
     if time is None:
-        time = next((name for name, values in table.columns.items() if _holds_times(values)), None)
+        often = (1 / 2, 0.0)  # times that many rows share are those of several series; taken where there are no others
+        held = (name for share in often for name, values in table.columns.items() if _holds_times(values, share))
+        time = next(held, None)
         if time is None:
             reasons.append("no column holds times, so the rows are taken to follow one another at equal steps")
         else:
@@ -56,6 +59,10 @@ def suggest_series(
     if time is not None:
         grid = grid_of(table.columns[time], time, table.ids)
         steps, season = int(grid.places.max()) + 1, grid.season
+        by = names_series(table, grid, {target, time}) if len(np.unique(grid.places)) < len(table) else None
+        if by is not None:
+            series["by"] = by
+            reasons.append(f"'{by}' and the time are every row's own, so it names several series; each is forecast")
         _mend(grid, steps, series, reasons)
     lacking = int((~np.isfinite(read_numbers(table.columns[target], target, ColumnSpec()).values)).sum())
     if lacking:
@@ -70,7 +77,9 @@ def suggest_series(
         f"{counted(horizon, 'step')} {'is' if horizon == 1 else 'are'} forecast from {history}"
         + (f": a season of {season} steps, from {history / season:.3g} of them" if 1 < season <= history else "")
     )
-    others = [name for name in table.columns if name not in (target, time) and _holds_numbers(table, name)]
+    others = [
+        name for name in table.columns if name not in (target, time, series.get("by")) and _holds_numbers(table, name)
+    ]
     if others:
         reasons.append(f"{listing(others, 8)} could be read and forecast beside it: data.series.columns")
     data["series"] = series
@@ -80,7 +89,7 @@ def suggest_series(
 def _mend(grid: Grid, steps: int, series: dict[str, Any], reasons: list[str]) -> None:
     """Say what to do with rows of one time, and with gaps."""
     distinct = len(np.unique(grid.places))
-    if distinct < len(grid.places):
+    if distinct < len(grid.places) and "by" not in series:
         series["duplicates"] = "first"
         reasons.append(f"{counted(len(grid.places) - distinct)} have the time of another; the first is taken")
     if distinct < steps:
@@ -91,9 +100,10 @@ def _mend(grid: Grid, steps: int, series: dict[str, Any], reasons: list[str]) ->
         )
 
 
-def _holds_times(values: list[Raw]) -> bool:
+def _holds_times(values: list[Raw], share: float) -> bool:
+    """Return whether a column holds dates, of which more than `share` (and two at least) are different ones."""
     some = [str(value).strip() for value in values[:_LOOKED_AT] if value is not None and not isinstance(value, float)]
-    found = find_order(some) if some and len(set(some)) > len(some) / 2 else None
+    found = find_order(some) if some and len(set(some)) > max(1, len(some) * share) else None
     return found is not None and found[0] != "clock"
 
 

@@ -86,6 +86,9 @@ class SeriesSpec(Section):
     """How a time series becomes windows: a past that is read, and the future to forecast."""
 
     time: str | None = Field(None, description="the column of times; left out: rows follow one another at equal steps")
+    by: str | None = Field(
+        None, description="the column that names a row's series, where several lie below one another; each is forecast"
+    )
     columns: list[str] = Field(default_factory=list, description="what is read and forecast beside the target")
     history: Annotated[int, Field(ge=1, le=100_000)] | None = Field(
         None, description="steps that are read; left out: four times the horizon, at least 24"
@@ -95,7 +98,9 @@ class SeriesSpec(Section):
         0, description="gaps of at most so many steps are filled on a line; no window crosses a longer one"
     )
     duplicates: Literal["error", "first", "mean"] = Field("error", description="what to do with rows of one time")
-    rows: Annotated[int, Field(ge=10)] | None = Field(None, description="use the earliest so many rows alone")
+    rows: Annotated[int, Field(ge=10)] | None = Field(
+        None, description="use the earliest so many rows alone (of several series: steps)"
+    )
 
 
 class FilesSpec(Section):
