@@ -75,6 +75,7 @@ MEANINGS = {
     "data.text": "how texts become tokens; left out: chosen from the training rows",
     "data.text.tokens": "what is cut out: whole words, characters, byte pairs (every text is known), or parts of words",
     "data.series": "how a time series becomes windows of a past and the future to forecast",
+    "data.series.calendar": "cycles (day, week, year) in which the latest step's place is read beside the history",
     "data.series.duplicates": "what to do with rows of one time: refuse them, or take the first or their mean",
     "data.split": "how rows without an official split are divided",
     "data.split.by": "at random, whole groups at a time, or the earliest rows for training",

@@ -122,3 +122,36 @@ def test_what_several_series_lack_is_told(payload: object, message: str) -> None
     with pytest.raises(PayloadError) as error:
         PANEL.decode([payload])
     assert message in error.value.message
+
+
+DATED = SeriesCodec(("load",), 2, (0.0,), (1.0,), "hour", 3600.0, cycles=("day", "week"), order="dmy")
+NOON = {"hour": ["01/02/2024 11:00", "01/02/2024 12:00"], "load": [1, 2]}
+
+
+def test_the_calendar_is_that_of_the_latest_step() -> None:
+    found = DATED.decode([NOON])
+    assert [spec.name for spec in DATED.tensors] == ["history", "calendar"]
+    np.testing.assert_allclose(found["calendar"][0, :4], [-1, 0, 1, 0], atol=1e-6)  # noon: half a day has gone
+    rows = [dict(zip(NOON, row, strict=True)) for row in zip(*NOON.values(), strict=True)]
+    again = DATED.decode([rows, {"history": found["history"][0], "calendar": found["calendar"][0]}])
+    np.testing.assert_array_equal(again["calendar"], np.repeat(found["calendar"], 2, axis=0))
+    assert from_contract(json.loads(json.dumps(DATED.contract()))) == DATED
+    for key, value in (("cycles", ["moon"]), ("order", "ydm"), ("time", "")):
+        with pytest.raises(BundleError):
+            from_contract({**DATED.contract(), key: value})
+
+
+@pytest.mark.parametrize(
+    ("payload", "message"),
+    [
+        ([1, 2], "the time of the latest step is missing"), ({"load": [1, 2]}, "give rows as objects"),
+        ({**NOON, "hour": ["", "noon"]}, "can't be read"), ({**NOON, "hour": [1, None]}, "can't be read"),
+        ({"history": [1, 2], "calendar": [1]}, "14 numbers from -1 to 1"),
+        ({"history": [1, 2], "calendar": ["x"] * 14}, "14 numbers"), ({"history": [1, 2], "calendar": [2] * 14}, "to 1"),
+        ({"history": [1, 2], "calendar": [float("nan")] * 14}, "14 numbers"),
+    ],
+)  # fmt: skip
+def test_a_past_without_its_time_has_no_calendar(payload: object, message: str) -> None:
+    with pytest.raises(PayloadError) as error:
+        DATED.decode([payload])
+    assert message in error.value.message

@@ -171,3 +171,25 @@ def test_gaps_are_filled_on_a_line_and_longer_ones_left() -> None:
 def test_the_naive_error_is_that_of_a_season_ago() -> None:
     values = np.array([[0.0, 5.0], [10.0, 5.0], [2.0, 5.0], [13.0, 5.0]])
     assert naive_error(values, 2).tolist() == [2.5, 1.0]  # a column that never errs is not divided by
+
+
+def test_the_calendar_is_of_the_last_step_that_is_read(tmp_path: Path) -> None:
+    lines = rows(200)
+    found = load(tmp_path, [*lines[:90], *lines[92:]], calendar=["day"], interpolate=2)
+    codec = found.codec
+    for part in (found.train, found.validation, found.test):
+        assert part.inputs["calendar"].shape == (len(part), 8)
+        last = part.inputs["history"][:, -1, 0]  # hours of the day
+        np.testing.assert_allclose(part.inputs["calendar"][:, 0], np.cos(2 * np.pi * last / 24), atol=1e-5)
+    past = "hour,load\n" + "\n".join(line.rpartition(",")[0] for line in lines[:12])
+    decoded = codec.decode([past])
+    np.testing.assert_array_equal(decoded["calendar"][0], found.train.inputs["calendar"][0])
+    with pytest.raises(DataError, match="without times there is no calendar"):
+        load(tmp_path, lines, calendar=["day"], time=None)
+
+
+def test_months_have_their_place_in_the_year(tmp_path: Path) -> None:
+    lines = [f"28/{k % 12 + 1:02d}/{2000 + k // 12},{k % 12},{k}" for k in range(240)]
+    found = load(tmp_path, lines, calendar=["year"])
+    last = found.test.inputs["history"][:, -1, 0]
+    np.testing.assert_allclose(found.test.inputs["calendar"][:, 0], np.cos(2 * np.pi * (last + 0.9) / 12), atol=0.05)

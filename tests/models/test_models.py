@@ -8,7 +8,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from bedplate.core.errors import InputError
-from bedplate.models import ImageInput, Outputs, TableInput, TextInput, build, predictor
+from bedplate.models import ImageInput, Outputs, SeriesInput, TableInput, TextInput, build, models, predictor
 from bedplate.models.baselines import IMAGE_ROWS, constant, fit_baselines
 from bedplate.models.layers import PiecewiseLinear
 
@@ -171,3 +171,32 @@ def test_the_image_baseline_is_limited_and_labelled_so() -> None:
 def test_the_mean_baseline_answers_the_mean() -> None:
     predict = constant(np.array([1.0, 2.0, 6.0]), None)
     assert predict({"numeric": np.zeros((2, 1))})["value"].tolist() == [3.0, 3.0]
+
+
+def test_a_calendar_adds_nothing_before_training_and_is_refused_where_it_is_not_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    outputs = Outputs(None, (3.0,), (2.0,), shape=(4, 1))
+    plain, dated = (SeriesInput(12, 1, (3.0,), (2.0,), features) for features in (0, 6))
+    draw = np.random.default_rng(0)
+    history, calendar = (draw.normal(size=shape).astype(np.float32) for shape in ((5, 12, 1), (5, 6)))
+    one, other = (predictor(build("dlinear", {}, inputs, outputs, 0)) for inputs in (plain, dated))
+    np.testing.assert_array_equal(
+        one({"history": history})["forecast"], other({"history": history, "calendar": calendar})["forecast"]
+    )
+    network = build("dlinear", {}, dated, outputs, 0)
+    with torch.no_grad():
+        network.body.calendar.weight[2, 1] = 0.5
+    moved = predictor(network)({"history": history, "calendar": calendar})["forecast"]
+    change = moved - one({"history": history})["forecast"]
+    np.testing.assert_allclose(change[:, 2, 0], 2.0 * 0.5 * calendar[:, 1], rtol=1e-4, atol=1e-6)
+    assert not change[:, [0, 1, 3]].any()
+
+    class Last(torch.nn.Module):
+        def forward(self, history: torch.Tensor) -> torch.Tensor:
+            return history[:, -1:, 0].repeat(1, 4)
+
+    monkeypatch.setitem(models._parts, "last-step", lambda inputs, outputs: Last())
+    with pytest.raises(InputError, match=r"reads no calendar.*data\.series\.calendar"):
+        build("last-step", {}, dated, outputs, 0)
+    build("last-step", {}, plain, outputs, 0)

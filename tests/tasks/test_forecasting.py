@@ -30,12 +30,17 @@ task: forecasting
 data:
   source: load.csv
   target: load
-  series: {{time: hour, columns: [wind], history: 48, horizon: 12}}
+  series: {{time: hour, columns: [wind], history: 48, horizon: 12{more}}}
 model: {model}
 training: {{epochs: 8, batch_size: 32, optimizer: {{name: adam, lr: 0.01}}}}
 evaluation: {{resamples: 100}}
 """
-MODELS = {"dlinear": "{name: dlinear}", "tcn": "{name: tcn, units: 8}"}
+MODELS = {"dlinear": ("{name: dlinear}", ""), "tcn": ("{name: tcn, units: 8}", ", calendar: [day]")}
+
+
+def recipe(name: str = "dlinear") -> str:
+    model, more = MODELS[name]
+    return RECIPE.format(model=model, more=more)
 
 
 def series(steps: int = STEPS) -> list[str]:
@@ -52,7 +57,7 @@ def series(steps: int = STEPS) -> list[str]:
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("series")
     (place / "load.csv").write_text("hour,load,wind\n" + "\n".join(series()) + "\n")
-    (place / "recipe.yaml").write_text(RECIPE.format(model=MODELS[request.param]))
+    (place / "recipe.yaml").write_text(recipe(request.param))
     return pipeline.run(place / "recipe.yaml", place / "run").path
 
 
@@ -139,6 +144,31 @@ def test_every_protocol_forecasts_as_the_bundle_and_refuses_what_is_no_past(bund
         assert server.stop()[1].count("HEAVY []") == 1  # neither torch nor its friends
 
 
+@pytest.mark.parametrize("run", ["tcn"], indirect=True)
+def test_a_calendar_is_read_from_the_times_and_can_be_sent_as_a_tensor(bundle: Bundle) -> None:
+    rows = past()
+    later = [{**row, "hour": str(datetime.fromisoformat(str(row["hour"])) + timedelta(hours=9))} for row in rows]
+    moved, as_it_was = (bundle.predict([one])[0]["answer"]["load"] for one in (later, rows))
+    assert not np.allclose(moved, as_it_was, rtol=1e-4)  # the hour counts
+    inputs = bundle.codec.decode([rows])
+    with running([("load", bundle.path)]) as server, httpx.Client(base_url=server.url) as client:
+        told = client.get("/models").json()["models"][0]
+        assert {one["name"] for one in told["inputs"]} == {"history", "calendar"}
+        sent = client.post("/predict/load", json=told["examples"][0])
+        assert sent.status_code == 200, sent.text
+        asked = client.post("/predict/load", json={"history": rows})
+        np.testing.assert_allclose(asked.json()["answers"][0]["answer"]["load"], as_it_was, rtol=1e-4)
+        tensors = [
+            {"name": name, "datatype": "FP32", "shape": list(array.shape), "data": array.ravel().tolist()}
+            for name, array in inputs.items()
+        ]
+        v2 = client.post("/v2/models/load/infer", json={"inputs": tensors}).json()
+        np.testing.assert_allclose(np.reshape(v2["outputs"][0]["data"], (12, 2))[:, 0], as_it_was, rtol=1e-4)
+        refused = client.post("/predict/load", json={"history": [[1, 2]] * 48})
+        assert refused.status_code == 400
+        assert "the time of the latest step is missing" in refused.text
+
+
 @pytest.mark.parametrize("run", ["dlinear"], indirect=True)
 def test_the_command_line_forecasts_from_a_file_and_from_a_pipe(bundle: Bundle, tmp_path: Path) -> None:
     (tmp_path / "past.csv").write_text("hour,load,wind\n" + "\n".join(series()[-60:]))
@@ -172,7 +202,7 @@ def uncertain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run whose objective asks for quantiles."""
     place = tmp_path_factory.mktemp("quantiles")
     (place / "load.csv").write_text("hour,load,wind\n" + "\n".join(series()) + "\n")
-    (place / "recipe.yaml").write_text(RECIPE.format(model=MODELS["dlinear"]))
+    (place / "recipe.yaml").write_text(recipe())
     overrides = ["objective={name: quantile, levels: [0.05, 0.5, 0.95]}", "training.epochs=12"]
     return pipeline.run(place / "recipe.yaml", place / "run", overrides=overrides).path
 
@@ -247,7 +277,7 @@ def test_init_proposes_a_recipe_that_runs(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_what_a_forecast_cannot_have_is_refused_with_a_reason(tmp_path: Path, setting: str, message: str) -> None:
     (tmp_path / "load.csv").write_text("hour,load,wind\n" + "\n".join(series(300)) + "\n")
-    (tmp_path / "recipe.yaml").write_text(RECIPE.format(model="{name: dlinear}"))
+    (tmp_path / "recipe.yaml").write_text(recipe())
     with pytest.raises(BedplateError, match=message):
         pipeline.run(tmp_path / "recipe.yaml", tmp_path / "run", overrides=[setting])
 
@@ -258,7 +288,7 @@ def test_several_series_are_trained_sealed_and_forecast_from_rows_below_one_anot
         f"{hour},{name},{float(load) * size:.3f}" for hour, load, _ in parts for name, size in (("a", 1), ("b", 50))
     ]
     (tmp_path / "load.csv").write_text("hour,meter,load\n" + "\n".join(rows) + "\n")
-    text = RECIPE.format(model="{name: dlinear}").replace("columns: [wind]", "by: meter")
+    text = recipe().replace("columns: [wind]", "by: meter")
     (tmp_path / "recipe.yaml").write_text(text)
     made = pipeline.run(tmp_path / "recipe.yaml", tmp_path / "run", overrides=["training.epochs=4"])
     bundle = Bundle.open(made.path / "bundle")

@@ -15,8 +15,17 @@ from typing import Any
 
 import numpy as np
 
+from bedplate.codecs.calendar import (
+    CALENDAR,
+    HARMONICS,
+    UNIX,
+    calendar_features,
+    calendar_width,
+    moment_of,
+    seconds_of,
+)  # fmt: skip
 from bedplate.codecs.codec import Payload, TensorSpec
-from bedplate.codecs.dates import offset_of, parse_date
+from bedplate.codecs.dates import ORDERS, offset_of, parse_date
 from bedplate.codecs.numbers import parse_number
 from bedplate.codecs.rows import read_rows
 from bedplate.core.arrays import Arrays
@@ -36,8 +45,9 @@ class SeriesCodec:
     `columns` are forecast and read, in the tensor's order; `length` is how many steps are read; `mean` and `std` are
     each column's among the training rows; `time` is the column of times, and `step` the seconds between two of them
     (0: not known, so times in payloads aren't looked at); `decimals` is each column's decimal sign, nothing for points.
-    Where the training rows were of several series, `by` is the column that named them, and `values` those that each
-    had: `columns` are then theirs side by side, and payloads may have rows of either form.
+    Where rows were of several series, `by` is the column that named them, and `values` those that each had: `columns`
+    are then theirs side by side, and payloads may have rows of either form. With `cycles` (of "day", "week" and "year")
+    the latest step's place in them is a second tensor, `calendar`: it needs its time, written as in training (`order`).
 
     Example:
         >>> codec = SeriesCodec(("load",), 3, (0.0,), (1.0,), "hour", 3600)
@@ -54,13 +64,18 @@ class SeriesCodec:
     decimals: str = ""
     by: str = ""
     values: tuple[str, ...] = ()
+    cycles: tuple[str, ...] = ()
+    order: str = "ymd"
 
     kind = "series"
 
     @property
     def tensors(self) -> list[TensorSpec]:
-        """The one tensor: `history`, float32 [length, columns]."""
-        return [TensorSpec(HISTORY, "float32", (self.length, len(self.columns)))]
+        """`history`, float32 [length, columns], and with cycles `calendar`, float32 [features]."""
+        history = TensorSpec(HISTORY, "float32", (self.length, len(self.columns)))
+        if not self.cycles:
+            return [history]
+        return [history, TensorSpec(CALENDAR, "float32", (calendar_width(self.cycles),))]
 
     @property
     def prepare(self) -> None:
@@ -73,15 +88,18 @@ class SeriesCodec:
         return self.tensors
 
     def decode(self, payloads: Sequence[Payload]) -> Arrays:
-        """Return `{"history": float32 [N, length, columns]}`; of a longer past the latest steps are read.
+        """Return `{"history": float32 [N, length, columns]}` and perhaps `calendar`; the latest steps are read.
 
         Raises:
             PayloadError: names the payload by its number, and the fault.
         """
-        found = np.empty((len(payloads), self.length, len(self.columns)), np.float32)
+        found = {
+            spec.name: np.empty((len(payloads), *map(int, spec.shape)), np.float32) for spec in self.tensors
+        }  # fmt: skip
         for number, payload in enumerate(payloads):
             try:
-                found[number] = self.history_of(payload)
+                for name, array in self.past_of(payload).items():
+                    found[name][number] = array
             except PayloadError as error:
                 where = f"payload {number}" if len(payloads) > 1 else None
                 parts = [part for part in (where, error.where) if part]
@@ -89,12 +107,18 @@ class SeriesCodec:
                     error.what, where=", ".join(parts) or None, expected=error.expected, received=error.received,
                     hint=error.hint,
                 ) from error  # fmt: skip
-        return {HISTORY: found}
+        return found
 
-    def history_of(self, payload: Payload) -> np.ndarray:
-        """Return one payload's latest steps [length, columns], checked. Raises PayloadError."""
+    def past_of(self, payload: Payload) -> Arrays:
+        """Return one payload's checked tensors: its latest steps [length, columns], perhaps their end in the calendar.
+
+        Raises PayloadError.
+        """
         if isinstance(payload, bytes | bytearray | memoryview | str):
             payload = _parsed(payload)
+        given: Any = None
+        if self.cycles and isinstance(payload, Mapping) and HISTORY in payload and CALENDAR in payload:
+            given = payload[CALENDAR]
         if isinstance(payload, Mapping) and HISTORY in payload and HISTORY not in self.columns:
             payload = payload[HISTORY]
         if isinstance(payload, np.ndarray):
@@ -114,7 +138,39 @@ class SeriesCodec:
                 "the past is too short", expected=f"{self.length} steps or more", received=f"{len(payload)}"
             )
         first = len(payload) - self.length
-        return np.array([self._step(row, first + k + 1) for k, row in enumerate(payload[first:])], np.float32)
+        found = {
+            HISTORY: np.array([self._step(row, first + k + 1) for k, row in enumerate(payload[first:])], np.float32)
+        }
+        if self.cycles:
+            found[CALENDAR] = self._ready_calendar(given) if given is not None else self._calendar(payload[-1])
+        return found
+
+    def _calendar(self, row: Any) -> np.ndarray:
+        """Return the features of the time of the latest step."""
+        text = str(row[self.time]).strip() if isinstance(row, Mapping) and self.time in row else ""
+        moment = moment_of(text, self.order)
+        if moment is None:
+            raise PayloadError(
+                "the time of the latest step can't be read" if text else "the time of the latest step is missing",
+                where=f"column '{self.time}'", expected="a time in every row, written as in training",
+                received=text[:40] or "no such value",
+                hint="this model reads the calendar; give rows as objects, or a CSV with a header",
+            )  # fmt: skip
+        return np.asarray(calendar_features(np.array([seconds_of(moment)]), self.cycles)[0])
+
+    def _ready_calendar(self, given: Any) -> np.ndarray:
+        """Return features that the caller has made, as the tensor's examples show them."""
+        width = calendar_width(self.cycles)
+        try:
+            found = np.asarray(given, np.float32)
+        except (TypeError, ValueError):
+            found = np.empty(0, np.float32)
+        if found.shape != (width,) or not (np.abs(found) <= 1).all():
+            raise PayloadError(
+                "no calendar features", where=f"'{CALENDAR}'", expected=f"{width} numbers from -1 to 1",
+                received=str(given)[:60],
+            )  # fmt: skip
+        return found
 
     def _side_by_side(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Return rows that each hold one series' values as rows that hold all of them, in the order of their times.
@@ -210,7 +266,7 @@ class SeriesCodec:
         return {
             "kind": self.kind, "columns": list(self.columns), "length": self.length, "mean": list(self.mean),
             "std": list(self.std), "time": self.time, "step": self.step, "decimals": self.decimals, "by": self.by,
-            "values": list(self.values),
+            "values": list(self.values), "cycles": list(self.cycles), "order": self.order,
         }  # fmt: skip
 
     @classmethod
@@ -222,12 +278,19 @@ class SeriesCodec:
             codec = cls(
                 columns, int(contract["length"]), mean, std, str(contract["time"]), float(contract["step"]),
                 str(contract.get("decimals", "")), str(contract.get("by", "")),
-                tuple(map(str, contract.get("values", ()))),
+                tuple(map(str, contract.get("values", ()))), tuple(map(str, contract.get("cycles", ()))),
+                str(contract.get("order", "ymd")),
             )  # fmt: skip
         except (KeyError, TypeError, ValueError) as error:
             raise BundleError("the contract of the series codec is damaged", received=repr(error)[:200]) from error
         sizes = {len(columns), len(mean), len(std)}
         if not columns or codec.length < 1 or len(sizes) > 1 or bool(codec.by) != bool(codec.values):
+            raise BundleError("the contract of the series codec contradicts itself", received=str(dict(contract))[:200])
+        if (
+            set(codec.cycles) - set(HARMONICS)
+            or codec.order not in (*ORDERS, UNIX)
+            or (codec.cycles and not codec.time)
+        ):
             raise BundleError("the contract of the series codec contradicts itself", received=str(dict(contract))[:200])
         return codec
 
@@ -240,10 +303,10 @@ class SeriesCodec:
         return inputs
 
     def feature_spec(self) -> dict[str, Any]:
-        """Return what a model's builder must know: steps, columns, and each column's mean and spread."""
+        """Return what a model's builder must know: steps, columns, each column's mean and spread, calendar features."""
         return {
             "kind": self.kind, "length": self.length, "columns": len(self.columns), "mean": list(self.mean),
-            "std": list(self.std),
+            "std": list(self.std), "calendar": calendar_width(self.cycles),
         }  # fmt: skip
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from bedplate.codecs.answers import Answers
+from bedplate.codecs.calendar import CALENDAR, HARMONICS, calendar_features
 from bedplate.codecs.numbers import decimal_sign
 from bedplate.codecs.series import HISTORY, SeriesCodec
 from bedplate.core.errors import DataError, did_you_mean, listing
@@ -61,12 +63,17 @@ def load_series(spec: DataSpec, *, base: Path, announce: Announce) -> Dataset:
     codec = SeriesCodec(
         tuple(columns), length, tuple(mean.tolist()), tuple(np.where(std > 0, std, 1.0).tolist()),
         series.time or "", grid.step, decimals, series.by or "", panel.values if panel else (),
+        tuple(cycle for cycle in HARMONICS if cycle in series.calendar), grid.order,
     )  # fmt: skip
     answers = Answers(
         target, columns=tuple(columns), horizon=horizon, scale=codec.std,
         naive=tuple(naive_error(values[: borders[0]], season).tolist()), season=season,
     )  # fmt: skip
     rows = {split: rows_of(values, texts, begin, length, horizon) for split, begin in windows.items()}
+    if codec.cycles:
+        moments = calendar_features(wall_of(grid, len(values)), codec.cycles)
+        for split, one in rows.items():
+            rows[split] = replace(one, inputs={**one.inputs, CALENDAR: moments[windows[split] - 1]})
     facts = (
         f"{len(values):,} steps of {listing(columns, 8)}; {length} are read, {horizon} forecast; "
         f"{'no season is known' if season < 2 else f'a season has {season} steps'}"
@@ -87,6 +94,8 @@ def load_series(spec: DataSpec, *, base: Path, announce: Announce) -> Dataset:
 
 def _check_spec(spec: DataSpec) -> None:
     """Refuse what would let the future into the past, and what isn't carried."""
+    if spec.series.calendar and spec.series.time is None:
+        raise DataError("without times there is no calendar", where="data.series.calendar", hint="set data.series.time")
     if spec.files is not None:
         raise DataError(
             "a series lies in one file",
@@ -291,6 +300,12 @@ def _windows(
                 + (", or fill short gaps with data.series.interpolate" if gaps else ""),
             )  # fmt: skip
     return windows
+
+
+def wall_of(grid: Grid, steps: int) -> np.ndarray:
+    """Return each step's seconds since 1970 on the wall [steps]; those without a row lie on the line between others."""
+    places, first = np.unique(grid.places, return_index=True)
+    return np.asarray(np.interp(np.arange(steps), places, grid.wall[first]))
 
 
 def _check_memory(windows: dict[str, np.ndarray], numbers: int) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import numpy as np
 
+from bedplate.codecs.calendar import UNIX, seconds_of
 from bedplate.codecs.columns import Raw
 from bedplate.codecs.dates import find_order, offset_of, parse_date
 from bedplate.codecs.numbers import parse_number
@@ -36,6 +37,8 @@ class Grid:
         season: steps of a season; 1 where none is known.
         texts: the times as they are written [rows]; numbers of rows where there are none.
         notes: what people should know.
+        order: how the times are written, as `codecs.calendar.moment_of` takes it.
+        wall: each row's seconds since 1970 on the clock on the wall; empty where there are no times.
     """
 
     places: np.ndarray
@@ -43,6 +46,8 @@ class Grid:
     season: int
     texts: Sequence[str]
     notes: tuple[str, ...] = ()
+    order: str = "ymd"
+    wall: np.ndarray = field(default_factory=lambda: np.empty(0))
 
 
 def rows_as_grid(rows: int) -> Grid:
@@ -71,7 +76,8 @@ def grid_of(values: Sequence[Raw], column: str, ids: Sequence[str]) -> Grid:
             f"'{column}' holds no times", where=ids[bad], expected="dates such as 2020-01-31 08:00, in one form",
             received=texts[bad][:40],
         )  # fmt: skip
-    seconds = np.array([(moment - datetime(1970, 1, 1)).total_seconds() for moment in moments if moment is not None])
+    seconds = np.array([seconds_of(moment) for moment in moments if moment is not None])
+    wall, written = seconds.copy(), UNIX if unix is not None or order is None else order[0]
     notes = ["the times are seconds since 1970; they are read in UTC"] if unix is not None else []
     offsets = [offset_of(text) for text in texts]
     if any(offset is not None for offset in offsets):
@@ -93,7 +99,7 @@ def grid_of(values: Sequence[Raw], column: str, ids: Sequence[str]) -> Grid:
     step = float(np.median(steps))
     if _MONTH[0] <= step <= _MONTH[1]:
         months = np.array([12 * moment.year + moment.month for moment in moments if moment is not None])
-        return Grid(months - months.min(), 0.0, 12, texts, tuple(notes))
+        return Grid(months - months.min(), 0.0, 12, texts, tuple(notes), written, wall)
     where = (seconds - seconds.min()) / step
     places = np.round(where).astype(np.int64)
     off = np.abs(where - places)
@@ -104,7 +110,7 @@ def grid_of(values: Sequence[Raw], column: str, ids: Sequence[str]) -> Grid:
             expected=f"a whole number of steps of {_shown(step)} after {texts[int(seconds.argmin())]}",
             received=texts[row], hint="bring the series to equal steps first, such as hourly means",
         )  # fmt: skip
-    return Grid(places, step, SEASONS.get(step, 1), texts, tuple(notes))
+    return Grid(places, step, SEASONS.get(step, 1), texts, tuple(notes), written, wall)
 
 
 def _unix(texts: Sequence[str]) -> np.ndarray | None:

@@ -36,6 +36,7 @@ def edge_features(inputs: Inputs, rows: int = 4) -> dict[str, np.ndarray]:
     of unknown ones; a series at its level, far from it, and with a jump.
     """
     generator = np.random.default_rng(0)
+    found: dict[str, np.ndarray] = {}
     if isinstance(inputs, ImageInput):
         shape = (inputs.height, inputs.width, inputs.channels)
         checks = np.indices(shape[:2]).sum(0)[..., None] % 2 * np.ones(shape[2], int) * 255
@@ -51,8 +52,10 @@ def edge_features(inputs: Inputs, rows: int = 4) -> dict[str, np.ndarray]:
         steps = np.zeros((4, inputs.length, inputs.columns))
         steps[1], steps[2, inputs.length // 2 :] = 10.0, -5.0
         steps[3] = generator.normal(size=steps[3].shape)
-        return {"history": (steps * inputs.std + inputs.mean).astype(np.float32)}
-    found: dict[str, np.ndarray] = {}
+        found = {"history": (steps * inputs.std + inputs.mean).astype(np.float32)}
+        if inputs.calendar:
+            found["calendar"] = np.sin(generator.uniform(0, 7, (len(steps), inputs.calendar))).astype(np.float32)
+        return found
     if inputs.numeric:
         levels = np.array([-10.0, 0.0, 10.0])[:, None] * np.ones(inputs.numeric)
         found["numeric"] = np.concatenate([levels, generator.normal(size=(rows - 3, inputs.numeric))]).astype(

@@ -33,15 +33,21 @@ class PastToFuture(nn.Module):
 
 
 class DLinear(nn.Module):
-    """trend (a moving average) → linear, plus what is left → linear; or all of it, less its last step → linear."""
+    """trend (a moving average) → linear, plus what is left → linear; or all of it, less its last step → linear.
 
-    def __init__(self, length: int, horizon: int, columns: int, *, window: int, own: bool, anchor: str) -> None:
+    With a calendar, plus a linear map of it for every step and column.
+    """
+
+    def __init__(
+        self, length: int, horizon: int, columns: int, calendar: int, *, window: int, own: bool, anchor: str
+    ) -> None:
         super().__init__()
         self.window, self.anchor, self.horizon = window, anchor, horizon
         self.season = PastToFuture(length, horizon, columns, own)
         self.trend = PastToFuture(length, horizon, columns, own) if window > 1 else None
+        self.calendar = calendar_map(calendar, horizon * columns)
 
-    def forward(self, history: Tensor) -> Tensor:
+    def forward(self, history: Tensor, calendar: Tensor | None = None) -> Tensor:
         """Map [rows, length, columns] to [rows, horizon · columns], a step's columns side by side."""
         x = history.transpose(1, 2)
         last = x[:, :, -1:]
@@ -57,7 +63,16 @@ class DLinear(nn.Module):
         if self.anchor == "last":
             found = found + last
         out: Tensor = found.transpose(1, 2).flatten(1)
-        return out
+        return out if self.calendar is None else out + self.calendar(calendar)
+
+
+def calendar_map(features: int, outputs: int) -> nn.Linear | None:
+    """Return a linear map from a moment's features to what is added to a forecast, 0 at first; None: no features."""
+    if not features:
+        return None
+    found = nn.Linear(features, outputs, bias=False)
+    nn.init.zeros_(found.weight)
+    return found
 
 
 @models.register("dlinear")
@@ -79,4 +94,4 @@ def dlinear(
         anchor: "last" forecasts how far the future lies from the last step (NLinear, with window 1).
     """
     series, horizon, columns = forecast_of(inputs, outputs, "dlinear")
-    return DLinear(series.length, horizon, columns, window=window, own=own, anchor=anchor)
+    return DLinear(series.length, horizon, columns, series.calendar, window=window, own=own, anchor=anchor)

@@ -5,6 +5,7 @@ Everything from the codec's features to the answer is inside, so what is trained
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,7 @@ class Network(nn.Module):
     def forward(self, *features: Tensor) -> Tensor:
         """Return logits [rows, classes], or standardised targets [rows, 1], [rows, steps · columns (· levels)]."""
         if isinstance(self.inputs, SeriesInput):
-            return self.by_level(self.scores(self.body((features[0] - self.mean) / self.std)))
+            return self.by_level(self.scores(self.body((features[0] - self.mean) / self.std, *features[1:])))
         if isinstance(self.inputs, ImageInput):
             planes = features[0].permute(0, 3, 1, 2)
             if self.memory_format is torch.contiguous_format and self.inputs.channels == 1:
@@ -122,6 +123,12 @@ def build(name: str, arguments: dict[str, Any], inputs: Inputs, outputs: Outputs
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         body = models.get(name)(inputs, outputs, **arguments)
+    if isinstance(inputs, SeriesInput) and inputs.calendar and len(inspect.signature(body.forward).parameters) < 2:
+        raise InputError(
+            f"model '{name}' reads no calendar", where=f"{type(body).__name__}.forward",
+            expected="history and calendar, tensors [rows, steps, columns] and [rows, features]",
+            hint="leave out data.series.calendar, or choose `dlinear` or `tcn`",
+        )  # fmt: skip
     return Network(body, inputs, outputs)
 
 

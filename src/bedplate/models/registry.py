@@ -5,7 +5,8 @@ arguments. The module's `forward` takes normalised features and returns raw scor
 
 - images: one float tensor [rows, channels, height, width], standardised by the training pixels;
 - texts: one int32 tensor `tokens` [rows, length], filled up with 0 to the longest row of the batch;
-- series: one float tensor `history` [rows, length, columns], each column standardised by its training rows;
+- series: one float tensor `history` [rows, length, columns], each column standardised by its training rows, and
+  `calendar` [rows, features] beside it where the recipe names cycles;
 - tables: `numeric` float [rows, F] and `categories` int64 [rows, C], each only if the table has such columns.
 
 It returns [rows, outputs.width]: logits for classes, the standardised target for a number, and for a forecast the
@@ -70,17 +71,21 @@ class TextInput:
 
 @dataclass(frozen=True)
 class SeriesInput:
-    """The latest `length` steps of some columns; `mean` and `std` (one a column) standardise them inside the graph."""
+    """The latest `length` steps of some columns; `mean` and `std` (one a column) standardise them inside the graph.
+
+    `calendar` is how many features of the latest step's time come with them, in -1..1; 0: none.
+    """
 
     length: int
     columns: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    calendar: int = 0
 
     @property
     def names(self) -> tuple[str, ...]:
         """The tensors that the network takes, in order."""
-        return ("history",)
+        return ("history", "calendar") if self.calendar else ("history",)
 
 
 Inputs = ImageInput | SeriesInput | TableInput | TextInput
@@ -139,7 +144,8 @@ def inputs_from_spec(spec: dict[str, Any]) -> Inputs:
     if spec["kind"] == "text":
         return TextInput(spec["vocabulary"], spec["length"])
     if spec["kind"] == "series":
-        return SeriesInput(spec["length"], spec["columns"], tuple(spec["mean"]), tuple(spec["std"]))
+        mean, std = tuple(spec["mean"]), tuple(spec["std"])
+        return SeriesInput(spec["length"], spec["columns"], mean, std, int(spec.get("calendar", 0)))
     raise InputError(f"no model knows features of kind '{spec['kind']}'")
 
 

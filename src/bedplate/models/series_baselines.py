@@ -26,6 +26,8 @@ def seasonal(horizon: int, season: int) -> Predict:
 def boosted(features: Arrays, targets: np.ndarray, spec: dict[str, Any], season: int, seed: int) -> Predict:
     """Fit one gradient boosting for all columns and steps, on the latest lags, the season before, and how far ahead.
 
+    Where there is a calendar, it reads that, too.
+
     Lags and targets are scaled by column and counted from the last step; at most 50,000 examples are drawn.
     """
     from sklearn.ensemble import HistGradientBoostingRegressor
@@ -33,21 +35,22 @@ def boosted(features: Arrays, targets: np.ndarray, spec: dict[str, Any], season:
     horizon, scale = targets.shape[1], np.asarray(spec["std"], np.float32)
     draw = np.random.default_rng(derive(seed, "baselines") % 2**32)
 
-    def table(history: np.ndarray, rows: np.ndarray, steps: np.ndarray, column: int) -> np.ndarray:
-        past = history[rows, :, column]
+    def table(features: Arrays, rows: np.ndarray, steps: np.ndarray, column: int) -> np.ndarray:
+        past = features["history"][rows, :, column]
+        moment = [features["calendar"][rows]] if "calendar" in features else []
         last = past[:, -1:]
         before = past[np.arange(len(rows)), past.shape[1] - (season - steps % season)]
         lags = (past[:, -min(MOST_LAGS, past.shape[1]) :] - last) / scale[column]
         whole = (past.mean(axis=1) - last[:, 0]) / scale[column]
         apart = (before - last[:, 0]) / scale[column]
-        return np.column_stack([lags, whole, apart, steps, np.full(len(rows), column)])
+        return np.column_stack([lags, whole, apart, steps, np.full(len(rows), column), *moment])
 
     history, parts, wanted = features["history"], [], []
     columns = history.shape[2]
     for column in range(columns):
         rows = draw.integers(0, len(history), MOST_EXAMPLES // columns)
         steps = draw.integers(0, horizon, len(rows))
-        parts.append(table(history, rows, steps, column))
+        parts.append(table(features, rows, steps, column))
         wanted.append((targets[rows, steps, column] - history[rows, -1, column]) / scale[column])
     model = HistGradientBoostingRegressor(random_state=derive(seed, "baselines") % 2**32)
     model.fit(np.concatenate(parts), np.concatenate(wanted))
@@ -58,7 +61,7 @@ def boosted(features: Arrays, targets: np.ndarray, spec: dict[str, Any], season:
         rows = np.repeat(np.arange(len(history)), horizon)
         steps = np.tile(np.arange(horizon), len(history))
         for column in range(columns):
-            change = model.predict(table(history, rows, steps, column)).reshape(len(history), horizon)
+            change = model.predict(table(features, rows, steps, column)).reshape(len(history), horizon)
             found[:, :, column] = history[:, -1:, column] + change * scale[column]
         return {"forecast": found}
 

@@ -35,19 +35,26 @@ class CausalBlock(nn.Module):
 
 
 class TemporalConvolutions(nn.Module):
-    """The past, less its last step → causal blocks → the last step's channels → linear, plus the last step."""
+    """The past, less its last step → causal blocks → the last step's channels → linear, plus the last step.
 
-    def __init__(self, columns: int, horizon: int, *, units: int, blocks: int, kernel: int, dropout: float) -> None:
+    With a calendar, it stands beside the channels before the linear map.
+    """
+
+    def __init__(
+        self, columns: int, horizon: int, calendar: int, *, units: int, blocks: int, kernel: int, dropout: float
+    ) -> None:
         super().__init__()
         self.horizon, self.columns = horizon, columns
         widths = [columns, *[units] * blocks]
         self.blocks = nn.Sequential(*(CausalBlock(widths[k], units, kernel, 2**k, dropout) for k in range(blocks)))
-        self.head = nn.Linear(units, horizon * columns)
+        self.head = nn.Linear(units + calendar, horizon * columns)
 
-    def forward(self, history: Tensor) -> Tensor:
+    def forward(self, history: Tensor, calendar: Tensor | None = None) -> Tensor:
         """Map [rows, length, columns] to [rows, horizon · columns], a step's columns side by side."""
         last = history[:, -1:, :]
         seen = self.blocks((history - last).transpose(1, 2))[:, :, -1]
+        if calendar is not None:
+            seen = torch.cat([seen, calendar], dim=1)
         future = self.head(seen).reshape(-1, self.horizon, self.columns) + last
         out: Tensor = future.flatten(1)
         return out
@@ -76,4 +83,6 @@ def tcn(
     series, horizon, columns = forecast_of(inputs, outputs, "tcn")
     if blocks is None:  # two convolutions a block: 1 + 2 (kernel - 1) (2^blocks - 1) steps are seen
         blocks = next(k for k in range(1, 17) if k == 16 or 1 + 2 * (kernel - 1) * (2**k - 1) >= series.length)
-    return TemporalConvolutions(columns, horizon, units=units, blocks=blocks, kernel=kernel, dropout=dropout)
+    return TemporalConvolutions(
+        columns, horizon, series.calendar, units=units, blocks=blocks, kernel=kernel, dropout=dropout
+    )

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from bedplate.codecs.answers import FORECAST, PROBABILITIES, VALUE
+from bedplate.codecs.calendar import CALENDAR
 from bedplate.codecs.codec import TEXT
 from bedplate.codecs.series import HISTORY
 from bedplate.core.arrays import Arrays
@@ -42,6 +43,8 @@ def watch(inputs: Arrays, outputs: Arrays | None = None, labels: Sequence[str] |
             watched |= {f"{name}.{figure}": values for figure, values in text_figures(array).items()}
         elif name == HISTORY and array.ndim == 3:
             watched |= {f"{name}.{figure}": values for figure, values in series_figures(array).items()}
+        elif name == CALENDAR and HISTORY in inputs:
+            continue  # time goes on: that is no drift
         elif array.ndim == 1:
             watched[name] = array if array.dtype.kind in "OU" else array.astype(np.float64)
         else:

@@ -98,6 +98,9 @@ class SeriesSpec(Section):
         0, description="gaps of at most so many steps are filled on a line; no window crosses a longer one"
     )
     duplicates: Literal["error", "first", "mean"] = Field("error", description="what to do with rows of one time")
+    calendar: list[Literal["day", "week", "year"]] = Field(
+        default_factory=list, description="cycles in which the latest step's place is read beside the history"
+    )
     rows: Annotated[int, Field(ge=10)] | None = Field(
         None, description="use the earliest so many rows alone (of several series: steps)"
     )
