@@ -32,3 +32,15 @@ def test_nothing_is_said_twice(tmp_path: Path) -> None:
     lines = [line.strip().removeprefix("note: ") for line in stream.getvalue().splitlines()]
     assert len(lines) == len(set(lines))
     assert any("'id' is set aside" in line for line in lines)
+
+
+def test_few_rows_that_judge_are_told(tmp_path: Path) -> None:
+    rows = "\n".join(f"{k * k % 97},{'yes' if k % 5 > 2 else 'no'}" for k in range(60))
+    (tmp_path / "t.csv").write_text(f"size,bought\n{rows}\n")
+    (tmp_path / "r.yaml").write_text("name: r\ntask: tabular-classification\ndata: {source: t.csv, target: bought}\n")
+    stream = io.StringIO()
+    dataset = load_data(resolve(str(tmp_path / "r.yaml")), Console(stream))
+    assert len(dataset.test) < 30
+    assert f"only {len(dataset.test)} test rows judge the model" in stream.getvalue()
+    assert any("choose the epoch" in note for note in dataset.notes)
+    assert not any("too few" in note for note in load_data(resolve("digits"), Console(quiet=True)).notes)

@@ -10,8 +10,12 @@ from bedplate.core.console import Console
 from bedplate.core.errors import DataError, InputError, RecipeError, did_you_mean, listing
 from bedplate.data.dataset import Dataset
 from bedplate.data.load import load_dataset
+from bedplate.data.tables import counted
 from bedplate.objectives import objectives
 from bedplate.stages.resolve import Resolved
+
+FEW = 30
+"""Rows; of fewer a rate's interval is wider than a third."""
 
 
 def _check_classes(dataset: Dataset) -> None:
@@ -62,8 +66,22 @@ def answers_of(dataset: Dataset) -> str:
         return f"{len(answers.labels)} classes of {answers.target}"
     if answers.columns is not None:
         quantiles = f", {len(answers.levels)} quantiles each" if answers.levels else ""
-        return f"{answers.horizon} steps of {listing(answers.columns)}{quantiles}"
+        return f"{answers.horizon} steps of {listing(answers.columns, 8)}{quantiles}"
     return f"a number: {answers.target}"
+
+
+def _few(dataset: Dataset) -> list[str]:
+    """Return what is to be said of splits that judge by few rows."""
+    parts = {
+        "validation": (len(dataset.validation), "choose the epoch"),
+        "test": (len(dataset.test), "judge the model"),
+    }
+    return [
+        f"only {counted(rows, f'{name} row')} {purpose}: too few to tell models apart; give more data, or a larger "
+        f"data.split.{name}"
+        for name, (rows, purpose) in parts.items()
+        if rows < FEW
+    ]
 
 
 def load_data(resolved: Resolved, console: Console) -> Dataset:
@@ -80,6 +98,7 @@ def load_data(resolved: Resolved, console: Console) -> Dataset:
     _check_stream(resolved)
     dataset = load_dataset(recipe.data, recipe.task, recipe.seed, base=resolved.base, announce=announce)
     _check_classes(dataset)
+    dataset = replace(dataset, notes=(*dataset.notes, *_few(dataset)))
     if dataset.answers.columns is not None:
         dataset = replace(dataset, answers=replace(dataset.answers, levels=_levels(resolved)))
     sizes = (
