@@ -36,7 +36,7 @@ SAME = [[1.5, None, 3.0], ["a", "b", "a"]]
         b"size,kind\n1.5,a\n,b\n3,a\n",
         b"kind,price,size\na,9,1.5\nb,9,NA\na,,3\n",
         b"\xef\xbb\xbfsize;kind\r\n1.5;a\r\n;b\r\n3;a\r\n",
-        gzip.compress(b"size\tkind\n1.5\ta\n\tb\n3\ta\n"),
+        gzip.compress(b"size\tkind\n1.5\ta\n\tb\n3\ta\n", mtime=0),
         b"1.5,9,a\n?,9,b\n3,9,a\n",  # no header: the training file's order
         b"1.5,a\n?,b\n3,a\n",  # no header and no target
         b"\n".join(json.dumps(row).encode() for row in ROWS),

@@ -21,9 +21,9 @@ LABELS = {"weight": 0.0}
 
 def pruned(path):
     source = open_source(Path(SETTINGS["run"]), Console(quiet=True))
-    maker = source.maker
-    network = maker.original
-    example = to_tensors(network, few(maker.calibration))
+    bench = source.maker.bench
+    network = bench.original
+    example = to_tensors(network, few(bench.calibration))
     layers = [one for one in network.modules() if isinstance(one, torch.nn.Conv2d | torch.nn.Linear)]
     pruner = torch_pruning.pruner.BasePruner(
         network, example if len(example) > 1 else example[0],
@@ -31,8 +31,8 @@ def pruned(path):
         ignored_layers=layers[-1:],  # the classes stay
     )  # fmt: skip
     pruner.step()
-    learnt = maker.trained(network.eval(), SETTINGS["epochs"], "hard-target", LABELS)
-    graph = join(maker.work.dataset.codec.graph(), export_network(learnt, few(maker.calibration)))
+    learnt = bench.trained(network.eval(), SETTINGS["epochs"], "hard-target", LABELS)
+    graph = join(bench.work.dataset.codec.graph(), export_network(learnt, few(bench.calibration)))
     path.write_bytes(graph.SerializeToString())
 
 

@@ -222,9 +222,9 @@ def test_packed_bombs_are_refused_without_being_unpacked(client: httpx.Client, s
 @pytest.mark.parametrize(
     ("packed", "name", "status", "words"),
     [
-        (gzip.compress(image())[:-4], "gzip", 400, "the gzip body ends early"),
-        (gzip.compress(image()) + b"more", "gzip", 400, "4 bytes follow the gzip body"),
-        (gzip.compress(image()) * 2, "gzip", 400, "bytes follow the gzip body"),
+        (gzip.compress(image(), mtime=0)[:-4], "gzip", 400, "the gzip body ends early"),
+        (gzip.compress(image(), mtime=0) + b"more", "gzip", 400, "4 bytes follow the gzip body"),
+        (gzip.compress(image(), mtime=0) * 2, "gzip", 400, "bytes follow the gzip body"),
         (zlib.compress(image()), "gzip", 400, "the body isn't gzip"),
         (image(), "deflate", 400, "the body isn't deflate"),
         (image(), "br", 415, "content encoding 'br' isn't known"),
