@@ -2,6 +2,8 @@
 VENV ?= .venv
 ROOM ?= recipes
 PYTHON ?= python3
+# Test files that run at once, on a thread each; what a file makes for its tests is made once.
+WORKERS ?= 2
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
@@ -33,7 +35,7 @@ fix: setup  ## mend what can be mended by a tool
 	$(BIN)/ruff check --fix .
 
 test: setup  ## the fast tests; those that need data run if BEDPLATE_DATA is set
-	$(BIN)/python -m pytest -q -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile -m "not slow"
 
 test-all: setup  ## every test, with the recipes at full length
 	$(BIN)/python -m pytest -q

@@ -14,6 +14,7 @@ import json
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -44,7 +45,8 @@ _LOADED = (
     "bedplate.cli.sweep", "bedplate.cli.experiment", "bedplate.stages.plan", "bedplate.stages.init",
     "bedplate.stages.compare", "bedplate.checks", "bedplate.operations", "bedplate.serving", "sklearn.datasets", "torch._dynamo",
 )  # fmt: skip
-_SECONDS = 60
+_SECONDS = 300
+"""What a command may take on a machine that has other work: enough for a short run, and an end for one that hangs."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,6 @@ class Nursery:
 def _nursery() -> int:
     """Read orders from standard input until it ends; fork for each, and tell the exit code."""
     import importlib
-    import signal
 
     for name in _LOADED:
         importlib.import_module(name)
@@ -185,18 +186,19 @@ def ask(request: Request, url: str) -> Answer:
             return Answer(error.code, error.read().decode())
 
 
+def _made(answer: Answer) -> None:
+    if answer.code != 0:
+        raise SystemExit(answer.err or f"it ended with {answer.code}; {-signal.SIGKILL} is a kill after {_SECONDS} s")
+
+
 def make_things(folder: Path, nursery: Nursery) -> Place:
     """Make a short run on digits, and one on a tiny table with a category; return the place of them."""
     from tools.bad_input_cases.tables import TABLE, good_table
 
-    done = nursery.run(["run", "digits", "--out", "digits", "--quiet", "--set", *DIGITS_OVERRIDES], folder)
-    if done.code != 0:
-        raise SystemExit(done.err)
+    _made(nursery.run(["run", "digits", "--out", "digits", "--quiet", "--set", *DIGITS_OVERRIDES], folder))
     (folder / "orders.csv").write_text(good_table(200))
     (folder / "orders.yaml").write_text(TABLE.replace("name: a", "name: orders").replace("a.csv", "orders.csv") % "")
-    done = nursery.run(["run", "orders.yaml", "--out", "orders", "--quiet", "--set", *TABLE_OVERRIDES], folder)
-    if done.code != 0:
-        raise SystemExit(done.err)
+    _made(nursery.run(["run", "orders.yaml", "--out", "orders", "--quiet", "--set", *TABLE_OVERRIDES], folder))
     digits = folder / "digits"
     return Place(folder, digits / "bundle", folder / "orders" / "bundle", digits, DIGITS_OVERRIDES)
 
