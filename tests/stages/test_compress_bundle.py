@@ -16,7 +16,7 @@ import pytest
 import torch
 import yaml
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from bedplate import pipeline
 from bedplate.bundle import Bundle
@@ -28,6 +28,7 @@ from bedplate.core.files import read_json
 from bedplate.models import Outputs, predictor
 from bedplate.stages.bundle_network import rebuilt
 from bedplate.stages.compress_bundle import Compression, compress_bundle, confirmed, preferred
+from bedplate.stages.compress_trained import STORE
 from bedplate.stages.data import load_data
 from bedplate.stages.resolve import resolve
 
@@ -105,6 +106,23 @@ def test_another_budget_trains_nothing_twice(run: Path, found: Compression, tmp_
     again = compress_bundle(run, Budget(max_drop=9), out=tmp_path / "f", effort="quick", console=Console(said))
     assert "trained before: 3 epochs of soft-target distillation" in said.getvalue()
     assert {point.size_bytes for point in again.front} & {point.size_bytes for point in found.front}
+
+
+def test_what_was_trained_before_and_does_not_fit_is_made_anew(run: Path, found: Compression, tmp_path: Path) -> None:
+    other = Path(shutil.copytree(run, tmp_path / "other", ignore=shutil.ignore_patterns("compress")))
+    kept = sorted((other / STORE).glob("*.safetensors"))
+    assert kept
+    for k, path in enumerate(kept):
+        if k % 2:
+            path.write_bytes(path.read_bytes()[:100])
+        else:
+            save_file({name: one[:1] for name, one in load_file(path).items() if one.ndim}, path)
+    said, name = io.StringIO(), next(point.name for point in found.front if point.name.startswith("cost-25"))
+    steps = found.out / f"{name}.steps.yaml"
+    again = compress_bundle(other, Budget(), out=tmp_path / "front", steps=steps, console=Console(said))
+    assert "what was trained before can't be used, so it is made anew" in said.getvalue()
+    first, second = (Bundle.open(one.bundles[name]) for one in (found, again))
+    assert first.graph(first.default) == second.graph(second.default)
 
 
 def test_another_metric_and_another_processor(run: Path, tmp_path: Path) -> None:

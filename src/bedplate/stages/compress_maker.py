@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from bedplate.compression.layer_times import layer_times
@@ -67,13 +68,10 @@ class Maker:
             before, last = self.make(steps[:-1]), dict(steps[-1])
             check_step(last)
             name = last.pop("do")
-            kept = self.store / f"{key}.safetensors"
-            if name == "distil" and kept.exists():
-                state = self._kept(before, key)
-            else:
-                state = _done(name, self.bench, before, last)
-                if name == "distil":
-                    self._keep(state, key)
+            kept = self._kept(before, key) if name == "distil" else None
+            state = kept or _done(name, self.bench, before, last)
+            if name == "distil" and kept is None:
+                self._keep(state, key)
         self._states[key] = state
         return state
 
@@ -82,10 +80,22 @@ class Maker:
         write_json(self.store / f"{key}.json", {"said": state.said[-1]})
         write_bytes(self.store / f"{key}.safetensors", save(state.network.state_dict()))
 
-    def _kept(self, before: State, key: str) -> State:
+    def _kept(self, before: State, key: str) -> State | None:
+        """Return what these steps made before; None where nothing was kept, or what was kept doesn't fit.
+
+        An earlier version may have chosen other widths by the same words, and a file may be damaged.
+        """
+        path = self.store / f"{key}.safetensors"
+        if not path.exists():
+            return None
         network = copy.deepcopy(before.network)
-        network.load_state_dict(load_file(self.store / f"{key}.safetensors"))
-        said = read_json(self.store / f"{key}.json")["said"]
+        try:
+            network.load_state_dict(load_file(path))
+            said = str(read_json(self.store / f"{key}.json")["said"])
+        except (RuntimeError, SafetensorError, OSError, InputError, KeyError, TypeError) as error:
+            fault = str(error).splitlines()[0][:100]
+            self.bench.work.console.detail(f"what was trained before can't be used, so it is made anew: {fault}")
+            return None
         self.bench.work.console.detail(f"trained before: {said}")
         return before.then(network, (), said)
 
