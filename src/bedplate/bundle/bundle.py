@@ -129,6 +129,8 @@ class Bundle:
         if answers.columns is not None:
             shape = (answers.horizon, len(answers.columns), *([len(answers.levels)] if answers.levels else []))
             return [TensorSpec(self.output, "float32", shape)]
+        if answers.dimensions:
+            return [TensorSpec(self.output, "float32", (answers.dimensions,))]
         return [TensorSpec(self.output, "float32", () if answers.labels is None else (len(answers.labels),))]
 
     def read(self, name: str) -> bytes:

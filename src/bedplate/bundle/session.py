@@ -12,7 +12,7 @@ import numpy as np
 import onnxruntime as ort
 
 from bedplate.codecs.codec import Prepare, TensorSpec
-from bedplate.core.arrays import Arrays, concatenate, count, take
+from bedplate.core.arrays import Arrays, by_length, concatenate, count, take
 from bedplate.core.errors import BundleError
 from bedplate.core.machine import threads_granted
 
@@ -96,9 +96,12 @@ class OnnxPredict:
 
     def __call__(self, inputs: Arrays) -> dict[str, np.ndarray]:
         """Return the graph's outputs by name."""
-        if self.prepare is not None:
-            inputs = self.prepare(inputs)
-        return self._run(inputs)
+        if self.prepare is None:
+            return self._run(inputs)
+        made = self.prepare(inputs)
+        if len(self.inputs) == 1 and self.inputs[0].shape == (-1,):
+            return dict(by_length(self._run, made, self.inputs[0].name))
+        return self._run(made)
 
     def _run(self, inputs: Arrays) -> dict[str, np.ndarray]:
         feed = {spec.name: _fitted(inputs[spec.name], spec) for spec in self.inputs}

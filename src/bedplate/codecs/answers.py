@@ -13,16 +13,18 @@ from bedplate.core.errors import BundleError
 PROBABILITIES = "probabilities"
 VALUE = "value"
 FORECAST = "forecast"
+EMBEDDING = "embedding"
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What the model answers: one of `labels`, a number, a forecast, or plain tensors.
+    """What the model answers: one of `labels`, a number, a forecast, a vector, or plain tensors.
 
     A classifier's graph gives `probabilities` (float32, rows × classes); a regressor's gives `value` (float32, rows).
     A forecaster's gives `forecast` (float32, rows × `horizon` × `columns`, and × quantiles, where `levels` names some);
     of each column `scale` is the spread and `naive` the mean absolute error of "as a season ago" among the training
     steps, and `season` is its steps.
+    An encoder gives `embedding` (float32, rows × `dimensions`).
     `positive` is the index of the label that binary metrics speak of (for two classes). `tensors` names the outputs of
     a graph of which nothing else is known; they are answered as they are.
     """
@@ -37,10 +39,13 @@ class Answers:
     naive: tuple[float, ...] = ()
     season: int = 1
     levels: tuple[float, ...] = ()
+    dimensions: int = 0
 
     @property
     def kind(self) -> str:
-        """What they are judged as: "classification", "regression", "forecast" or (a forecast's) "quantiles"."""
+        """What they are judged as: "classification", "regression", "embedding", "forecast" or (its) "quantiles"."""
+        if self.dimensions:
+            return EMBEDDING
         if self.columns is not None:
             return "quantiles" if self.levels else "forecast"
         return "regression" if self.labels is None else "classification"
@@ -52,13 +57,16 @@ class Answers:
             return self.tensors[0]
         if self.columns is not None:
             return FORECAST
+        if self.dimensions:
+            return EMBEDDING
         return VALUE if self.labels is None else PROBABILITIES
 
     def encode(self, outputs: Arrays) -> list[dict[str, Any]]:
         """Return one answer a row.
 
-        `{answer, probabilities}`, `{answer, value}`, `{outputs: lists by name}`, or a forecast's `{answer: {column: a
-        value a step}}`; with quantiles the answer is the median, and `quantiles` has `{column: {level: …}}` beside it.
+        `{answer, probabilities}`, `{answer, value}`, `{outputs: lists by name}`, `{answer: a vector's numbers}`, or a
+        forecast's `{answer: {column: a value a step}}`; with quantiles the answer is the median, and `quantiles` has
+        `{column: {level: …}}` beside it.
         """
         if self.tensors is not None:
             columns = [outputs[name].tolist() for name in self.tensors]
@@ -79,6 +87,8 @@ class Answers:
                 }
                 for row in named
             ]
+        if self.dimensions:
+            return [{"answer": row} for row in np.asarray(outputs[EMBEDDING], float).tolist()]
         if self.labels is None:
             values = np.asarray(outputs[VALUE], float).reshape(-1).tolist()
             return [{"answer": value, "value": value} for value in values]
@@ -101,6 +111,7 @@ class Answers:
                 "columns": list(self.columns), "horizon": self.horizon, "scale": list(self.scale),
                 "naive": list(self.naive), "season": self.season, "levels": list(self.levels),
             }  # fmt: skip
+        fields |= {"dimensions": self.dimensions} if self.dimensions else {}
         return fields if self.tensors is None else {**fields, "tensors": list(self.tensors)}
 
     @classmethod
@@ -119,6 +130,7 @@ class Answers:
                 tuple(map(float, contract.get("naive", ()))),
                 int(contract.get("season", 1)),
                 tuple(map(float, contract.get("levels", ()))),
+                int(contract.get("dimensions", 0)),
             )
             found.output.encode()
             return found

@@ -31,12 +31,25 @@ MOST_CHARACTERS = 2_000_000
 """A longer text is refused before it is read."""
 
 
+class Tokenized(str):
+    """A text that brings its token numbers along, as the graph takes them, so that it isn't cut again."""
+
+    numbers: tuple[int, ...]
+
+    def __new__(cls, text: str, numbers: Sequence[int]) -> Tokenized:
+        """Return the text with its numbers."""
+        made = super().__new__(cls, text)
+        made.numbers = tuple(numbers)
+        return made
+
+
 @dataclass(frozen=True)
 class TextCodec:
     """Cut texts into tokens.
 
-    `tokenizer` is a tokenizer.json as the library writes it, whose number 0 is padding; `length` is how many tokens of
-    a text are read, the first ones; `column` is what the text was called in the training data.
+    `tokenizer` is a tokenizer.json as the library writes it; `length` is how many tokens of a text are read, the first
+    ones, what the tokenizer's template adds among them; `column` is what the text was called in the training data.
+    `shift` is added to the tokenizer's numbers: 1 where its number 0 isn't padding, which 0 is in the graph.
 
     Example:
         >>> codec = TextCodec(learn_tokenizer(["so it goes"], kind="word", size=10), length=4)
@@ -47,6 +60,7 @@ class TextCodec:
     tokenizer: Mapping[str, Any]
     length: int
     column: str = TEXT
+    shift: int = 0
 
     kind = "text"
 
@@ -72,10 +86,10 @@ class TextCodec:
         """What the graph takes: `tokens`, int32, as many as the longest row of the batch has."""
         return [TensorSpec(TOKENS, "int32", (-1,))]
 
-    @property
+    @cached_property
     def vocabulary(self) -> int:
-        """How many token numbers there are."""
-        return int(self._rules.get_vocab_size(with_added_tokens=True))
+        """One more than the largest token number: how many vectors a model needs."""
+        return int(max(self._rules.get_vocab(with_added_tokens=True).values(), default=0)) + 1 + self.shift
 
     def decode(self, payloads: Sequence[Payload]) -> Arrays:
         """Return `{"text": object [N]}`; a payload is a text, its UTF-8 bytes, or a mapping that holds it.
@@ -125,23 +139,50 @@ class TextCodec:
 
     def number(self, inputs: Arrays) -> dict[str, np.ndarray]:
         """Return `{"tokens": int32 [N, L]}`, filled up with 0 to the longest row; L is 1 at least."""
-        encoded = self._rules.encode_batch_fast([str(text) for text in inputs[TEXT].tolist()])
-        rows = [one.ids for one in encoded]
+        rows = [text.numbers for text in self.tokenized(inputs[TEXT].tolist())]
         longest = max((len(row) for row in rows), default=0)
         tokens = np.full((len(rows), max(1, longest)), PAD, np.int32)
         for number, row in enumerate(rows):
             tokens[number, : len(row)] = row
         return {TOKENS: tokens}
 
+    def tokenized(self, texts: Sequence[Any]) -> list[Tokenized]:
+        """Return texts with their token numbers; those that bring them along stay as they are."""
+        new = [k for k, text in enumerate(texts) if not isinstance(text, Tokenized)]
+        found = list(texts)
+        for k, one in zip(new, self._rules.encode_batch_fast([str(texts[k]) for k in new]), strict=True):
+            found[k] = Tokenized(str(texts[k]), [number + self.shift for number in one.ids] if self.shift else one.ids)
+        return found
+
+    def from_numbers(self, numbers: Sequence[int]) -> Tokenized:
+        """Return the text that the tokenizer's own numbers stand for; they are taken as they are, nothing is added.
+
+        Raises:
+            PayloadError: none, too many, or a number that the tokenizer doesn't have.
+        """
+        if not 1 <= len(numbers) <= self.length:
+            raise PayloadError(
+                "as many token numbers aren't read", expected=f"1 to {self.length}", received=str(len(numbers))
+            )
+        for number in numbers:
+            if not 0 <= number < self.vocabulary - self.shift:
+                raise PayloadError(
+                    "no such token", expected=f"0 to {self.vocabulary - self.shift - 1}", received=str(number)[:40]
+                )
+        text = self._rules.decode(list(numbers), skip_special_tokens=False)
+        return Tokenized(text, [number + self.shift for number in numbers])
+
     def contract(self) -> dict[str, Any]:
         """Return all that rebuilds this codec, as JSON."""
-        return {"kind": self.kind, "column": self.column, "length": self.length, "tokenizer": dict(self.tokenizer)}
+        told = {"kind": self.kind, "column": self.column, "length": self.length, "tokenizer": dict(self.tokenizer)}
+        return told | ({"shift": self.shift} if self.shift else {})
 
     @classmethod
     def from_contract(cls, contract: Mapping[str, Any]) -> TextCodec:
         """Rebuild from `contract()`'s JSON. Raises BundleError where it is damaged."""
         try:
-            codec = cls(contract["tokenizer"], int(contract["length"]), str(contract["column"]))
+            shift = int(contract.get("shift", 0))
+            codec = cls(contract["tokenizer"], int(contract["length"]), str(contract["column"]), shift)
             codec._rules  # noqa: B018 - read now, not when somebody asks
         except Exception as error:  # the library raises plain Exception
             raise BundleError("the contract of the text codec is damaged", received=repr(error)[:200]) from error
@@ -157,7 +198,8 @@ class TextCodec:
 
     def feature_spec(self) -> dict[str, Any]:
         """Return what a model's builder must know: how many token numbers there are, and the longest row."""
-        return {"kind": self.kind, "vocabulary": self.vocabulary, "length": self.length}
+        told = {"kind": self.kind, "vocabulary": self.vocabulary, "length": self.length}
+        return told | ({"shift": self.shift} if self.shift else {})
 
 
 def _decoded(data: bytes) -> str:

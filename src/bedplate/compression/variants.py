@@ -15,14 +15,15 @@ import numpy as np
 import onnx
 
 from bedplate.bundle.session import OnnxPredict
-from bedplate.codecs.answers import PROBABILITIES
+from bedplate.codecs.answers import EMBEDDING, PROBABILITIES
 from bedplate.codecs.codec import Prepare
 from bedplate.compression.isa import isa
 from bedplate.compression.measure import Latency, batch_dependence, measure_latencies
 from bedplate.compression.registry import methods
 from bedplate.core.arrays import Arrays, Predict, predict_in_batches
 from bedplate.core.machine import cpu_features
-from bedplate.evaluation import paired_drop
+from bedplate.evaluation import metric_drop, paired_drop
+from bedplate.evaluation.comparison import Drop
 
 FOUNDATION = "f32"
 SMALLER = 0.95
@@ -65,7 +66,8 @@ def _verdict(
     size: int, base_size: int, latency: Latency, drop_high: float, dependence: float, trial: Trial
 ) -> tuple[bool, str]:
     """Return (kept, why)."""
-    unit = "points of accuracy" if trial.output == PROBABILITIES else "% of RMSE"  # a forecast's, too
+    # Of RMSE where it is a forecast's, too.
+    unit = {PROBABILITIES: "points of accuracy", EMBEDDING: "points of recall at 1"}.get(trial.output, "% of RMSE")
     ratio = size / base_size
     speed = f"{latency.ratio:.2f}× its latency ({latency.ratio_low:.2f}–{latency.ratio_high:.2f})"
     size_text = f"{ratio:.2f}× the size"
@@ -120,9 +122,9 @@ def try_variants(
         if name == FOUNDATION:
             continue
         after = predict_in_batches(predictors[name], trial.inputs)[trial.output]
-        drop = paired_drop(before, after, trial.targets, seed=trial.seed)
+        drop = _drop(before, after, trial)
         dependence = batch_dependence(predictors[name], trial.inputs, trial.output)
-        if trial.output != PROBABILITIES:
+        if trial.output not in (PROBABILITIES, EMBEDDING):
             dependence /= float(np.std(trial.targets)) or 1.0
         kept, reason = _verdict(len(graph), len(base), latencies[name], drop.high, dependence, trial)
         found.append(
@@ -130,6 +132,12 @@ def try_variants(
         )
     none = latencies[FOUNDATION]
     return found + [Variant(name, b"", False, why, none) for name, why in failed.items()]
+
+
+def _drop(before: np.ndarray, after: np.ndarray, trial: Trial) -> Drop:
+    if trial.output == EMBEDDING:
+        return metric_drop("recall_at_1", before, after, trial.targets, kind=EMBEDDING, seed=trial.seed)
+    return paired_drop(before, after, trial.targets, seed=trial.seed)
 
 
 def choose(variants: Sequence[Variant]) -> str:

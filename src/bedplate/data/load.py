@@ -10,6 +10,8 @@ from bedplate.data.dataset import Dataset
 from bedplate.data.shards import is_pattern
 from bedplate.recipe.schema import DataSpec
 
+_TEXTS = ("text-classification", "text-embedding")
+
 
 def load_dataset(
     spec: DataSpec, task: str, seed: int, *, base: Path, announce: Callable[[str], None] = lambda text: None
@@ -36,8 +38,8 @@ def load_dataset(
             received=f"folds: {spec.split.folds}, fold: {spec.split.fold}",
         )  # fmt: skip
     seed = seed if spec.split.seed is None else spec.split.seed
-    if spec.stream is not None and task in ("forecasting", "text-classification"):
-        what = "texts" if task == "text-classification" else "series"
+    if spec.stream is not None and task in ("forecasting", *_TEXTS):
+        what = "texts" if task in _TEXTS else "series"
         raise DataError(f"{what} aren't streamed yet", where="data.stream", hint="leave data.stream out")
     if spec.stream is not None:
         return _streamed(spec, task, seed, base=base, announce=announce)
@@ -54,10 +56,10 @@ def load_dataset(
         from bedplate.data.series import load_series
 
         return load_series(spec, base=base, announce=announce)
-    if task == "text-classification":
+    if task in _TEXTS:
         from bedplate.data.texts import load_texts
 
-        return load_texts(spec, seed, base=base, announce=announce)
+        return load_texts(spec, seed, base=base, announce=announce, vectors=task == "text-embedding")
     from bedplate.data.tabular import load_table
 
     return load_table(spec, task, seed, base=base, announce=announce)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +16,8 @@ from bedplate.codecs.codec import TEXT
 from bedplate.codecs.files import natural
 from bedplate.codecs.text import TOKENS, TextCodec
 from bedplate.codecs.text_learning import UNKNOWN_NUMBER, Kind, learn_tokenizer
-from bedplate.core.errors import DataError
+from bedplate.codecs.text_loading import read_tokenizer
+from bedplate.core.errors import DataError, InputError
 from bedplate.core.hashing import fingerprint, row_digests, sha256_bytes
 from bedplate.data.dataset import Dataset, Rows
 from bedplate.data.download import Announce
@@ -29,8 +34,12 @@ SIZES = {"word": 20_000, "character": 1_000, "bpe": 8_000, "wordpiece": 8_000}
 """How many tokens are learnt where the recipe doesn't say."""
 
 
-def load_texts(spec: DataSpec, seed: int, *, base: Path, announce: Announce) -> Dataset:
-    """Return the texts that `spec` names; see `bedplate.data.load.load_dataset` for the arguments."""
+def load_texts(spec: DataSpec, seed: int, *, base: Path, announce: Announce, vectors: bool = False) -> Dataset:
+    """Return the texts that `spec` names; see `bedplate.data.load.load_dataset` for the arguments.
+
+    With `vectors` the answer is a vector, whose size isn't known yet (1); the labels are there to judge it by, and to
+    slice by.
+    """
     if spec.split.by != "random":
         raise DataError(
             f"texts are not split by {spec.split.by}", where="data.split.by", expected="random",
@@ -45,9 +54,9 @@ def load_texts(spec: DataSpec, seed: int, *, base: Path, announce: Announce) -> 
     labels = tuple(sorted(set(pool.labels[parts["train"]].tolist()), key=natural))
     codes = {label: k for k, label in enumerate(labels)}
     targets = np.asarray([codes[label] for label in pool.labels.tolist()], np.int64)
-    codec, facts = fit_codec(pool.texts[parts["train"]], spec.text, pool.column)
+    codec, facts = fit_codec(pool.texts[parts["train"]], spec.text, pool.column, base)
     announce(facts)
-    every = Rows({TEXT: pool.texts}, targets, pool.ids)
+    every = Rows({TEXT: pool.texts}, targets, pool.ids, {pool.target: pool.labels} if vectors else {})
     rows = {name: every.take(index) for name, index in parts.items()}
     shared = overlaps(*(keys[parts[name]].tolist() for name in ("train", "validation", "test")))
     notes = [*pool.notes, *split_notes, facts]
@@ -69,24 +78,43 @@ def load_texts(spec: DataSpec, seed: int, *, base: Path, announce: Announce) -> 
         "kind": "text", "column": pool.column, "target": pool.target, "labels": list(labels), "length": codec.length,
         "vocabulary": codec.vocabulary, "official_splits": pool.splits is not None,
     }  # fmt: skip
+    answers = (
+        Answers(pool.target, dimensions=1) if vectors else Answers(pool.target, labels, positive(labels, spec.positive))
+    )
+    given = codec.contract()["tokenizer"] if spec.text.tokenizer is not None else None
     return Dataset(
-        pool.name, codec, Answers(pool.target, labels, positive(labels, spec.positive)), rows["train"],
-        rows["validation"], rows["test"], schema, profile, _fingerprint(pool, keys),
+        pool.name, codec, answers, rows["train"],
+        rows["validation"], rows["test"], schema, profile, _fingerprint(pool, keys, given),
         split_fingerprint(*(keys[parts[name]].tolist() for name in ("train", "validation", "test"))), tuple(notes),
     )  # fmt: skip
 
 
-def fit_codec(texts: np.ndarray, spec: TextSpec, column: str) -> tuple[TextCodec, str]:
-    """Return the codec of training texts, and what was learnt in a sentence."""
-    kind = spec.tokens or _kind(texts)
-    size = spec.size or SIZES[kind]
-    codec = TextCodec(learn_tokenizer(texts.tolist(), kind=kind, size=size, lower=spec.lower), 1_000_000, column)
+def fit_codec(texts: np.ndarray, spec: TextSpec, column: str, base: Path) -> tuple[TextCodec, str]:
+    """Return the codec of training texts, and what was learnt in a sentence.
+
+    Raises:
+        InputError: the recipe's tokenizer can't be read, or adds as many tokens as are read.
+    """
+    if spec.tokenizer is not None:
+        loaded = read_tokenizer(base / Path(os.path.expandvars(spec.tokenizer)).expanduser())
+        if spec.length is not None and spec.length <= loaded.added:
+            raise InputError(
+                "nothing is left of a text", where="data.text.length",
+                expected=f"more than the {loaded.added} tokens that the tokenizer adds", received=str(spec.length),
+            )  # fmt: skip
+        kind, unknown_number = "as given", loaded.unknown
+        codec = TextCodec(loaded.rules, 1_000_000, column, loaded.shift)
+        least = loaded.added + 1
+    else:
+        kind, unknown_number, least = spec.tokens or _kind(texts), UNKNOWN_NUMBER, 1
+        size = spec.size or SIZES[kind]
+        codec = TextCodec(learn_tokenizer(texts.tolist(), kind=kind, size=size, lower=spec.lower), 1_000_000, column)
     tokens = codec.number({TEXT: texts[:: max(1, len(texts) // 5000)]})[TOKENS]
     lengths = (tokens != 0).sum(axis=1)
-    length = spec.length or int(min(LONGEST, max(1, np.percentile(lengths, 95))))
-    unknown = float((tokens == UNKNOWN_NUMBER).sum() / max(1, lengths.sum()))
+    length = spec.length or int(min(LONGEST, max(least, np.percentile(lengths, 95))))
+    unknown = float((tokens == unknown_number).sum() / max(1, lengths.sum())) if unknown_number is not None else 0.0
     cut = float((lengths > length).mean())
-    return TextCodec(codec.tokenizer, length, column), (
+    return replace(codec, length=length), (
         f"{codec.vocabulary:,} tokens ({kind}), {unknown:.1%} of the training texts' are unknown; "
         f"{int(np.median(lengths))} in the median text, read up to {length} ({cut:.0%} are cut)"
     )
@@ -106,9 +134,10 @@ def _first_of_each(rows: Rows, classes: int) -> list[tuple[int, str]]:
     ]
 
 
-def _fingerprint(pool: TextPool, keys: np.ndarray) -> str:
+def _fingerprint(pool: TextPool, keys: np.ndarray, tokenizer: Mapping[str, Any] | None) -> str:
     return fingerprint(
-        {
+        ({"tokenizer": tokenizer} if tokenizer else {})
+        | {
             "kind": "texts",
             "classes": dict(sorted(Counter(pool.labels.tolist()).items())),
             "keys": sha256_bytes("\n".join(keys.tolist()).encode()),

@@ -23,6 +23,7 @@ from bedplate.evaluation.metrics import (
     Measure,
     RegressionFacts,
 )
+from bedplate.evaluation.neighbours import EMBEDDINGS, EmbeddingFacts
 
 
 @dataclass(frozen=True)
@@ -109,23 +110,25 @@ def _squares(values: np.ndarray, targets: np.ndarray) -> np.ndarray:
 
 def metric_drop(
     metric: str, before: np.ndarray, after: np.ndarray, targets: np.ndarray, *, positive: int | None = None,
-    scale: Sequence[float] = (), naive: Sequence[float] = (), levels: Sequence[float] = (),
+    scale: Sequence[float] = (), naive: Sequence[float] = (), levels: Sequence[float] = (), kind: str | None = None,
     confidence: float = 0.95, resamples: int = 1000, seed: int = 0,
 ) -> Drop:  # fmt: skip
     """Return the drop of any metric from `before` to `after` on the same rows, with its one-sided upper bound.
 
-    In percentage points of what should be high, in relative percent of what should be low (`LOWER_IS_BETTER`). Accuracy
-    and RMSE are bounded as `paired_drop` does; every other metric by a paired percentile bootstrap over the rows.
+    In percentage points of what should be high, in relative percent of what should be low (`LOWER_IS_BETTER`).
+    Accuracy, RMSE and recall at 1 are bounded as `paired_drop` does; every other metric by a paired percentile
+    bootstrap over the rows.
 
     Args:
         metric: a name of `evaluation.metrics`.
-        before: probabilities [N,K] or values [N].
+        before: probabilities [N,K], values [N], forecasts, or (with `kind` "embedding") vectors [N,D].
         after: the same, from the other prediction.
         targets: class indices [N] or values [N].
         positive: the positive class's index, for two classes.
         scale: of a forecast's columns, as `ForecastFacts` takes it.
         naive: likewise.
         levels: likewise.
+        kind: `Answers.kind`; None goes by the shape, which doesn't tell vectors from probabilities.
         confidence: of the bound.
         resamples: of the bootstrap.
         seed: of the bootstrap.
@@ -133,13 +136,19 @@ def metric_drop(
     Raises:
         InputError: these answers have no such metric, or it is not defined on these rows.
     """
-    check_metric(metric, {1: "regression", 2: "classification", 3: "forecast", 4: "quantiles"}[before.ndim])
+    kind = kind or {1: "regression", 2: "classification", 3: "forecast", 4: "quantiles"}[before.ndim]
+    check_metric(metric, kind)
+    if metric == "recall_at_1":
+        old, new = (EmbeddingFacts(vectors, targets).hits for vectors in (before, after))
+        return _accuracy_drop(int((old > new).sum()), int((old < new).sum()), len(targets), confidence)
     if metric in ("accuracy", "rmse"):
         return paired_drop(
             before, after, targets, confidence=confidence, resamples=resamples, seed=seed
         )  # fmt: skip
     if before.ndim >= 3:
         measures: list[Measure] = [ForecastFacts(one, targets, scale, naive, levels).measure for one in (before, after)]
+    elif kind == "embedding":
+        measures = [EmbeddingFacts(vectors, targets).measure for vectors in (before, after)]
     else:
         measures = [_measure_of(metric, values, targets, positive) for values in (before, after)]
     lower = metric in LOWER_IS_BETTER
@@ -162,11 +171,11 @@ def metric_drop(
 def check_metric(metric: str, kind: str) -> None:
     """Raise an InputError unless answers of this kind have this metric.
 
-    They are classification, regression, forecast or quantiles: `Answers.kind`.
+    They are classification, regression, embedding, forecast or quantiles: `Answers.kind`.
     """
     known = {
         "classification": CLASSIFICATION, "regression": REGRESSION, "forecast": FORECASTS,
-        "quantiles": (*FORECASTS, *QUANTILES),
+        "quantiles": (*FORECASTS, *QUANTILES), "embedding": EMBEDDINGS,
     }[kind]  # fmt: skip
     if metric not in known:
         raise InputError(

@@ -25,6 +25,7 @@ from bedplate.evaluation.metrics import (
     ForecastFacts,
     RegressionFacts,
 )
+from bedplate.evaluation.neighbours import EMBEDDINGS, EmbeddingFacts
 from bedplate.evaluation.report import Report
 from bedplate.evaluation.slices import Slice, slice_figures
 
@@ -51,10 +52,11 @@ def evaluate(
     """Judge a `Predict` on labelled rows.
 
     Args:
-        predict: gives `answers.output`: probabilities [N,K], values [N] or forecasts [N, steps, columns (, levels)].
+        predict: gives `answers.output`: probabilities [N,K], values [N], forecasts [N, steps, columns (, levels)], or
+            vectors [N, D] of any length D.
         inputs: what `predict` takes, N rows.
-        targets: class indices [N], values [N], or what came [N, steps, columns].
-        answers: the labels, or that the answer is a number or a forecast.
+        targets: class indices [N] (of vectors, too), values [N], or what came [N, steps, columns].
+        answers: the labels, or that the answer is a number, a vector or a forecast.
         ids: where each row came from, for the list of worst rows.
         slices: texts [N] by column, to slice by beside the class.
         resamples: of the bootstrap; 0 for no intervals.
@@ -78,6 +80,8 @@ def evaluate(
         if answers.levels and outputs.ndim == 3:  # a baseline that answers one number: all of its quantiles are that
             outputs = np.repeat(outputs[..., None], len(answers.levels), axis=-1)
         wanted += (len(answers.levels),) if answers.levels else ()
+    if answers.dimensions:  # a baseline's vectors may be of another length
+        wanted = (len(targets), outputs.shape[-1])
     if outputs.size == wanted[0] and len(wanted) == 1:
         outputs = outputs.reshape(-1)
     if outputs.shape != wanted:
@@ -94,6 +98,8 @@ def evaluate(
     judge = _judge_number if answers.labels is None else _judge_classes
     if answers.columns is not None:
         judge = _judge_forecast
+    if answers.dimensions:
+        judge = _judge_vectors
     names = list(ids) or [str(i) for i in range(len(targets))]
     setting = _Setting(resamples, confidence, seed, names, slices or {})
     return judge(outputs, np.asarray(targets), answers, setting)
@@ -227,6 +233,33 @@ def _judge_forecast(outputs: np.ndarray, targets: np.ndarray, answers: Answers, 
     )  # fmt: skip
 
 
+def _judge_vectors(outputs: np.ndarray, targets: np.ndarray, answers: Answers, setting: _Setting) -> Report:
+    """Judge vectors by their neighbours; a row is wrong where its nearest neighbour has another label."""
+    if len(targets) < 2:
+        raise InputError("one row has no neighbours", expected="2 rows or more", received="1")
+    facts = EmbeddingFacts(outputs, targets)
+    values = facts.measure(np.ones((1, facts.rows)))
+    samples = bootstrap(facts.measure, facts.rows, setting.resamples, setting.seed)
+    wrong = (1 - facts.hits).astype(np.uint8)
+    names = setting.slices.get(answers.target, targets.astype(str))
+    order = np.flatnonzero(wrong)
+    order = order[np.argsort(-facts.cosines[order, 0], kind="stable")][:WORST]
+    return Report(
+        kind="embedding", rows=facts.rows, confidence=setting.confidence, resamples=setting.resamples,
+        metrics=estimates({name: values[name] for name in EMBEDDINGS}, samples, setting.confidence), per_class=[],
+        confusion=None, calibration=[], residuals=None,
+        slices=_slices(wrong.astype(np.float64), setting.slices, False, setting, "recall_at_1"),
+        worst=[
+            {
+                "row": row, "id": setting.ids[row], "expected": str(names[row]),
+                "answer": str(names[facts.near[row, 0]]), "confidence": float(facts.cosines[row, 0]),
+            }
+            for row in order.tolist()
+        ],
+        rows_digest=setting.digest(targets), row_errors=wrong, outputs=outputs,
+    )  # fmt: skip
+
+
 def _quarters(targets: np.ndarray, name: str) -> dict[str, np.ndarray]:
     """Return each row's quarter of the target, as a column to slice by; none where the target has too few values."""
     edges = np.unique(np.quantile(targets, [0, 0.25, 0.5, 0.75, 1]))
@@ -263,7 +296,10 @@ def _worst_values(facts: RegressionFacts, ids: list[str]) -> list[dict[str, Any]
     ]  # fmt: skip
 
 
-def _slices(errors: np.ndarray, columns: Mapping[str, np.ndarray], rmse: bool, setting: _Setting) -> list[Slice]:
+def _slices(
+    errors: np.ndarray, columns: Mapping[str, np.ndarray], rmse: bool, setting: _Setting, metric: str | None = None
+) -> list[Slice]:
     return slice_figures(
-        errors, columns, rmse=rmse, resamples=setting.resamples, confidence=setting.confidence, seed=setting.seed
-    )
+        errors, columns, rmse=rmse, resamples=setting.resamples, confidence=setting.confidence, seed=setting.seed,
+        metric=metric,
+    )  # fmt: skip

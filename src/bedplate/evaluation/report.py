@@ -16,13 +16,16 @@ from bedplate.evaluation.bootstrap import Estimate
 from bedplate.evaluation.comparison import Verdict, mcnemar, paired_interval
 from bedplate.evaluation.slices import Slice, worst_slice
 
+_RIGHT_OR_WRONG = ("classification", "embedding")
+"""Kinds of reports whose rows are right or wrong."""
+
 
 @dataclass(frozen=True)
 class Report:
     """What an evaluation found. All but `outputs` survives `to_json`.
 
     Attributes:
-        kind: "classification", "regression" or "forecast".
+        kind: "classification", "regression", "embedding" or "forecast".
         rows: how many rows were judged.
         metrics: every metric that is defined on these rows, by name.
         per_class: `{label, rows, precision, recall, f1}` a class, figures as `{value, low, high}`; [] for regression.
@@ -33,8 +36,8 @@ class Report:
         slices: the leading metric by class (or by quarter of the target) and by column.
         worst: the worst rows first: `{row, id, expected, answer, confidence}` or `{…, error}`.
         rows_digest: equal for two reports on the same rows.
-        row_errors: [N] uint8 (1 = wrong), float32 residuals, or a forecast's root mean squared scaled error; what a
-            comparison row by row needs.
+        row_errors: [N] uint8 (1 = wrong, of vectors the nearest neighbour), float32 residuals, or a forecast's root
+            mean squared scaled error; what a comparison row by row needs.
         outputs: the raw output, [N,K], [N] or [N, steps, columns]; None after `from_json`.
         forecast: `{columns, season, by_step, by_column}`, mean squared scaled errors; None for others.
     """
@@ -62,8 +65,7 @@ class Report:
 
     def to_json(self) -> dict[str, Any]:
         """Return everything but `outputs` as JSON; row errors are packed (zlib, base64)."""
-        wrong = self.kind == "classification"
-        packed = np.packbits(self.row_errors) if wrong else self.row_errors.astype("<f4")
+        packed = np.packbits(self.row_errors) if self.kind in _RIGHT_OR_WRONG else self.row_errors.astype("<f4")
         return {
             "format": 1,
             "kind": self.kind,
@@ -91,7 +93,7 @@ class Report:
         """
         try:
             packed = zlib.decompress(base64.b64decode(fields["row_errors"], validate=True))
-            if fields["kind"] == "classification":
+            if fields["kind"] in _RIGHT_OR_WRONG:
                 errors = np.unpackbits(np.frombuffer(packed, np.uint8))[: fields["rows"]]
             else:
                 errors = np.frombuffer(packed, "<f4").astype(np.float32)
@@ -125,8 +127,8 @@ class Report:
         """
         if self.kind != other.kind:
             raise InputError("reports of two kinds can't be compared", received=f"{self.kind} and {other.kind}")
-        lower, rmse = self.kind != "classification", self.kind == "regression"
-        metric = {"regression": "rmse", "forecast": "mse"}.get(self.kind, "accuracy")
+        lower, rmse = self.kind not in _RIGHT_OR_WRONG, self.kind == "regression"
+        metric = {"regression": "rmse", "forecast": "mse", "embedding": "recall_at_1"}.get(self.kind, "accuracy")
         mine, yours = self.metrics[metric], other.metrics[metric]
         paired = self.rows_digest == other.rows_digest
         p_value = None

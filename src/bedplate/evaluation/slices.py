@@ -45,7 +45,7 @@ def _figure(errors: np.ndarray, rmse: bool, weights: np.ndarray) -> np.ndarray:
 
 def slice_figures(
     errors: np.ndarray, columns: Mapping[str, np.ndarray], *, rmse: bool, resamples: int, confidence: float, seed: int,
-    min_rows: int = MIN_ROWS,
+    min_rows: int = MIN_ROWS, metric: str | None = None,
 ) -> list[Slice]:  # fmt: skip
     """Return the figure of every slice with at least `min_rows` rows, worst first within a column.
 
@@ -57,7 +57,9 @@ def slice_figures(
         confidence: of the intervals.
         seed: of the bootstrap.
         min_rows: smaller slices say too little.
+        metric: what the figure is called; None: accuracy or rmse.
     """
+    called = metric or ("rmse" if rmse else "accuracy")
     whole = float(_figure(errors, rmse, np.ones((1, len(errors))))[0])
     found = []
     for column, texts in columns.items():
@@ -75,8 +77,7 @@ def slice_figures(
                 if not rmse:
                     low, high = share_interval(float((1 - inside).sum()), len(inside), confidence, (low, high))
             worse = resamples > 0 and (low > whole if rmse else high < whole)
-            metric = "rmse" if rmse else "accuracy"
-            here.append(Slice(column, str(values[k]) or _NO_VALUE, int(counts[k]), metric, figure, low, high, worse))
+            here.append(Slice(column, str(values[k]) or _NO_VALUE, int(counts[k]), called, figure, low, high, worse))
         found += sorted(here, key=lambda one: -one.figure if rmse else one.figure)
     return found
 

@@ -43,11 +43,17 @@ METRIC_NAMES: Mapping[str, str] = {
     "accuracy": "Accuracy", "precision": "Precision", "recall": "Recall", "f1": "F1", "log_loss": "Log loss",
     "auroc": "AUROC", "auprc": "AUPRC", "brier": "Brier score", "ece": "Calibration error", "rmse": "RMSE",
     "mae": "MAE", "r2": "R²", "mse": "MSE", "mase": "MASE", "pinball": "Pinball loss",
-    "coverage": "Coverage",
+    "coverage": "Coverage", "recall_at_1": "Recall at 1", "recall_at_10": "Recall at 10",
+    "precision_at_10": "Precision at 10", "knn_accuracy": "Accuracy of 10 nearest neighbours",
 }  # fmt: skip
 """Metrics by the names that people read."""
 
-PERCENT = frozenset({"accuracy", "coverage", "precision", "recall", "f1"})
+PERCENT = frozenset(
+    {
+        "accuracy", "coverage", "precision", "recall", "f1", "recall_at_1", "recall_at_10", "precision_at_10",
+        "knn_accuracy",
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

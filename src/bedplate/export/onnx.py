@@ -25,6 +25,7 @@ IR_VERSION = 10
 OPSET = 20
 ML_OPSET = 3
 ROWS = "rows"
+_ANSWER = "bedplate_answer"
 
 
 @contextlib.contextmanager
@@ -69,7 +70,7 @@ def export_network(network: Network, sample: Arrays) -> onnx.ModelProto:
                 opset_version=OPSET,
                 verbose=False,
                 input_names=list(network.inputs.names),
-                output_names=[output],
+                output_names=[_ANSWER],
                 dynamic_shapes=(tuple({0: rows, **free} for _ in tensors),),
                 custom_translation_table=TRANSLATIONS,
             )
@@ -83,10 +84,24 @@ def export_network(network: Network, sample: Arrays) -> onnx.ModelProto:
         network.train(training)
     assert program is not None
     model = program.model_proto
+    _name_answer(model, output)
     _strip(model)
     if free:
         _check_free(model)
     return finish(model)
+
+
+def _name_answer(model: onnx.ModelProto, output: str) -> None:
+    """Give the graph's output its name; a tensor inside that the exporter called so gets another.
+
+    The exporter names tensors after operators, `embedding` among them, and doesn't see the collision.
+    """
+    new = {_ANSWER: output, output: f"{output}_inner"}
+    for node in model.graph.node:
+        node.input[:] = [new.get(name, name) for name in node.input]
+        node.output[:] = [new.get(name, name) for name in node.output]
+    for value in [*model.graph.value_info, *model.graph.output]:
+        value.name = new.get(value.name, value.name)
 
 
 def _check_free(model: onnx.ModelProto) -> None:

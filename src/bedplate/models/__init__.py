@@ -2,6 +2,7 @@
 
 from bedplate.models import (
     bag,
+    bert,
     cnn,
     dlinear,
     linear,
@@ -35,6 +36,7 @@ __all__ = [
     "TableInput",
     "TextInput",
     "bag",
+    "bert",
     "build",
     "cnn",
     "dlinear",

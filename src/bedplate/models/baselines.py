@@ -72,6 +72,26 @@ def _tf_idf(tokens: np.ndarray, targets: np.ndarray, classes: int) -> Predict:
     return predict
 
 
+def fit_text_vectors(features: Arrays, size: int, seed: int) -> dict[str, Predict]:
+    """Fit the classic vectors of texts: TF-IDF of tokens and pairs, reduced to about `size`.
+
+    Deerwester et al. 1990, "Indexing by Latent Semantic Analysis".
+    """
+    from sklearn.decomposition import TruncatedSVD
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    weights = TfidfVectorizer(analyzer=lambda row: row, min_df=2, sublinear_tf=True)
+    table = weights.fit_transform(terms(features["tokens"]))
+    few = max(1, min(size, *(side - 1 for side in table.shape)))
+    reduced = TruncatedSVD(few, random_state=derive(seed, "baselines") % 2**32).fit(table)
+
+    def predict(features: Arrays) -> Arrays:
+        found = reduced.transform(weights.transform(terms(features["tokens"])))
+        return {"embedding": np.ascontiguousarray(found, np.float32)}
+
+    return {"TF-IDF, latent semantic analysis": predict}
+
+
 def fit_baselines(
     features: Arrays, targets: np.ndarray, spec: dict[str, Any], classes: int | None, seed: int
 ) -> dict[str, Predict]:

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from bedplate.core.arrays import Arrays, Predict
+from bedplate.core.arrays import Arrays, Predict, by_length
 from bedplate.core.errors import InputError
-from bedplate.models.registry import ImageInput, Inputs, Outputs, SeriesInput, models
+from bedplate.models.registry import ImageInput, Inputs, Outputs, SeriesInput, TextInput, models
 
 
 class Network(nn.Module):
@@ -71,10 +72,12 @@ class Network(nn.Module):
         return raw if raw.dtype == torch.float32 else raw.float()  # losses are computed in full precision
 
     def answer(self, raw: Tensor) -> Tensor:
-        """Turn raw scores into the graph's output: probabilities [rows, classes], values [rows], or a forecast."""
+        """Turn raw scores into the graph's output: probabilities or vectors [rows, width], values, or a forecast."""
         outputs = self.outputs
         if outputs.classes:
             return torch.softmax(raw, dim=1)
+        if outputs.vector:
+            return functional.normalize(raw, dim=1) if outputs.normalise else raw
         if outputs.shape:
             mean, std = (torch.tensor(one, dtype=raw.dtype, device=raw.device) for one in (outputs.mean, outputs.std))
             if outputs.levels:
@@ -143,12 +146,16 @@ def predictor(network: Network) -> Predict:
     answering = Answering(network)
     output = network.outputs.name
 
+    def run(features: Arrays) -> Arrays:
+        return {output: answering(*to_tensors(network, features)).numpy()}
+
     def predict(features: Arrays) -> Arrays:
         training = network.training
         network.eval()
         try:
             with torch.inference_mode():
-                return {output: answering(*to_tensors(network, features)).numpy()}
+                texts = isinstance(network.inputs, TextInput)
+                return by_length(run, features, network.inputs.names[0]) if texts else run(features)
         finally:
             network.train(training)
 

@@ -9,8 +9,8 @@ arguments. The module's `forward` takes normalised features and returns raw scor
   `calendar` [rows, features] beside it where the recipe names cycles;
 - tables: `numeric` float [rows, F] and `categories` int64 [rows, C], each only if the table has such columns.
 
-It returns [rows, outputs.width]: logits for classes, the standardised target for a number, and for a forecast the
-standardised values of every step (of every quantile of every step), their columns side by side.
+It returns [rows, outputs.width]: logits for classes, a vector, the standardised target for a number, and for a forecast
+the standardised values of every step (of every quantile of every step), their columns side by side.
 """
 
 from __future__ import annotations
@@ -58,10 +58,14 @@ class TableInput:
 
 @dataclass(frozen=True)
 class TextInput:
-    """Token numbers: how many there are, 0 for padding and 1 for what is unknown, and the longest row."""
+    """Token numbers: how many there are, 0 for padding, and the longest row.
+
+    `shift` is how far they lie above the tokenizer's own.
+    """
 
     vocabulary: int
     length: int
+    shift: int = 0
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -93,10 +97,11 @@ Inputs = ImageInput | SeriesInput | TableInput | TextInput
 
 @dataclass(frozen=True)
 class Outputs:
-    """What the model answers: one score a class, or (classes=None) numbers with their training mean and spread.
+    """What the model answers: one score a class, a vector, or (neither) numbers with their training mean and spread.
 
     `counts` are the training rows of each class, where they are known. `shape` is () for one number, and
     (steps, columns) for a forecast, whose `mean` and `std` are one a column; `levels` are its quantiles, if any.
+    `vector` is how many numbers a vector has, and `normalise` whether its length is 1.
     """
 
     classes: int | None = None
@@ -105,16 +110,25 @@ class Outputs:
     counts: tuple[int, ...] = ()
     shape: tuple[int, ...] = ()
     levels: tuple[float, ...] = ()
+    vector: int = 0
+    normalise: bool = True
 
     @property
     def width(self) -> int:
         """How many columns the module returns."""
-        return self.classes or math.prod(self.shape) * max(1, len(self.levels))
+        return self.classes or self.vector or math.prod(self.shape) * max(1, len(self.levels))
 
     @property
     def name(self) -> str:
         """The name of the graph's output."""
+        if self.vector:
+            return "embedding"
         return "probabilities" if self.classes else "forecast" if self.shape else "value"
+
+    @property
+    def labelled(self) -> bool:
+        """Whether targets are class indices: a vector's rows have them, too."""
+        return bool(self.classes or self.vector)
 
     @property
     def spread(self) -> float:
@@ -125,6 +139,7 @@ class Outputs:
         """Return what builds the same again, the counts left out."""
         told: dict[str, Any] = {"classes": self.classes, "mean": self.mean, "std": self.std}
         told |= {"shape": list(self.shape)} if self.shape else {}
+        told |= {"vector": self.vector, "normalise": self.normalise} if self.vector else {}
         return told | ({"levels": list(self.levels)} if self.levels else {})
 
     @classmethod
@@ -132,7 +147,8 @@ class Outputs:
         """Rebuild from `to_json()`."""
         mean, std = (tuple(one) if isinstance(one, list | tuple) else one for one in (told["mean"], told["std"]))
         shape, levels = (tuple(told.get(name, ())) for name in ("shape", "levels"))
-        return cls(told["classes"], mean, std, tuple(counts), shape, levels)
+        vector, normalise = int(told.get("vector", 0)), bool(told.get("normalise", True))
+        return cls(told["classes"], mean, std, tuple(counts), shape, levels, vector, normalise)
 
 
 def inputs_from_spec(spec: dict[str, Any]) -> Inputs:
@@ -142,7 +158,7 @@ def inputs_from_spec(spec: dict[str, Any]) -> Inputs:
     if spec["kind"] == "table":
         return TableInput(spec["numeric"], tuple(spec["categories"]), tuple(tuple(e) for e in spec["edges"]))
     if spec["kind"] == "text":
-        return TextInput(spec["vocabulary"], spec["length"])
+        return TextInput(spec["vocabulary"], spec["length"], spec.get("shift", 0))
     if spec["kind"] == "series":
         mean, std = tuple(spec["mean"]), tuple(spec["std"])
         return SeriesInput(spec["length"], spec["columns"], mean, std, int(spec.get("calendar", 0)))
@@ -167,7 +183,7 @@ def only(inputs: Inputs, kind: type, model: str) -> None:
     if not isinstance(inputs, kind):
         wanted = {ImageInput: "images", SeriesInput: "series", TableInput: "tables", TextInput: "texts"}[kind]
         hint = (
-            "`bag`, `text-cnn`, `lstm`, `gru`, `rnn` and `transformer-encoder` take texts"
+            "`bag`, `text-cnn`, `lstm`, `gru`, `rnn`, `transformer-encoder` and `bert` take texts"
             if isinstance(inputs, TextInput)
             else "`dlinear` and `tcn` take series"
             if isinstance(inputs, SeriesInput)

@@ -15,30 +15,63 @@ from bedplate.models.text_layers import AWAY, Embedding, MaskedMean, known
 
 
 class Block(nn.Module):
-    """Self-attention and a dense layer of four times the width, each after normalisation and beside a shortcut.
+    """Self-attention and a wider dense layer, each beside a shortcut and normalised before it, or after both.
 
-    Vaswani et al. 2017, "Attention Is All You Need", section 3; normalisation before each part as Xiong et al. 2020,
-    "On Layer Normalization in the Transformer Architecture", figure 1b, which needs no warm-up.
+    Vaswani et al. 2017, "Attention Is All You Need", section 3, who normalise after (`after`), as BERT does;
+    normalisation before each part as Xiong et al. 2020, "On Layer Normalization in the Transformer Architecture",
+    figure 1b, which needs no warm-up.
+
+    Args:
+        width: numbers a token.
+        heads: of attention.
+        dropout: share dropped in training.
+        hidden: of the dense layer; None is four times the width.
+        epsilon: added to variances.
+        after: normalise behind each shortcut.
     """
 
-    def __init__(self, width: int, heads: int, dropout: float) -> None:
+    def __init__(
+        self, width: int, heads: int, dropout: float, *, hidden: int | None = None, epsilon: float = 1e-5,
+        after: bool = False,
+    ) -> None:  # fmt: skip
         super().__init__()
-        self.heads, self.rate = heads, dropout
-        self.before, self.between = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.heads, self.rate, self.after = heads, dropout, after
+        hidden = hidden or 4 * width
+        self.before, self.between = nn.LayerNorm(width, eps=epsilon), nn.LayerNorm(width, eps=epsilon)
         self.asked, self.mixed = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.wide, self.narrow = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+        self.wide, self.narrow = nn.Linear(width, hidden), nn.Linear(hidden, width)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, away: Tensor) -> Tensor:
         """Map [rows, length, width]; `away` [rows, 1, 1, length] is added to the scores, very negative at padding."""
+        if self.after:
+            x = self.before(x + self.dropout(self._attended(x, away)))
+            out: Tensor = self.between(x + self.dropout(self._dense(x)))
+            return out
+        x = x + self.dropout(self._attended(self.before(x), away))
+        return x + self.dropout(self._dense(self.between(x)))
+
+    def _attended(self, x: Tensor, away: Tensor) -> Tensor:
         rows, length, width = x.shape
-        parts = self.asked(self.before(x)).reshape(rows, length, 3, self.heads, width // self.heads)
+        parts = self.asked(x).reshape(rows, length, 3, self.heads, width // self.heads)
         query, key, value = parts.permute(2, 0, 3, 1, 4).unbind(0)
         rate = self.rate if self.training else 0.0
         seen = functional.scaled_dot_product_attention(query, key, value, attn_mask=away, dropout_p=rate)
-        x = x + self.dropout(self.mixed(seen.transpose(1, 2).reshape(rows, length, width)))
-        out: Tensor = x + self.dropout(self.narrow(functional.gelu(self.wide(self.between(x)))))
+        out: Tensor = self.mixed(seen.transpose(1, 2).reshape(rows, length, width))
         return out
+
+    def _dense(self, x: Tensor) -> Tensor:
+        out: Tensor = self.narrow(functional.gelu(self.wide(x)))
+        return out
+
+
+def check_heads(size: int, heads: int) -> None:
+    """Refuse a size that the heads can't share."""
+    if size % heads:
+        raise InputError(
+            "the size must be a multiple of the heads", where="model.size",
+            expected=f"such as {heads * (size // heads or 1)}", received=f"size {size}, heads {heads}",
+        )  # fmt: skip
 
 
 class TransformerEncoder(nn.Module):
@@ -93,10 +126,5 @@ def transformer_encoder(
     """
     only(inputs, TextInput, "transformer-encoder")
     assert isinstance(inputs, TextInput)
-    if size % heads:
-        raise InputError(
-            "the size must be a multiple of the heads", where="model.size",
-            expected=f"such as {heads * (size // heads or 1)}",
-            received=f"size {size}, heads {heads}",
-        )  # fmt: skip
+    check_heads(size, heads)
     return TransformerEncoder(inputs, outputs.width, size=size, heads=heads, layers=layers, dropout=dropout)

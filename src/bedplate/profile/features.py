@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bedplate.codecs.answers import FORECAST, PROBABILITIES, VALUE
+from bedplate.codecs.answers import EMBEDDING, FORECAST, PROBABILITIES, VALUE
 from bedplate.codecs.calendar import CALENDAR
 from bedplate.codecs.codec import TEXT
 from bedplate.codecs.series import HISTORY
@@ -122,12 +122,17 @@ def series_figures(history: np.ndarray) -> dict[str, np.ndarray]:
 def answer_figures(outputs: Arrays, labels: Sequence[str] | None = None) -> dict[str, np.ndarray]:
     """Return prediction, confidence and entropy of `probabilities`, the prediction of `value`, or a forecast's means.
 
+    Of a vector single numbers say nothing: its mean and the share of positive ones are watched.
+
     Confidence is rounded to 0.01 and entropy to 0.05 of its greatest value: the variants of one model differ by less.
     """
     if FORECAST in outputs:
         steps = np.asarray(outputs[FORECAST], np.float64)
         flat = [steps[:, :, k].reshape(len(steps), -1) for k in range(steps.shape[2])]  # every step, every quantile
         return {f"{PREDICTION}.{k}.mean": column.mean(axis=1) for k, column in enumerate(flat)}
+    if EMBEDDING in outputs:
+        vectors = np.asarray(outputs[EMBEDDING], np.float64)
+        return {f"{PREDICTION}.mean": vectors.mean(axis=1), f"{PREDICTION}.positive": (vectors > 0).mean(axis=1)}
     if PROBABILITIES not in outputs:
         return {PREDICTION: np.asarray(outputs[VALUE], np.float64).reshape(-1)}
     probabilities = np.asarray(outputs[PROBABILITIES], np.float64)

@@ -74,6 +74,11 @@ class TextSpec(Section):
     """How texts become tokens; left out, it is chosen from the training rows."""
 
     column: str | None = Field(None, description="of a table, the column that holds the texts")
+    tokenizer: str | None = Field(
+        None,
+        description="a tokenizer.json made elsewhere, or a folder that holds one, taken as it is; left out: the one "
+        "beside the weights of training.start, or one that is learnt",
+    )
     tokens: Literal["word", "character", "bpe", "wordpiece"] | None = None
     size: Annotated[int, Field(ge=300, le=1_000_000)] | None = Field(None, description="how many tokens are learnt")
     length: Annotated[int, Field(ge=1, le=100_000)] | None = Field(
@@ -165,10 +170,12 @@ class EarlyStoppingSpec(Section):
 
 
 class StartSpec(Section):
-    """Weights to begin with, from a bundle, a run, a safetensors file or a PyTorch state dict."""
+    """Weights to begin with, from a bundle, a run, a checkpoint, a safetensors file or a PyTorch state dict."""
 
     weights: str = Field(
-        min_length=1, description="a bundle, a run's folder, a safetensors file, or a PyTorch state dict"
+        min_length=1,
+        description="a bundle, a run's folder, a safetensors file, a PyTorch state dict, or the folder of a "
+        "Hugging Face checkpoint (config.json beside model.safetensors), which also decides model, sizes and tokenizer",
     )
     keys: dict[str, str] = Field(
         default_factory=dict,
@@ -249,6 +256,15 @@ class TrainingSpec(Section):
     tensorboard: bool = Field(False, description="write TensorBoard event files into the run's train/tensorboard")
 
 
+class EmbeddingSpec(Section):
+    """What a vector that stands for a row looks like."""
+
+    size: Annotated[int, Field(ge=1, le=65_536)] | None = Field(
+        None, description="how many numbers; left out: the model's own size"
+    )
+    normalise: bool = Field(True, description="divide each vector by its length, inside the graph")
+
+
 class EvaluationSpec(Section):
     """How the model is judged."""
 
@@ -322,11 +338,13 @@ class Recipe(Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     seed: Annotated[int, Field(ge=0, lt=2**53)] = 0
     task: Literal[
-        "forecasting", "image-classification", "tabular-classification", "tabular-regression", "text-classification"
-    ]
+        "forecasting", "image-classification", "tabular-classification", "tabular-regression", "text-classification",
+        "text-embedding",
+    ]  # fmt: skip
     data: DataSpec
     model: Part | None = None
     objective: Part | None = None
+    embedding: EmbeddingSpec = EmbeddingSpec()
     training: TrainingSpec = TrainingSpec()
     evaluation: EvaluationSpec = EvaluationSpec()
     compression: CompressionSpec = CompressionSpec()

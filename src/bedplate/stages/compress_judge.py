@@ -101,7 +101,7 @@ class Judge:
         return None
 
     def _scale(self) -> float:
-        return 1.0 if self.answers.labels else float(np.std(self.selection.targets)) or 1.0
+        return 1.0 if self.answers.labels or self.answers.dimensions else float(np.std(self.selection.targets)) or 1.0
 
     def _answers(self, predict: Predict, rows: Rows) -> np.ndarray:
         found = np.asarray(predict_in_batches(predict, rows.inputs)[self.answers.output])
@@ -117,7 +117,7 @@ class Judge:
             return Point(one.name, steps, len(one.graph), latency, (self.metric, value), facts=facts)
         drop = metric_drop(
             self.metric, before, after, rows.targets, positive=self.answers.positive, scale=self.answers.scale,
-            naive=self.answers.naive, levels=self.answers.levels, seed=self.seed,
+            naive=self.answers.naive, levels=self.answers.levels, kind=self.answers.kind, seed=self.seed,
         )  # fmt: skip
         return Point(
             one.name, steps, len(one.graph), latency, (self.metric, value), drop.value, drop.high, facts
@@ -137,7 +137,8 @@ class Judge:
         before = self._answers(
             OnnxPredict(candidates[ORIGINAL].graph, variant=ORIGINAL, prepare=self.prepare), self.test
         )
-        columns = dict(self.test.slices)
+        # What a slice of vectors loses hangs on the rows beside it.
+        columns = {} if self.answers.dimensions else dict(self.test.slices)
         if self.answers.labels is not None and len(self.answers.labels) > 1:
             columns["class"] = np.asarray(self.answers.labels, object)[self.test.targets]
         found = []

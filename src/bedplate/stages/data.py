@@ -59,6 +59,23 @@ def _levels(resolved: Resolved) -> tuple[float, ...]:
     return objectives.get(part.name)(**part.arguments).levels
 
 
+def _vectors(resolved: Resolved) -> int:
+    """Return how many numbers a vector has: as the recipe says, or as a token's vector has in the model."""
+    recipe = resolved.recipe
+    assert recipe.model is not None
+    size = recipe.embedding.size or recipe.model.arguments.get("size")
+    if not isinstance(size, int):
+        raise RecipeError(
+            [
+                InputError(
+                    f"model '{recipe.model.name}' has no size to take", where=f"{resolved.path} embedding.size",
+                    expected="how many numbers a vector has",
+                )
+            ]
+        )  # fmt: skip
+    return size
+
+
 def answers_of(dataset: Dataset) -> str:
     """Return what is answered, in words."""
     answers = dataset.answers
@@ -67,6 +84,8 @@ def answers_of(dataset: Dataset) -> str:
     if answers.columns is not None:
         quantiles = f", {len(answers.levels)} quantiles each" if answers.levels else ""
         return f"{answers.horizon} steps of {listing(answers.columns, 8)}{quantiles}"
+    if answers.dimensions:
+        return f"a vector of {answers.dimensions} numbers, judged by {answers.target}"
     return f"a number: {answers.target}"
 
 
@@ -101,6 +120,8 @@ def load_data(resolved: Resolved, console: Console) -> Dataset:
     dataset = replace(dataset, notes=(*dataset.notes, *_few(dataset)))
     if dataset.answers.columns is not None:
         dataset = replace(dataset, answers=replace(dataset.answers, levels=_levels(resolved)))
+    if dataset.answers.dimensions:
+        dataset = replace(dataset, answers=replace(dataset.answers, dimensions=_vectors(resolved)))
     sizes = (
         f"{dataset.training_rows:,} training, {len(dataset.validation):,} validation, {len(dataset.test):,} test rows"
     )

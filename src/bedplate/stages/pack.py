@@ -67,6 +67,7 @@ def _lineage(work: Work) -> dict[str, Any]:
             "rows": {"train": dataset.training_rows, "validation": len(dataset.validation), "test": len(dataset.test)},
         },
         "plugins": work.resolved.plugins,
+        "started_from": work.started_from,
         "versions": versions(),
         "weights_sha256": read_json(work.folder.stage("train") / "stage.json")["weights_sha256"],
         "machine": {"cpu": cpu_model(), "features": sorted(cpu_features()), "threads": threads_granted()},
@@ -150,7 +151,7 @@ def _seal(work: Work, compressed: Compressed, predictors: dict[str, Predict], re
         labels=dataset.answers.labels,
     )
     table = {entry["name"]: entry for entry in compressed.table}
-    scale = 1.0 if dataset.answers.labels else work.outputs.spread
+    scale = 1.0 if work.outputs.labelled else work.outputs.spread
     info = {
         name: {
             "reason": table[name]["reason"],

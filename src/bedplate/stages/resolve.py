@@ -17,11 +17,13 @@ from bedplate.core.errors import BedplateError, InputError, RecipeError, did_you
 from bedplate.core.registry import Registry
 from bedplate.data.shards import is_pattern
 from bedplate.evaluation.metrics import CLASSIFICATION, FORECASTS, QUANTILES, REGRESSION
+from bedplate.evaluation.neighbours import EMBEDDINGS
 from bedplate.models import models
 from bedplate.objectives import objectives
 from bedplate.recipe.load import Raw, load
 from bedplate.recipe.schema import Part, Recipe, TrainingSpec
 from bedplate.stages.plugins import load_plugins
+from bedplate.stages.pretrained import with_checkpoint
 from bedplate.tasks import TASKS, Task, get_task
 from bedplate.training import augments, optimizers, parts_of, schedules
 from bedplate.training.augment import kind_of
@@ -144,9 +146,12 @@ def check_combinations(raw: Raw) -> list[BedplateError]:
         bare = isinstance(source, str) and source not in embedded
         if task and task.payload in ("series", "table") and not data.get("target") and (bare or several):
             found.append(InputError(f"a {task.payload} needs `target`: the column to predict", where="data"))
-    known = {"classes": CLASSIFICATION, "forecast": (*FORECASTS, *QUANTILES), "number": REGRESSION}[
-        task.answer if task else "classes"
-    ]
+    known = {
+        "classes": CLASSIFICATION,
+        "forecast": (*FORECASTS, *QUANTILES),
+        "number": REGRESSION,
+        "vector": EMBEDDINGS,
+    }[task.answer if task else "classes"]
     gate = raw.get("gate")
     for bound, metrics in gate.items() if task and isinstance(gate, dict) else ():
         for name in metrics if isinstance(metrics, dict) else ():
@@ -272,6 +277,7 @@ def resolve(text: str, overrides: Sequence[str] = ()) -> Resolved:
 
     recipe = load(path, overrides=overrides, check=(check,))
     task = get_task(recipe.task)
+    recipe = with_checkpoint(recipe, task, base, path)
     model = _written_out(recipe.model or Part(name=task.model), models)
     objective_name = "perceptron" if model.name == "perceptron" and recipe.objective is None else task.objective
     objective = _written_out(recipe.objective or Part(name=objective_name), objectives)
@@ -329,7 +335,8 @@ def portable(resolved: Resolved) -> Recipe:
     files_spec = data.files and data.files.model_copy(
         update={key: absolute(value) for key, value in data.files.model_dump().items()}
     )
-    data = data.model_copy(update={"source": absolute(data.source), "files": files_spec})
+    text = data.text.model_copy(update={"tokenizer": absolute(data.text.tokenizer)})
+    data = data.model_copy(update={"source": absolute(data.source), "files": files_spec, "text": text})
     plugins = [os.fspath((resolved.base / Path(text).expanduser()).resolve()) for text in resolved.recipe.plugins]
     training = resolved.recipe.training
     start = training.start and training.start.model_copy(update={"weights": absolute(training.start.weights)})

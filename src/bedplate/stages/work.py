@@ -79,7 +79,7 @@ class Work:
         data = {
             "the data": self.dataset.fingerprint,
             "the split": self.dataset.split_fingerprint,
-            "the starting weights": self._started_from,
+            "the starting weights": self.started_from,
             "the rows without labels": self._unlabelled,
         }
         return {**recipe, "seed": self.recipe.seed, "plug-ins": self.resolved.plugins, "digests": data}
@@ -110,7 +110,7 @@ class Work:
             )
 
     @cached_property
-    def _started_from(self) -> list[str]:
+    def started_from(self) -> list[str]:
         """The SHA-256 of the weights that training begins with, if the recipe names some."""
         spec = self.recipe.training.start
         if spec is None:
@@ -161,6 +161,8 @@ class Work:
         if self.dataset.answers.labels is not None:
             counts = np.bincount(self.dataset.train.targets, minlength=len(self.dataset.answers.labels))
             return Outputs(len(counts), counts=tuple(counts.tolist()))
+        if self.dataset.answers.dimensions:
+            return Outputs(vector=self.dataset.answers.dimensions, normalise=self.recipe.embedding.normalise)
         targets = np.asarray(self.dataset.train.targets, np.float64)
         if self.dataset.answers.columns is not None:  # scaled as what is read: a forecast goes on from it
             spec = self.dataset.codec.feature_spec()

@@ -26,7 +26,7 @@ class Batches(Protocol):
 
 def standardised(targets: np.ndarray, network: Network) -> Tensor:
     """Return class indices, or values standardised as the network answers them."""
-    if network.outputs.classes:
+    if network.outputs.labelled:
         return torch.from_numpy(np.asarray(targets, np.int64))
     mean, std = np.asarray(network.outputs.mean), np.asarray(network.outputs.std)
     return torch.from_numpy(((targets - mean) / std).astype(np.float32))

@@ -17,13 +17,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bedplate.core.arrays import Arrays
+from bedplate.core.arrays import Arrays, by_length
 from bedplate.core.errors import GateError, InputError, Interrupted
 from bedplate.core.seeds import derive
 from bedplate.data.stream import RowStream
-from bedplate.models import Network, to_tensors
+from bedplate.models import Network, TextInput, to_tensors
 from bedplate.objectives import Objective
 from bedplate.objectives.quantile import pinball
+from bedplate.objectives.supervised_contrastive import supervised_contrastive
 from bedplate.recipe.schema import TrainingSpec
 from bedplate.training.augment import bind, parts_of
 from bedplate.training.averaging import RECALIBRATION_BATCHES, MovingAverage, judged_weights
@@ -75,21 +76,42 @@ def catch_interrupt(wanted: threading.Event | None = None) -> Iterator[threading
             signal.signal(number, handler)
 
 
+def scores_of(network: Network, features: list[Tensor], batch_size: int) -> Tensor:
+    """Return the raw scores of all rows; texts run in parts of like length, cut to the longest of each."""
+    starts = range(0, len(features[0]), batch_size)
+    if not isinstance(network.inputs, TextInput):
+        return torch.cat([network(*[f[i : i + batch_size] for f in features]) for i in starts])
+
+    def run(rows: Arrays) -> Arrays:
+        return {"raw": network(torch.from_numpy(rows["tokens"]).to(features[0].device)).cpu().numpy()}
+
+    tokens = features[0].cpu().numpy()
+    parts = [by_length(run, {"tokens": tokens[i : i + batch_size]}, "tokens")["raw"] for i in starts]
+    return torch.from_numpy(np.concatenate(parts)).to(features[0].device)
+
+
 @torch.inference_mode()
 def validate(network: Network, features: list[Tensor], targets: Tensor, batch_size: int = 1024) -> dict[str, float]:
-    """Return validation loss and accuracy or RMSE.
+    """Return validation loss and accuracy (of vectors, recall at 1) or RMSE.
 
-    The loss is log loss, the squared error of the standardised target, or the pinball loss of a forecast's quantiles.
+    The loss is log loss, the supervised contrastive one of vectors, the squared error of the standardised target, or
+    the pinball loss of a forecast's quantiles.
 
     It is computed in float32, as what is exported will answer.
     """
     network.eval()
-    raw = torch.cat([network(*[f[i : i + batch_size] for f in features]) for i in range(0, len(targets), batch_size)])
+    raw = scores_of(network, features, batch_size)
     network.train()
     hold_frozen_norms(network)
     if network.outputs.classes:
         loss = functional.cross_entropy(raw, targets).item()
         return {"validation_loss": loss, "validation_accuracy": (raw.argmax(1) == targets).double().mean().item()}
+    if network.outputs.vector:
+        vectors = functional.normalize(raw, dim=1)
+        blocks = [slice(i, i + 256) for i in range(0, len(targets), 256)]
+        loss = sum(float(supervised_contrastive(vectors[b], targets[b])) for b in blocks) / len(blocks)
+        near = torch.cat([vectors[b] @ vectors.T for b in blocks]).fill_diagonal_(-2.0).argmax(1)
+        return {"validation_loss": loss, "validation_accuracy": (targets[near] == targets).double().mean().item()}
     levels = network.outputs.levels
     if levels:
         quantiles = raw.reshape(*targets.shape, len(levels))
@@ -247,7 +269,7 @@ def _close_epoch(
         with judged_weights(run.network, run.average, run.optimizers, _calibration(run, machinery)):
             found = validate(run.network, *validation)
             judged = {name: tensor.detach().clone() for name, tensor in run.network.state_dict().items()}
-    second = "validation_accuracy" if run.network.outputs.classes else "validation_rmse"
+    second = "validation_accuracy" if run.network.outputs.labelled else "validation_rmse"
     figures = place.from_first(found, ("validation_loss", second))
     if not math.isfinite(loss) or not math.isfinite(figures["validation_loss"]):
         raise GateError(

@@ -1,11 +1,12 @@
 """Weights to begin with: found in a file, renamed, matched to the model, and a report of what matched and what didn't.
 
-A bundle, a run's folder and a .safetensors file hold tensors and nothing else. Any other file is taken for a PyTorch
-state dict and read with `weights_only=True`, so that nothing in it is executed.
+A bundle, a run's folder, a checkpoint's and a .safetensors file hold tensors and nothing else. Any other
+file is taken for a PyTorch state dict and read with `weights_only=True`, so that nothing in it is executed.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import warnings
 from collections.abc import Mapping
@@ -21,7 +22,8 @@ from torch import Tensor
 
 from bedplate.bundle import Bundle
 from bedplate.core.errors import InputError, did_you_mean, listing
-from bedplate.models import Network
+from bedplate.models import Network, TextInput
+from bedplate.models.checkpoints import fitted, is_checkpoint, read_checkpoint
 from bedplate.recipe.schema import StartSpec
 
 _WRAPPED = ("state_dict", "model_state_dict", "model", "net")
@@ -71,8 +73,11 @@ class Started:
 
 
 def weights_path(spec: StartSpec, base: Path) -> Path:
-    """Return where the weights lie: seen from the recipe's folder or, if nothing lies there, from the present one."""
-    path = Path(spec.weights).expanduser()
+    """Return where the weights lie: seen from the recipe's folder or, if nothing lies there, from the present one.
+
+    `$NAME` stands for an environment variable.
+    """
+    path = Path(os.path.expandvars(spec.weights)).expanduser()
     return path if not (base / path).exists() and path.exists() else base / path
 
 
@@ -84,11 +89,12 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """
     if not path.exists():
         near = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+        unset = next((part for part in path.parts if part.startswith("$")), None)
         raise InputError(
             "no such weights",
             where=f"training.start.weights: {path}",
             expected="a path seen from the recipe's folder, or from the present one",
-            hint=did_you_mean(path.name, near),
+            hint=f"{unset} isn't set in the environment" if unset else did_you_mean(path.name, near),
         )
     if path.is_dir():
         found: Mapping[str, Any] = _of_folder(path)
@@ -106,13 +112,15 @@ def _of_folder(path: Path) -> Mapping[str, Any]:
     for inside in (path / "bundle", path):
         if (inside / "manifest.json").is_file():
             return {name: torch.from_numpy(array.copy()) for name, array in Bundle.open(inside).weights().items()}
+    if is_checkpoint(path):
+        return read_checkpoint(path).weights()
     trained = path / "train" / "weights.safetensors"
     if trained.is_file():
         return _of_safetensors(trained)
     raise InputError(
         "the folder holds no weights",
         where=f"training.start.weights: {path}",
-        expected="a bundle, or a run whose training is done",
+        expected="a bundle, a run whose training is done, or a checkpoint's config.json and model.safetensors",
     )
 
 
@@ -188,6 +196,8 @@ def start_from(network: Network, spec: StartSpec, base: Path) -> Started:
     """
     path = weights_path(spec, base)
     found = renamed(read_weights(path), spec.keys)
+    if is_checkpoint(path) and isinstance(network.inputs, TextInput):
+        found = fitted(found, network.inputs.vocabulary, network.inputs.shift, f"data.text.tokenizer and {path}")
     wanted = network.body.state_dict()
     reshaped = {
         name: (list(wanted[name].shape), list(found[name].shape))

@@ -1,0 +1,342 @@
+"""Checkpoints of others, from a folder as Hugging Face lays it out: config.json, model.safetensors, tokenizer.json.
+
+Nothing is downloaded, nothing pickled is read, and no code of the folder is run. Each known architecture has a map from
+our weights' names to its own; what the map doesn't know, and what it misses, is told by name.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from bedplate.core.errors import InputError, did_you_mean, listing
+
+CONFIG, WEIGHTS, PICKLED, TOKENIZER = "config.json", "model.safetensors", "pytorch_model.bin", "tokenizer.json"
+VOCABULARY = "tokens.weight"
+"""Our name of the vectors of token numbers, of which a tokenizer may use fewer than the checkpoint has."""
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """How one published architecture becomes a registered model.
+
+    Attributes:
+        model: the registered name.
+        sizes: our argument → its key in config.json.
+        fixed: our arguments that follow from the architecture.
+        keys: our weight → its own, several of which lie one below another in ours; `{}` is the block's number.
+        prefix: what stands before its names where the checkpoint has a head.
+        left: beginnings of names that belong to heads and counters, which aren't taken.
+        activation: config.json's key of the activation.
+    """
+
+    model: str
+    sizes: Mapping[str, str]
+    fixed: Mapping[str, Any]
+    keys: Mapping[str, tuple[str, ...]]
+    prefix: str
+    left: tuple[str, ...]
+    activation: str
+
+
+def _pairs(ours: str, *theirs: str) -> dict[str, tuple[str, ...]]:
+    """Return the weight and the bias of a layer."""
+    return {f"{ours}.{part}": tuple(f"{name}.{part}" for name in theirs) for part in ("weight", "bias")}
+
+
+def _attention(block: str, query: str, key: str, value: str) -> dict[str, tuple[str, ...]]:
+    return _pairs("blocks.{}.asked", *(f"{block}.{name}" for name in (query, key, value)))
+
+
+_EMBEDDINGS = {
+    VOCABULARY: ("embeddings.word_embeddings.weight",),
+    "places.weight": ("embeddings.position_embeddings.weight",),
+    **_pairs("start", "embeddings.LayerNorm"),
+}
+_BERT, _DISTILBERT = "encoder.layer.{}", "transformer.layer.{}"
+
+ARCHITECTURES: Mapping[str, Architecture] = {
+    "bert": Architecture(
+        "bert",
+        {
+            "size": "hidden_size", "heads": "num_attention_heads", "layers": "num_hidden_layers",
+            "hidden": "intermediate_size", "positions": "max_position_embeddings", "types": "type_vocab_size",
+            "epsilon": "layer_norm_eps", "dropout": "hidden_dropout_prob",
+        },
+        {},
+        {
+            **_EMBEDDINGS,
+            "types.weight": ("embeddings.token_type_embeddings.weight",),
+            **_attention(f"{_BERT}.attention.self", "query", "key", "value"),
+            **_pairs("blocks.{}.mixed", f"{_BERT}.attention.output.dense"),
+            **_pairs("blocks.{}.before", f"{_BERT}.attention.output.LayerNorm"),
+            **_pairs("blocks.{}.wide", f"{_BERT}.intermediate.dense"),
+            **_pairs("blocks.{}.narrow", f"{_BERT}.output.dense"),
+            **_pairs("blocks.{}.between", f"{_BERT}.output.LayerNorm"),
+        },
+        "bert.",
+        ("pooler.", "cls.", "classifier.", "qa_outputs.", "embeddings.position_ids"),
+        "hidden_act",
+    ),
+    "distilbert": Architecture(
+        "bert",
+        {
+            "size": "dim", "heads": "n_heads", "layers": "n_layers", "hidden": "hidden_dim",
+            "positions": "max_position_embeddings", "dropout": "dropout",
+        },
+        {"types": 0, "epsilon": 1e-12},
+        {
+            **_EMBEDDINGS,
+            **_attention(f"{_DISTILBERT}.attention", "q_lin", "k_lin", "v_lin"),
+            **_pairs("blocks.{}.mixed", f"{_DISTILBERT}.attention.out_lin"),
+            **_pairs("blocks.{}.before", f"{_DISTILBERT}.sa_layer_norm"),
+            **_pairs("blocks.{}.wide", f"{_DISTILBERT}.ffn.lin1"),
+            **_pairs("blocks.{}.narrow", f"{_DISTILBERT}.ffn.lin2"),
+            **_pairs("blocks.{}.between", f"{_DISTILBERT}.output_layer_norm"),
+        },
+        "distilbert.",
+        ("pre_classifier.", "classifier.", "qa_outputs.", "vocab_", "embeddings.position_ids"),
+        "activation",
+    ),
+}  # fmt: skip
+"""By `model_type` in config.json."""
+
+_UNTOLD = {"layer_norm_eps": 1e-12, "hidden_dropout_prob": 0.1, "dropout": 0.1, "type_vocab_size": 2}
+"""What config.json leaves out where it is the usual."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint's folder, its config read and understood."""
+
+    path: Path
+    config: Mapping[str, Any]
+    architecture: Architecture
+
+    @cached_property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of our model: its sizes, and how a text's vector is pooled where the folder says so."""
+        found = {ours: self._number(ours, theirs) for ours, theirs in self.architecture.sizes.items()}
+        pooling = self.pooling
+        return {**found, **self.architecture.fixed, **({"pooling": pooling} if pooling else {})}
+
+    def _number(self, ours: str, theirs: str) -> float | int:
+        value = self.config.get(theirs, _UNTOLD.get(theirs))
+        whole = ours not in ("epsilon", "dropout")
+        fits = type(value) is int if whole else isinstance(value, int | float) and not isinstance(value, bool)
+        if not fits or value < 0:  # type: ignore[operator]
+            raise InputError(
+                f"'{theirs}' is missing or no number", where=str(self.path / CONFIG),
+                expected="a whole number" if whole else "a number", received=repr(value)[:60],
+            )  # fmt: skip
+        return value  # type: ignore[return-value]
+
+    @property
+    def vocabulary(self) -> int:
+        """How many token numbers it has vectors for."""
+        return int(self._number("vocabulary", "vocab_size"))
+
+    @property
+    def tokenizer(self) -> Path | None:
+        """Its tokenizer.json, if it brings one."""
+        file = self.path / TOKENIZER
+        return file if file.is_file() else None
+
+    @property
+    def length(self) -> int:
+        """How many tokens of a text it was made to read: sentence-transformers' figure, or all its places."""
+        told = _json(self.path / "sentence_bert_config.json").get("max_seq_length")
+        places = int(self.arguments["positions"])
+        return min(told, places) if type(told) is int and told > 0 else places
+
+    @property
+    def modules(self) -> list[str]:
+        """The kinds of sentence-transformers' modules in order, such as Transformer, Pooling, Normalize; or []."""
+        told = _json(self.path / "modules.json", list)
+        return [str(one.get("type", "")).rpartition(".")[2] for one in told if isinstance(one, dict)]
+
+    @cached_property
+    def pooling(self) -> str | None:
+        """Sentence-transformers' pooling in our words; None where the folder says nothing.
+
+        Raises:
+            InputError: it pools, or goes on, in a way that isn't known here.
+        """
+        if not self.modules:
+            return None
+        other = [name for name in self.modules if name not in ("Transformer", "Pooling", "Normalize")]
+        told = _json(self.path / "1_Pooling" / CONFIG)
+        asked = [name for name, value in told.items() if name.startswith("pooling_mode") and value is True]
+        ways = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls", "pooling_mode_max_tokens": "max"}
+        if other or len(asked) != 1 or asked[0] not in ways:
+            raise InputError(
+                "the sentence encoder has parts that aren't known here", where=str(self.path / "modules.json"),
+                expected="one of mean, cls and max pooling, and Normalize at the most",
+                received=listing([*other, *asked]) or "no pooling",
+            )  # fmt: skip
+        return ways[asked[0]]
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shape of every weight that the config promises, by the checkpoint's own name."""
+        arguments = self.arguments
+        size, hidden = int(arguments["size"]), int(arguments["hidden"])
+        rows = {
+            VOCABULARY: self.vocabulary,
+            "places.weight": arguments["positions"],
+            "types.weight": arguments["types"],
+        }
+        found: dict[str, tuple[int, ...]] = {}
+        for ours, names in self._names().items():
+            if ours in rows:
+                shape: tuple[int, ...] = (int(rows[ours]), size)
+            elif ".wide." in ours:
+                shape = (hidden, size) if ours.endswith("weight") else (hidden,)
+            elif ".narrow." in ours:
+                shape = (size, hidden) if ours.endswith("weight") else (size,)
+            elif ".asked." in ours or ".mixed." in ours:
+                shape = (size, size) if ours.endswith("weight") else (size,)
+            else:
+                shape = (size,)
+            found |= dict.fromkeys(names, shape)
+        return found
+
+    def _names(self) -> dict[str, tuple[str, ...]]:
+        """Return the key map with every block's number put in."""
+        found: dict[str, tuple[str, ...]] = {}
+        for ours, theirs in self.architecture.keys.items():
+            for number in range(int(self.arguments["layers"])) if "{}" in ours else [0]:
+                found[ours.format(number)] = tuple(name.format(number) for name in theirs)
+        return found
+
+    def weights(self) -> dict[str, Tensor]:
+        """Return the weights by our names, float32.
+
+        Raises:
+            InputError: the file is missing or damaged, or weights are missing, unknown or of another shape than
+                config.json says; all are named.
+        """
+        found = {self._plain(name): tensor for name, tensor in _tensors(self.path).items()}
+        shapes = self.shapes()
+        missing = [name for name in shapes if name not in found]
+        strange = [name for name in found if name not in shapes and not name.startswith(self.architecture.left)]
+        wrong = [
+            f"{name} is {list(found[name].shape)}, not {list(shape)}"
+            for name, shape in shapes.items() if name in found and tuple(found[name].shape) != shape
+        ]  # fmt: skip
+        if missing or strange or wrong:
+            said = [f"missing: {listing(missing)}"] if missing else []
+            said += [f"unknown: {listing(strange)}"] if strange else []
+            said += [f"another shape: {listing(wrong, 6)}"] if wrong else []
+            raise InputError(
+                "the weights aren't what config.json promises", where=str(self.path),
+                expected=f"the {len(shapes)} weights of a {self.config['model_type']} of {self.arguments['layers']} "
+                f"layers and size {self.arguments['size']}", received="; ".join(said),
+            )  # fmt: skip
+        return {
+            ours: (torch.cat([found[name] for name in names]) if len(names) > 1 else found[names[0]]).float()
+            for ours, names in self._names().items()
+        }
+
+    def _plain(self, name: str) -> str:
+        """Return a weight's name without the prefix of a checkpoint with a head, and in today's spelling."""
+        name = name.removeprefix(self.architecture.prefix)
+        return name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Return whether a folder looks like a checkpoint's: weights under the usual name, or a config beside no bundle."""
+    if not path.is_dir() or (path / "manifest.json").exists():
+        return False
+    return any((path / name).is_file() for name in (CONFIG, WEIGHTS, PICKLED))
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint's config, and refuse what isn't known.
+
+    Raises:
+        InputError: there is no config.json, it can't be read, or its architecture or activation isn't known.
+    """
+    file = path / CONFIG
+    if not file.is_file():
+        raise InputError(
+            "the folder has weights but no config.json", where=str(path),
+            expected=f"{CONFIG} beside {WEIGHTS}: it says what is computed with them",
+            received=listing(sorted(entry.name for entry in path.iterdir())) if path.is_dir() else "no folder",
+        )  # fmt: skip
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError("the config can't be read", where=str(file), received=str(error)[:200]) from error
+    kind = str(config.get("model_type")) if isinstance(config, dict) else "no object"
+    if kind not in ARCHITECTURES:
+        raise InputError(
+            f"the architecture '{kind}' isn't known here", where=f"{file} model_type",
+            expected=f"one of {listing(ARCHITECTURES)}", hint=did_you_mean(kind, ARCHITECTURES),
+        )  # fmt: skip
+    architecture = ARCHITECTURES[kind]
+    activation = config.get(architecture.activation, "gelu")
+    places = config.get("position_embedding_type", "absolute")
+    for key, value, known in (
+        (architecture.activation, activation, "gelu"), ("position_embedding_type", places, "absolute"),
+        ("is_decoder", config.get("is_decoder") or False, False),
+    ):  # fmt: skip
+        if value != known:
+            raise InputError(
+                "this form of the architecture isn't known here", where=f"{file} {key}", expected=str(known).lower(),
+                received=str(value)[:60],
+            )  # fmt: skip
+    checkpoint = Checkpoint(path, config, architecture)
+    _ = checkpoint.arguments, checkpoint.vocabulary  # told now, not when somebody asks
+    return checkpoint
+
+
+def fitted(weights: Mapping[str, Tensor], vocabulary: int, shift: int, where: str) -> dict[str, Tensor]:
+    """Return the weights with as many token vectors as the tokenizer has numbers.
+
+    Those that a checkpoint has beyond are never asked for. With a shift, numbers below it are padding: zeros.
+
+    Raises:
+        InputError: the tokenizer has numbers without a vector.
+    """
+    table = weights[VOCABULARY]
+    if vocabulary - shift > len(table):
+        raise InputError(
+            "the tokenizer has more numbers than the checkpoint has vectors", where=where,
+            expected=f"at most {len(table):,}", received=f"{vocabulary - shift:,}",
+            hint="take the tokenizer.json that belongs to the weights",
+        )  # fmt: skip
+    rows = table[: vocabulary - shift]
+    return {**weights, VOCABULARY: torch.cat([torch.zeros(shift, table.shape[1]), rows]) if shift else rows}
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
+    """Return a folder's tensors by their own names."""
+    file = path / WEIGHTS
+    if file.is_file():
+        try:
+            with safe_open(file, framework="pt") as opened:
+                return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - it is no mapping
+        except (SafetensorError, OSError) as error:
+            raise InputError("the weights are damaged", where=str(file), received=str(error)[:200]) from error
+    parts: Sequence[str] = sorted(entry.name for entry in path.iterdir())
+    raise InputError(
+        "the folder holds no weights that are read here", where=str(path), expected=WEIGHTS,
+        received=listing(parts), hint=f"{PICKLED} and weights in several files must be saved as one {WEIGHTS} first",
+    )  # fmt: skip
+
+
+def _json(path: Path, kind: type = dict) -> Any:
+    """Return what a file beside the config says, or nothing of it where there is none or it can't be read."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return kind()
+    return found if isinstance(found, kind) else kind()
