@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -96,12 +96,7 @@ class OnnxPredict:
 
     def __call__(self, inputs: Arrays) -> dict[str, np.ndarray]:
         """Return the graph's outputs by name."""
-        if self.prepare is None:
-            return self._run(inputs)
-        made = self.prepare(inputs)
-        if len(self.inputs) == 1 and self.inputs[0].shape == (-1,):
-            return dict(by_length(self._run, made, self.inputs[0].name))
-        return self._run(made)
+        return run_prepared(self._run, inputs, self.prepare, self.inputs)
 
     def _run(self, inputs: Arrays) -> dict[str, np.ndarray]:
         feed = {spec.name: _fitted(inputs[spec.name], spec) for spec in self.inputs}
@@ -109,6 +104,18 @@ class OnnxPredict:
         if rows != 1:
             return concatenate([self._run(take(feed, slice(row, row + 1))) for row in range(rows)])
         return dict(zip(self._names, self._session.run(self._names, feed), strict=True))
+
+
+def run_prepared(
+    run: Callable[[Arrays], dict[str, np.ndarray]], inputs: Arrays, prepare: Prepare | None, specs: Sequence[TensorSpec]
+) -> dict[str, np.ndarray]:
+    """Return what `run` answers to prepared inputs; rows of a free length run in parts of like length."""
+    if prepare is None:
+        return run(inputs)
+    made = prepare(inputs)
+    if len(specs) == 1 and specs[0].shape == (-1,):
+        return dict(by_length(run, made, specs[0].name))
+    return run(made)
 
 
 def _first(error: Exception) -> str:

@@ -131,13 +131,12 @@ class Checkpoint:
     def _number(self, ours: str, theirs: str) -> float | int:
         value = self.config.get(theirs, _UNTOLD.get(theirs))
         whole = ours not in ("epsilon", "dropout")
-        fits = type(value) is int if whole else isinstance(value, int | float) and not isinstance(value, bool)
-        if not fits or value < 0:  # type: ignore[operator]
+        if not isinstance(value, int if whole else int | float) or isinstance(value, bool) or value < 0:
             raise InputError(
                 f"'{theirs}' is missing or no number", where=str(self.path / CONFIG),
                 expected="a whole number" if whole else "a number", received=repr(value)[:60],
             )  # fmt: skip
-        return value  # type: ignore[return-value]
+        return int(value) if whole else float(value)
 
     @property
     def vocabulary(self) -> int:

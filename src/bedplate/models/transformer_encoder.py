@@ -46,10 +46,11 @@ class Block(nn.Module):
         """Map [rows, length, width]; `away` [rows, 1, 1, length] is added to the scores, very negative at padding."""
         if self.after:
             x = self.before(x + self.dropout(self._attended(x, away)))
-            out: Tensor = self.between(x + self.dropout(self._dense(x)))
-            return out
+            normal: Tensor = self.between(x + self.dropout(self._dense(x)))
+            return normal
         x = x + self.dropout(self._attended(self.before(x), away))
-        return x + self.dropout(self._dense(self.between(x)))
+        out: Tensor = x + self.dropout(self._dense(self.between(x)))
+        return out
 
     def _attended(self, x: Tensor, away: Tensor) -> Tensor:
         rows, length, width = x.shape

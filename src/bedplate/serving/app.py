@@ -9,7 +9,16 @@ from pathlib import Path
 import grpc
 
 from bedplate.bundle import Bundle
-from bedplate.serving import kserve, management, native, oip, oip_grpc, tfserving, tfserving_grpc
+from bedplate.serving import (
+    kserve,
+    management,
+    native,
+    oip,
+    oip_grpc,
+    openai_embeddings,
+    tfserving,
+    tfserving_grpc,
+)
 from bedplate.serving.asgi import AsgiApp
 from bedplate.serving.body import Limits
 from bedplate.serving.dataplane import DataPlane, json_reply
@@ -62,6 +71,7 @@ def application(plane: DataPlane, *, limits: Limits | None = None, guards: Itera
             *native.routes(plane),
             *management.routes(plane),
             *oip.routes(plane),
+            *openai_embeddings.routes(plane),
             *kserve.routes(plane),
             *tfserving.routes(plane),
         ],

@@ -41,7 +41,7 @@ def describe(model: Model) -> dict[str, Any]:
         return found | {"columns": table_columns(bundle.codec), "examples": table_examples(model, bundle.codec)}
     if answers.columns is not None:
         found["columns"] = list(answers.columns)
-    if answers.tensors is not None or answers.columns is not None:
+    if answers.tensors is not None or answers.columns is not None or answers.dimensions:
         found["outputs"] = [spec.to_json() for spec in model.outputs]
     if model.is_tensor:
         inputs = [spec.to_json() for spec in model.inputs]

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from bedplate.bundle.session import OnnxPredict, loadable
+from bedplate.bundle.session import OnnxPredict, loadable, run_prepared
 from bedplate.core.arrays import Arrays, concatenate, count, take
 from bedplate.core.errors import BundleError
 from bedplate.core.machine import cpu_features, own_signal_stack
@@ -72,9 +72,7 @@ class OpenVinoPredict:
 
     def __call__(self, inputs: Arrays) -> dict[str, np.ndarray]:
         """Return the graph's outputs by name."""
-        if self.prepare is not None:
-            inputs = self.prepare(inputs)
-        return self._run(inputs)
+        return run_prepared(self._run, inputs, self.prepare, self.inputs)
 
     def _run(self, inputs: Arrays) -> dict[str, np.ndarray]:
         rows = count({spec.name: inputs[spec.name] for spec in self.inputs}) if self.row_by_row else 1

@@ -104,6 +104,7 @@ def _shared_paths() -> dict[str, Any]:
         "/v2/models/stats": _get(OIP, "v2.all-stats", "What all models have done", schema=_list_in("model_stats")),
         "/v2/repository/index": {"post": _index()},
         "/v1/models": _get(TFS, "v1.models", "The names of the models"),
+        "/v1/embeddings": {"post": _embeddings()},
     }
     for base, key in (("/v2/models/{name}", "v2.model"), ("/v2/models/{name}/versions/{version}", "v2.version")):
         found |= {
@@ -123,6 +124,26 @@ def _shared_paths() -> dict[str, Any]:
             f"{base}/metadata": _get(TFS, f"{key}-metadata", "A model's signature", named=True),
         }
     return found
+
+
+def _embeddings() -> dict[str, Any]:
+    text, tokens = {"type": "string"}, {"type": "array", "items": {"type": "integer"}}
+    asked = {
+        "type": "object",
+        "required": ["model", "input"],
+        "properties": {
+            "model": text,
+            "input": {"anyOf": [text, tokens, {"type": "array", "items": {"anyOf": [text, tokens]}}]},
+            "encoding_format": {"enum": ["float", "base64"]},
+            "dimensions": {"type": "integer", "description": "the model's own alone"},
+            "user": text,
+        },
+    }
+    told = operation(
+        BEDPLATE, "v1.embeddings", "Vectors of texts, as OpenAI's clients ask for them", posted=True, asked=True,
+        schema=_list_in("data"),
+    )  # fmt: skip
+    return told | {"requestBody": body(asked, required=True)}
 
 
 def _list_in(name: str) -> dict[str, Any]:

@@ -162,6 +162,9 @@ def _answer(model: Model, described: dict[str, Any]) -> dict[str, Any]:
         outputs = {"type": "object", "required": names, "properties": {name: {} for name in names}}
         return {"type": "object", "required": ["outputs"], "properties": {"outputs": outputs}}
     labels = described["labels"]
+    if model.bundle.answers.dimensions:
+        vector = _nested(model.output, model.output.shape)
+        return {"type": "object", "required": ["answer"], "properties": {"answer": vector}}
     if labels is None:
         number = {"type": "number"}
         return {"type": "object", "required": ["answer", "value"], "properties": {"answer": number, "value": number}}
