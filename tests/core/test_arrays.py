@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bedplate.core.arrays import concatenate, count, predict_in_batches, take
+from bedplate.core.arrays import (
+    ROWS_OF_LIKE_LENGTH,
+    Arrays,
+    by_length,
+    concatenate,
+    count,
+    predict_in_batches,
+    take,
+)
 
 
 @given(st.integers(1, 50), st.integers(1, 60))
@@ -29,3 +37,24 @@ def test_disagreeing_rows_are_refused() -> None:
     with pytest.raises(ValueError, match="no rows"):
         predict_in_batches(lambda x: x, {"a": np.zeros(0)})
     assert take(concatenate([{"a": np.arange(2)}, {"a": np.arange(3)}]), slice(1, 3))["a"].tolist() == [1, 0]
+
+
+@given(
+    lengths=st.lists(st.integers(0, 20), min_size=1, max_size=200), seed=st.integers(0, 1000),
+)  # fmt: skip
+def test_rows_of_like_length_run_together_and_come_back_in_order(lengths: list[int], seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    table = draw.integers(0, 5, (len(lengths), 20)) * (np.arange(20) < np.array(lengths)[:, None])  # zeros inside, too
+    sizes: list[tuple[int, ...]] = []
+
+    def run(rows: Arrays) -> Arrays:
+        sizes.append(rows["tokens"].shape)
+        return {"sum": rows["tokens"].sum(axis=1), "last": np.array([row.tolist() for row in rows["tokens"][:, :1]])}
+
+    found = by_length(run, {"tokens": table, "other": np.arange(len(table))}, "tokens")
+    np.testing.assert_array_equal(found["sum"], table.sum(axis=1))
+    np.testing.assert_array_equal(found["last"], table[:, :1])
+    if len(lengths) > ROWS_OF_LIKE_LENGTH:
+        assert sum(rows for rows, _ in sizes) == len(lengths)
+        assert all(rows <= ROWS_OF_LIKE_LENGTH for rows, _ in sizes)
+        assert [width for _, width in sizes] == sorted(width for _, width in sizes)

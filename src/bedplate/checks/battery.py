@@ -54,6 +54,7 @@ SAMPLES: dict[str, Inputs] = {
     "series": SeriesInput(30, 2, (3.0, -50.0), (2.0, 10.0)),
 }
 OUTPUTS: dict[str, Outputs] = {"3 classes": Outputs(3), "a number": Outputs(None, 5.0, 2.0)}
+VECTOR = Outputs(vector=6)
 FORECAST = Outputs(None, (3.0, -50.0), (2.0, 10.0), shape=(4, 2))
 
 
@@ -88,7 +89,9 @@ def sample_features(inputs: Inputs, rows: int = ROWS, seed: int = 0) -> dict[str
 
 
 def sample_targets(outputs: Outputs, rows: int = ROWS) -> torch.Tensor:
-    """Return targets that fit `outputs`: every class in turn, or standardised values."""
+    """Return targets that fit `outputs`: every class in turn (of vectors, three), or standardised values."""
+    if outputs.vector:
+        return torch.arange(rows) % 3
     if outputs.shape:
         return torch.linspace(-1, 1, rows * math.prod(outputs.shape)).reshape(rows, *outputs.shape)
     return torch.arange(rows) % outputs.classes if outputs.classes else torch.linspace(-1, 1, rows)
@@ -131,6 +134,7 @@ def check_model(name: str) -> Iterator[Result]:
     taken = 0
     for input_name, inputs in SAMPLES.items():
         asked = {"a forecast": FORECAST} if isinstance(inputs, SeriesInput) else OUTPUTS
+        asked = {**asked, "a vector": VECTOR} if isinstance(inputs, TextInput) else asked
         for output_name, outputs in asked.items():
             results = _check_on(name, f"model {name} ({input_name}, {output_name})", inputs, outputs)
             taken += bool(results)
@@ -212,8 +216,9 @@ def check_objective(name: str) -> Iterator[Result]:
     except Exception as error:  # noqa: BLE001
         yield Result(part, "is made with its defaults", False, f"{type(error).__name__}: {error}")
         return
-    asked = OUTPUTS | {"a forecast": replace(FORECAST, levels=objective.levels)}
-    kinds = {"classes": ["3 classes"], "number": ["a number"], "forecast": ["a forecast"], "any": list(OUTPUTS)}
+    asked = OUTPUTS | {"a forecast": replace(FORECAST, levels=objective.levels), "a vector": VECTOR}
+    kinds = {"classes": ["3 classes"], "number": ["a number"], "forecast": ["a forecast"], "vector": ["a vector"]}
+    kinds["any"] = list(OUTPUTS)
     for kind in kinds[objective.kind]:
         yield _check(f"{part} ({kind})", "training with it lowers it", partial(_lowers, objective, asked[kind]))
 
