@@ -10,17 +10,18 @@ from typing import Any
 
 import numpy as np
 from safetensors.numpy import save_file
+from tests.data.reviews import BAD, GOOD, NEUTRAL
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
 Weights = dict[str, np.ndarray]
 
 BERT = {
-    "model_type": "bert", "vocab_size": 120, "hidden_size": 16, "num_attention_heads": 2, "num_hidden_layers": 2,
+    "model_type": "bert", "vocab_size": 300, "hidden_size": 16, "num_attention_heads": 2, "num_hidden_layers": 2,
     "intermediate_size": 24, "max_position_embeddings": 32, "type_vocab_size": 2, "layer_norm_eps": 1e-12,
     "hidden_act": "gelu", "hidden_dropout_prob": 0.1,
 }  # fmt: skip
 DISTILBERT = {
-    "model_type": "distilbert", "vocab_size": 120, "dim": 16, "n_heads": 2, "n_layers": 2, "hidden_dim": 24,
+    "model_type": "distilbert", "vocab_size": 300, "dim": 16, "n_heads": 2, "n_layers": 2, "hidden_dim": 24,
     "max_position_embeddings": 32, "activation": "gelu", "dropout": 0.1,
 }  # fmt: skip
 
@@ -61,16 +62,19 @@ def random_weights(config: Mapping[str, Any], seed: int = 0) -> Weights:
             shapes[f"{_BLOCK[kind]}.{layer}.{part}.bias"] = (out,)
             wide = {5: (hidden, size), 6: (size, hidden)}.get(k, (size, size))
             shapes[f"{_BLOCK[kind]}.{layer}.{part}.weight"] = (size,) if "orm" in part else wide
-    return {name: draw.normal(scale=0.3, size=shape).astype(np.float32) for name, shape in shapes.items()}
+    return {
+        name: (draw.normal(scale=0.2, size=shape) + (name.endswith("orm.weight"))).astype(np.float32)
+        for name, shape in shapes.items()
+    }
 
 
-def tokenizer(vocabulary: int = 120) -> Tokenizer:
+def tokenizer(vocabulary: int = 300) -> Tokenizer:
     """Return a WordPiece tokenizer with BERT's special tokens and template."""
     found = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     found.normalizer = normalizers.BertNormalizer(lowercase=True)
     found.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
-    corpus = ["the film was wonderful superb awful dull and far too long with a plot of its own"] * 9
+    corpus = [" ".join((*GOOD, *BAD, *NEUTRAL)), "abcdefghijklmnopqrstuvwxyz"] * 9
     found.train_from_iterator(
         corpus, trainers.WordPieceTrainer(vocab_size=vocabulary, special_tokens=special, show_progress=False)
     )
@@ -88,7 +92,7 @@ def write_checkpoint(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(config))
     save_file(random_weights(config) if weights is None else weights, folder / "model.safetensors")
-    tokenizer(min(120, config["vocab_size"])).save(str(folder / "tokenizer.json"))
+    tokenizer(min(300, config["vocab_size"])).save(str(folder / "tokenizer.json"))
     if pooling:
         told = [{"idx": k, "type": f"sentence_transformers.models.{name}"} for k, name in enumerate(modules)]
         (folder / "modules.json").write_text(json.dumps(told))

@@ -21,8 +21,8 @@ POOLS = {"mean": lambda x: x.mean(0), "cls": lambda x: x[0], "max": lambda x: x.
 def network(config: dict[str, Any], outputs: Outputs, folder: Path, **more: Any) -> Network:
     """Return a network with the weights of a checkpoint's folder, by the key map."""
     checkpoint = read_checkpoint(write_checkpoint(folder, config))
-    made = build("bert", {**checkpoint.arguments, **more}, TextInput(120, 32), outputs, 0)
-    made.body.load_state_dict(fitted(checkpoint.weights(), 120, 0, "here"), strict=False)
+    made = build("bert", {**checkpoint.arguments, **more}, TextInput(300, 32), outputs, 0)
+    made.body.load_state_dict(fitted(checkpoint.weights(), 300, 0, "here"), strict=False)
     return made
 
 

@@ -37,7 +37,7 @@ def test_a_head_a_prefix_and_an_older_spelling_are_known(tmp_path: Path) -> None
         f"bert.{name}".replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): a
         for name, a in plain.items()
     }
-    older |= {"cls.predictions.bias": np.zeros(120, np.float32), "classifier.weight": np.zeros((2, 16), np.float32)}
+    older |= {"cls.predictions.bias": np.zeros(300, np.float32), "classifier.weight": np.zeros((2, 16), np.float32)}
     found = read_checkpoint(write_checkpoint(tmp_path / "older", BERT, older)).weights()
     same = read_checkpoint(write_checkpoint(tmp_path / "plain", BERT, plain)).weights()
     assert {name: tensor.tolist() for name, tensor in found.items()} == {n: t.tolist() for n, t in same.items()}

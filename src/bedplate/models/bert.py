@@ -58,7 +58,10 @@ class Bert(nn.Module):
         away = (1.0 - mask)[:, None, None, :] * AWAY
         for block in self.blocks:
             x = block(x, away)
-        out: Tensor = self.head(self.dropout(self._pooled(x, mask)))
+        pooled = self._pooled(x, mask)
+        if isinstance(self.head, nn.Linear):  # numbers dropped from a vector itself would be noise in what is compared
+            pooled = self.dropout(pooled)
+        out: Tensor = self.head(pooled)
         return out
 
     def _pooled(self, x: Tensor, mask: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from bedplate.codecs import from_contract
 from bedplate.core.console import Console
 from bedplate.core.errors import DataError, InputError, RecipeError, did_you_mean, listing
 from bedplate.data.dataset import Dataset
@@ -76,6 +77,17 @@ def _vectors(resolved: Resolved) -> int:
     return size
 
 
+def _within_places(dataset: Dataset, resolved: Resolved, console: Console) -> Dataset:
+    """Return the data with texts read no further than the model has places for, where the recipe leaves it open."""
+    recipe, codec = resolved.recipe, dataset.codec
+    places = recipe.model.arguments.get("positions") if recipe.model else None
+    length = codec.feature_spec().get("length", 0) if codec.kind == "text" else 0
+    if recipe.data.text.length is not None or not isinstance(places, int) or length <= places:
+        return dataset
+    console.detail(f"texts are read up to {places} tokens: the model has places for no more")
+    return replace(dataset, codec=from_contract({**codec.contract(), "length": places}))
+
+
 def answers_of(dataset: Dataset) -> str:
     """Return what is answered, in words."""
     answers = dataset.answers
@@ -122,6 +134,7 @@ def load_data(resolved: Resolved, console: Console) -> Dataset:
         dataset = replace(dataset, answers=replace(dataset.answers, levels=_levels(resolved)))
     if dataset.answers.dimensions:
         dataset = replace(dataset, answers=replace(dataset.answers, dimensions=_vectors(resolved)))
+    dataset = _within_places(dataset, resolved, console)
     sizes = (
         f"{dataset.training_rows:,} training, {len(dataset.validation):,} validation, {len(dataset.test):,} test rows"
     )
