@@ -55,6 +55,7 @@ MEANINGS = {
     "model": "what computes; left out: the task's default",
     "objective": "what is minimised; left out: the task's default",
     "training": "how the weights are moved",
+    "embedding": "what the vectors of text-embedding look like",
     "evaluation": "how the model is judged",
     "compression": "which smaller variants are tried, and what they may cost",
     "gate": "what the test metrics must reach; a run that fails is not packed",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from onnx import TensorProto, compose, helper, load_from_string, numpy_helper
+from tests.models.published import tokenizer
 
 from bedplate.bundle import Bundle, Golden, write_bundle
 from bedplate.bundle.session import OnnxPredict
@@ -14,6 +16,7 @@ from bedplate.codecs.answers import Answers
 from bedplate.codecs.columns import ColumnSchema, read_columns
 from bedplate.codecs.image import ImageCodec
 from bedplate.codecs.table import TableCodec
+from bedplate.codecs.text import TextCodec
 from bedplate.core.arrays import Arrays
 from bedplate.profile import fit_reference
 
@@ -153,3 +156,39 @@ def table_bundle(path: Path, *, name: str = "prices", **changes: Any) -> Bundle:
         "reference": fit_reference(held_out, predict(held_out), window=100, windows=(50,)),
     }
     return image_bundle(path, **(arguments | changes))
+
+
+def vector_graph(vocabulary: int, size: int = 6) -> bytes:
+    """The mean of each token's vector, padding (0) left out, with a length of 1."""
+    table = np.random.default_rng(3).normal(size=(vocabulary, size)).astype(np.float32)
+    nodes = [
+        helper.make_node("Gather", ["table", "tokens"], ["each"]),
+        helper.make_node("Equal", ["tokens", "zero"], ["padded"]),
+        helper.make_node("Not", ["padded"], ["kept"]),
+        helper.make_node("Cast", ["kept"], ["mask"], to=TensorProto.FLOAT),
+        helper.make_node("Unsqueeze", ["mask", "last"], ["column"]),
+        helper.make_node("Mul", ["each", "column"], ["own"]),
+        helper.make_node("ReduceSum", ["own", "middle"], ["sum"], keepdims=0),
+        helper.make_node("LpNormalization", ["sum"], ["embedding"], axis=1, p=2),
+    ]
+    return serialise(
+        nodes,
+        [helper.make_tensor_value_info("tokens", TensorProto.INT32, ["rows", "length"])],
+        [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["rows", size])],
+        {
+            "table": table, "zero": np.array(0, np.int32), "last": np.array([2], np.int64),
+            "middle": np.array([1], np.int64),
+        },
+    )  # fmt: skip
+
+
+def vector_bundle(path: Path, *, name: str = "meaning", size: int = 6, **changes: Any) -> Bundle:
+    """An encoder of texts; its tokenizer has a template, as BERT's has."""
+    codec = TextCodec(json.loads(tokenizer().to_str()), 12)
+    graph = vector_graph(codec.vocabulary, size)
+    inputs = codec.decode([f"a {word} film" for word in ("dull", "superb", "moving", "clumsy")])
+    outputs = {"f32": OnnxPredict(graph, variant="f32", prepare=codec.prepare)(inputs)}
+    return image_bundle(
+        path, name=name, task="text-embedding", codec=codec, answers=Answers("topic", dimensions=size),
+        graphs={"f32": graph}, golden=Golden(inputs, outputs, np.array([0, 1, 1, 0])), **changes,
+    )  # fmt: skip

