@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,10 @@ import numpy as np
 import pytest
 import torch
 from tests.models.published import BERT, DISTILBERT, random_weights, write_checkpoint
+from tests.serving.conformance.clients import client_environment
 
 from bedplate.core.errors import InputError
+from bedplate.models import Outputs, TextInput, build, predictor
 from bedplate.models.checkpoints import VOCABULARY, fitted, is_checkpoint, read_checkpoint
 
 
@@ -116,3 +120,44 @@ def test_token_vectors_are_cut_or_moved_to_the_tokenizers_numbers() -> None:
     assert moved.tolist() == [[0, 0], *table.tolist()]
     with pytest.raises(InputError, match=r"more numbers than the checkpoint has vectors.*at most 6; received 7"):
         fitted({VOCABULARY: table}, 7, 0, "here")
+
+
+_PEER = """
+import json, sys, torch, transformers
+kind, folder, config, rows = sys.argv[1], sys.argv[2], json.loads(sys.argv[3]), json.loads(sys.argv[4])
+torch.manual_seed(0)
+settings = transformers.AutoConfig.for_model(**config)
+model = getattr(transformers, kind)(settings).eval()
+for parameter in model.parameters():  # biases and norms, too: fresh ones are zeros and ones
+    torch.nn.init.normal_(parameter, std=0.3)
+model.save_pretrained(folder)
+body = getattr(model, model.base_model_prefix, model)
+with torch.no_grad():
+    print(json.dumps([body(torch.tensor([row])).last_hidden_state[0].mean(0).tolist() for row in rows]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "config"),
+    [
+        ("BertModel", BERT), ("BertForMaskedLM", BERT), ("BertForSequenceClassification", BERT),
+        ("DistilBertModel", DISTILBERT), ("DistilBertForSequenceClassification", DISTILBERT),
+        ("DistilBertForMaskedLM", DISTILBERT),
+    ],
+)  # fmt: skip
+def test_what_transformers_saves_computes_the_same_here(kind: str, config: dict[str, Any], tmp_path: Path) -> None:
+    python = client_environment("sentence-transformers", ("torch==2.13.0", "sentence-transformers==6.2.0"))
+    rows = [[2, 9, 8, 7, 3], [2, 3], list(range(1, 33))]
+    free = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")} | {"HF_HUB_OFFLINE": "1"}
+    words = [str(python), "-c", _PEER, kind, str(tmp_path), json.dumps(config), json.dumps(rows)]
+    done = subprocess.run(words, capture_output=True, text=True, env=free)
+    assert done.returncode == 0, done.stderr[-1500:]
+    wanted = np.array(json.loads(done.stdout.splitlines()[-1]))
+    checkpoint = read_checkpoint(tmp_path)
+    network = build("bert", checkpoint.arguments, TextInput(300, 32), Outputs(vector=16, normalise=False), 0)
+    network.body.load_state_dict(fitted(checkpoint.weights(), 300, 0, "here"))
+    tokens = np.zeros((3, 32), np.int32)
+    for k, row in enumerate(rows):
+        tokens[k, : len(row)] = row
+    np.testing.assert_allclose(predictor(network)({"tokens": tokens})["embedding"], wanted, atol=2e-5)
