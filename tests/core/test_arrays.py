@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bedplate.core.arrays import (
-    ROWS_OF_LIKE_LENGTH,
+    FEWEST_OF_LIKE_LENGTH,
+    MOST_OF_LIKE_LENGTH,
     Arrays,
     by_length,
     concatenate,
@@ -54,7 +55,8 @@ def test_rows_of_like_length_run_together_and_come_back_in_order(lengths: list[i
     found = by_length(run, {"tokens": table, "other": np.arange(len(table))}, "tokens")
     np.testing.assert_array_equal(found["sum"], table.sum(axis=1))
     np.testing.assert_array_equal(found["last"], table[:, :1])
-    if len(lengths) > ROWS_OF_LIKE_LENGTH:
+    if len(lengths) > FEWEST_OF_LIKE_LENGTH:
         assert sum(rows for rows, _ in sizes) == len(lengths)
-        assert all(rows <= ROWS_OF_LIKE_LENGTH for rows, _ in sizes)
+        assert all(rows <= MOST_OF_LIKE_LENGTH for rows, _ in sizes)
         assert [width for _, width in sizes] == sorted(width for _, width in sizes)
+        assert len(sizes) <= len(lengths) / FEWEST_OF_LIKE_LENGTH + 1

@@ -6,7 +6,7 @@ baseline, an ONNX Runtime session and a remote server are all a `Predict`, so on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -32,7 +32,8 @@ def concatenate(parts: Sequence[Arrays]) -> dict[str, np.ndarray]:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
 
 
-ROWS_OF_LIKE_LENGTH = 64
+FEWEST_OF_LIKE_LENGTH, MOST_OF_LIKE_LENGTH, LIKE = 8, 64, 1.25
+"""Rows of a part, and how much longer than its shortest row its longest may be once it has the fewest."""
 
 
 def by_length(run: Predict, inputs: Arrays, name: str) -> Arrays:
@@ -46,20 +47,29 @@ def by_length(run: Predict, inputs: Arrays, name: str) -> Arrays:
         name: what the lengths are of.
     """
     table = inputs[name]
-    if len(table) <= ROWS_OF_LIKE_LENGTH:
+    if len(table) <= FEWEST_OF_LIKE_LENGTH:
         return run(inputs)
     # Up to the last number that isn't 0: zeros in between are the row's own.
-    lengths = table.shape[1] - (table[:, ::-1] != 0).argmax(axis=1)
-    lengths[~(table != 0).any(axis=1)] = 1
+    lengths = np.where((table != 0).any(axis=1), table.shape[1] - (table[:, ::-1] != 0).argmax(axis=1), 1)
     order = np.argsort(lengths, kind="stable")
     parts = []
-    for start in range(0, len(order), ROWS_OF_LIKE_LENGTH):
-        rows = order[start : start + ROWS_OF_LIKE_LENGTH]
-        part = take(inputs, rows)
-        parts.append(run({**part, name: np.ascontiguousarray(part[name][:, : int(lengths[rows].max())])}))
+    for start, stop in _like(lengths[order]):
+        part = take(inputs, order[start:stop])
+        parts.append(run({**part, name: np.ascontiguousarray(part[name][:, : int(lengths[order[stop - 1]])])}))
     back = np.empty_like(order)
     back[order] = np.arange(len(order))
     return take(concatenate(parts), back)
+
+
+def _like(rising: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Yield (start, stop) of the parts of rows whose lengths rise."""
+    start = 0
+    while start < len(rising):
+        stop = min(start + MOST_OF_LIKE_LENGTH, len(rising))
+        alike = int(np.searchsorted(rising, LIKE * rising[start], side="right"))
+        stop = min(stop, max(alike, start + FEWEST_OF_LIKE_LENGTH))
+        yield start, stop
+        start = stop
 
 
 def predict_in_batches(predict: Predict, inputs: Arrays, batch_size: int = 512) -> dict[str, np.ndarray]:
