@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from bedplate.core.errors import BundleError
 PROBABILITIES = "probabilities"
 VALUE = "value"
 FORECAST = "forecast"
+LOGITS = "logits"
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,9 @@ class Answers:
     of each column `scale` is the spread and `naive` the mean absolute error of "as a season ago" among the training
     steps, and `season` is its steps.
     `positive` is the index of the label that binary metrics speak of (for two classes). `tensors` names the outputs of
-    a graph of which nothing else is known; they are answered as they are.
+    a graph of which nothing else is known; they are answered as they are. A language model's graph gives `logits`
+    (float32, rows × tokens × vocabulary) of what comes next; `sizes` are then the bytes of each token of the
+    vocabulary.
     """
 
     target: str
@@ -37,10 +41,16 @@ class Answers:
     naive: tuple[float, ...] = ()
     season: int = 1
     levels: tuple[float, ...] = ()
+    sizes: tuple[int, ...] = ()
 
     @property
     def kind(self) -> str:
-        """What they are judged as: "classification", "regression", "forecast" or (a forecast's) "quantiles"."""
+        """What they are judged as.
+
+        It is "classification", "regression", "language", "forecast" or (a forecast's) "quantiles".
+        """
+        if self.sizes:
+            return "language"
         if self.columns is not None:
             return "quantiles" if self.levels else "forecast"
         return "regression" if self.labels is None else "classification"
@@ -101,7 +111,14 @@ class Answers:
                 "columns": list(self.columns), "horizon": self.horizon, "scale": list(self.scale),
                 "naive": list(self.naive), "season": self.season, "levels": list(self.levels),
             }  # fmt: skip
+        if self.sizes:
+            fields["sizes"] = list(self.sizes)
         return fields if self.tensors is None else {**fields, "tensors": list(self.tensors)}
+
+    @classmethod
+    def of_language(cls, sizes: Sequence[int]) -> Answers:
+        """Return a language model's: the scores of what comes next, for tokens of so many bytes each."""
+        return cls("the next token", tensors=(LOGITS,), sizes=tuple(sizes))
 
     @classmethod
     def from_contract(cls, contract: dict[str, Any]) -> Answers:
@@ -119,6 +136,7 @@ class Answers:
                 tuple(map(float, contract.get("naive", ()))),
                 int(contract.get("season", 1)),
                 tuple(map(float, contract.get("levels", ()))),
+                tuple(map(int, contract.get("sizes", ()))),
             )
             found.output.encode()
             return found

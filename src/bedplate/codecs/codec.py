@@ -17,6 +17,10 @@ TEXT = "text"
 
 Prepare = Callable[[Arrays], Arrays]
 
+PAST, PRESENT = "past_", "present_"
+"""How the names of a graph's inputs begin that carry what earlier calls left behind, and of the outputs that leave it.
+They are no part of the contract: who calls the graph once gives and gets none, and the past is empty."""
+
 
 @dataclass(frozen=True)
 class TensorSpec:

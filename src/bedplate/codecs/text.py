@@ -77,6 +77,11 @@ class TextCodec:
         """How many token numbers there are."""
         return int(self._rules.get_vocab_size(with_added_tokens=True))
 
+    @property
+    def names(self) -> list[tuple[int, str]]:
+        """Every token number with its token, in order."""
+        return sorted((number, name) for name, number in self._rules.get_vocab(with_added_tokens=True).items())
+
     def decode(self, payloads: Sequence[Payload]) -> Arrays:
         """Return `{"text": object [N]}`; a payload is a text, its UTF-8 bytes, or a mapping that holds it.
 

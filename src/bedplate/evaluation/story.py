@@ -43,7 +43,7 @@ METRIC_NAMES: Mapping[str, str] = {
     "accuracy": "Accuracy", "precision": "Precision", "recall": "Recall", "f1": "F1", "log_loss": "Log loss",
     "auroc": "AUROC", "auprc": "AUPRC", "brier": "Brier score", "ece": "Calibration error", "rmse": "RMSE",
     "mae": "MAE", "r2": "R²", "mse": "MSE", "mase": "MASE", "pinball": "Pinball loss",
-    "coverage": "Coverage",
+    "coverage": "Coverage", "loss": "Loss", "perplexity": "Perplexity", "bits_per_byte": "Bits a byte",
 }  # fmt: skip
 """Metrics by the names that people read."""
 
@@ -75,7 +75,7 @@ def shown_interval(metric: str, estimate: Mapping[str, float]) -> str:
 def primary_of(story: Story) -> str:
     """Return the metric that leads the story."""
     named = story.get("primary")
-    usual = [name for name in ("accuracy", "rmse", "mse") if name in story["metrics"]]
+    usual = [name for name in ("accuracy", "rmse", "mse", "loss") if name in story["metrics"]]
     return str(named or [*usual, *story["metrics"]][0])
 
 

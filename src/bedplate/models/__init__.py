@@ -11,6 +11,7 @@ from bedplate.models import (
     resnet,
     tcn,
     text_cnn,
+    transformer_decoder,
     transformer_encoder,
 )
 from bedplate.models.network import Answering, Network, build, predictor, to_tensors
@@ -19,6 +20,7 @@ from bedplate.models.registry import (
     Inputs,
     Outputs,
     SeriesInput,
+    Stepwise,
     TableInput,
     TextInput,
     inputs_from_spec,
@@ -32,6 +34,7 @@ __all__ = [
     "Network",
     "Outputs",
     "SeriesInput",
+    "Stepwise",
     "TableInput",
     "TextInput",
     "bag",
@@ -49,5 +52,6 @@ __all__ = [
     "tcn",
     "text_cnn",
     "to_tensors",
+    "transformer_decoder",
     "transformer_encoder",
 ]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from bedplate.core.arrays import Arrays, Predict
 from bedplate.core.errors import InputError
-from bedplate.models.registry import ImageInput, Inputs, Outputs, SeriesInput, models
+from bedplate.models.registry import ImageInput, Inputs, Outputs, SeriesInput, Stepwise, models
 
 
 class Network(nn.Module):
@@ -61,18 +61,24 @@ class Network(nn.Module):
 
     def scores(self, raw: Tensor) -> Tensor:
         """Check the shape that the module returned."""
-        if raw.ndim != 2 or raw.shape[1] != self.outputs.width:
+        axes = "[rows, length" if self.outputs.sequence else "[rows"
+        if raw.ndim != axes.count(",") + 2 or raw.shape[-1] != self.outputs.width:
             raise InputError(
                 "the model returns the wrong shape",
                 where=f"{type(self.body).__name__}.forward",
-                expected=f"[rows, {self.outputs.width}]",
+                expected=f"{axes}, {self.outputs.width}]",
                 received=str(list(raw.shape)),
             )
         return raw if raw.dtype == torch.float32 else raw.float()  # losses are computed in full precision
 
     def answer(self, raw: Tensor) -> Tensor:
-        """Turn raw scores into the graph's output: probabilities [rows, classes], values [rows], or a forecast."""
+        """Turn raw scores into the graph's output.
+
+        It is probabilities [rows, classes], values [rows], a forecast, or the scores themselves at every token.
+        """
         outputs = self.outputs
+        if outputs.sequence:
+            return raw
         if outputs.classes:
             return torch.softmax(raw, dim=1)
         if outputs.shape:
@@ -128,6 +134,12 @@ def build(name: str, arguments: dict[str, Any], inputs: Inputs, outputs: Outputs
             f"model '{name}' reads no calendar", where=f"{type(body).__name__}.forward",
             expected="history and calendar, tensors [rows, steps, columns] and [rows, features]",
             hint="leave out data.series.calendar, or choose `dlinear` or `tcn`",
+        )  # fmt: skip
+    if outputs.sequence != isinstance(body, Stepwise):
+        raise InputError(
+            f"model '{name}' says what comes next" if isinstance(body, Stepwise)
+            else f"model '{name}' gives a text one answer, not one at every token",
+            where="model.name", hint=f"`transformer-{'decoder' if outputs.sequence else 'encoder'}` does",
         )  # fmt: skip
     return Network(body, inputs, outputs)
 

@@ -10,7 +10,8 @@ arguments. The module's `forward` takes normalised features and returns raw scor
 - tables: `numeric` float [rows, F] and `categories` int64 [rows, C], each only if the table has such columns.
 
 It returns [rows, outputs.width]: logits for classes, the standardised target for a number, and for a forecast the
-standardised values of every step (of every quantile of every step), their columns side by side.
+standardised values of every step (of every quantile of every step), their columns side by side. What answers token by
+token returns [rows, length, outputs.width] and is `Stepwise`, so that generating needn't read the past again.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
-from torch import nn
+from torch import Tensor, nn
 
 from bedplate.core.errors import InputError
 from bedplate.core.registry import Registry
@@ -88,6 +89,27 @@ class SeriesInput:
         return ("history", "calendar") if self.calendar else ("history",)
 
 
+@runtime_checkable
+class Stepwise(Protocol):
+    """A module that answers token by token and can go on from what it computed before.
+
+    Attributes:
+        past: the shape of one row's tensors of the past, by name; -1 stands for how many tokens there were.
+    """
+
+    past: dict[str, tuple[int, ...]]
+
+    def step(self, tokens: Tensor, length: Tensor, past: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """Return scores [rows, new, width] and what the new tokens add to the past.
+
+        Args:
+            tokens: the new ones, int32 [rows, new].
+            length: how many tokens of the past are each row's own, int32 [rows]; behind them it is filled up.
+            past: in the order of the attribute, the row axis before.
+        """
+        ...
+
+
 Inputs = ImageInput | SeriesInput | TableInput | TextInput
 
 
@@ -96,7 +118,8 @@ class Outputs:
     """What the model answers: one score a class, or (classes=None) numbers with their training mean and spread.
 
     `counts` are the training rows of each class, where they are known. `shape` is () for one number, and
-    (steps, columns) for a forecast, whose `mean` and `std` are one a column; `levels` are its quantiles, if any.
+    (steps, columns) for a forecast, whose `mean` and `std` are one a column; `levels` are its quantiles, if any. With
+    `sequence` there is one score a class at every token: what comes next.
     """
 
     classes: int | None = None
@@ -105,6 +128,12 @@ class Outputs:
     counts: tuple[int, ...] = ()
     shape: tuple[int, ...] = ()
     levels: tuple[float, ...] = ()
+    sequence: bool = False
+
+    @property
+    def labels(self) -> int | None:
+        """How many labels a row may have; None where its answer is none of some labels."""
+        return None if self.sequence else self.classes
 
     @property
     def width(self) -> int:
@@ -114,6 +143,8 @@ class Outputs:
     @property
     def name(self) -> str:
         """The name of the graph's output."""
+        if self.sequence:
+            return "logits"
         return "probabilities" if self.classes else "forecast" if self.shape else "value"
 
     @property
@@ -125,6 +156,7 @@ class Outputs:
         """Return what builds the same again, the counts left out."""
         told: dict[str, Any] = {"classes": self.classes, "mean": self.mean, "std": self.std}
         told |= {"shape": list(self.shape)} if self.shape else {}
+        told |= {"sequence": True} if self.sequence else {}
         return told | ({"levels": list(self.levels)} if self.levels else {})
 
     @classmethod
@@ -132,7 +164,7 @@ class Outputs:
         """Rebuild from `to_json()`."""
         mean, std = (tuple(one) if isinstance(one, list | tuple) else one for one in (told["mean"], told["std"]))
         shape, levels = (tuple(told.get(name, ())) for name in ("shape", "levels"))
-        return cls(told["classes"], mean, std, tuple(counts), shape, levels)
+        return cls(told["classes"], mean, std, tuple(counts), shape, levels, bool(told.get("sequence")))
 
 
 def inputs_from_spec(spec: dict[str, Any]) -> Inputs:
@@ -141,7 +173,7 @@ def inputs_from_spec(spec: dict[str, Any]) -> Inputs:
         return ImageInput(spec["height"], spec["width"], spec["channels"], tuple(spec["mean"]), tuple(spec["std"]))
     if spec["kind"] == "table":
         return TableInput(spec["numeric"], tuple(spec["categories"]), tuple(tuple(e) for e in spec["edges"]))
-    if spec["kind"] == "text":
+    if spec["kind"] in ("language", "text"):
         return TextInput(spec["vocabulary"], spec["length"])
     if spec["kind"] == "series":
         mean, std = tuple(spec["mean"]), tuple(spec["std"])
@@ -167,7 +199,7 @@ def only(inputs: Inputs, kind: type, model: str) -> None:
     if not isinstance(inputs, kind):
         wanted = {ImageInput: "images", SeriesInput: "series", TableInput: "tables", TextInput: "texts"}[kind]
         hint = (
-            "`bag`, `text-cnn`, `lstm`, `gru`, `rnn` and `transformer-encoder` take texts"
+            "`bag`, `text-cnn`, `lstm`, `gru`, `rnn`, `transformer-encoder` and `transformer-decoder` take texts"
             if isinstance(inputs, TextInput)
             else "`dlinear` and `tcn` take series"
             if isinstance(inputs, SeriesInput)

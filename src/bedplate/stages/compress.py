@@ -66,7 +66,7 @@ def compress_stage(work: Work, network: Network) -> Compressed:
 def _variants(work: Work, model: onnx.ModelProto) -> list[Variant]:
     spec, dataset = work.recipe.compression, work.dataset
     pre_graph = dataset.codec.graph()
-    rows = spread(dataset.train.targets, spec.calibration_rows, work.outputs.classes, work.recipe.seed)
+    rows = spread(dataset.train.targets, spec.calibration_rows, work.outputs.labels, work.recipe.seed)
     trial = Trial(
         take(work.features(dataset.train), rows),
         dataset.validation.inputs,

@@ -67,6 +67,8 @@ def answers_of(dataset: Dataset) -> str:
     if answers.columns is not None:
         quantiles = f", {len(answers.levels)} quantiles each" if answers.levels else ""
         return f"{answers.horizon} steps of {listing(answers.columns, 8)}{quantiles}"
+    if answers.sizes:
+        return f"the next of {len(answers.sizes):,} tokens"
     return f"a number: {answers.target}"
 
 

@@ -134,7 +134,7 @@ def _seal(work: Work, compressed: Compressed, predictors: dict[str, Predict], re
         dataset.test.targets,
         dataset.codec.tensors,
         predictors,
-        classes=work.outputs.classes,
+        classes=work.outputs.labels,
         rows=recipe.serving.golden_rows,
         synthetic=recipe.serving.golden == "synthetic",
         seed=recipe.seed,

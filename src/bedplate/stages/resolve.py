@@ -16,11 +16,11 @@ from bedplate.compression import methods
 from bedplate.core.errors import BedplateError, InputError, RecipeError, did_you_mean, listing
 from bedplate.core.registry import Registry
 from bedplate.data.shards import is_pattern
-from bedplate.evaluation.metrics import CLASSIFICATION, FORECASTS, QUANTILES, REGRESSION
+from bedplate.evaluation.metrics import CLASSIFICATION, FORECASTS, LANGUAGE, QUANTILES, REGRESSION
 from bedplate.models import models
 from bedplate.objectives import objectives
 from bedplate.recipe.load import Raw, load
-from bedplate.recipe.schema import Part, Recipe, TrainingSpec
+from bedplate.recipe.schema import DataSpec, Part, Recipe, TrainingSpec
 from bedplate.stages.plugins import load_plugins
 from bedplate.tasks import TASKS, Task, get_task
 from bedplate.training import augments, optimizers, parts_of, schedules
@@ -125,6 +125,10 @@ def check_combinations(raw: Raw) -> list[BedplateError]:
                     "nothing much is left to train on", where="data.split", expected="validation + test below 0.9"
                 )
             )
+        if isinstance(split, dict) and split.get("test") == 0 and not (task and task.answer == "tokens"):
+            found.append(
+                InputError("nothing is left to judge the model on", where="data.split.test", expected="above 0")
+            )
         embedded = {
             "digits": "image",
             "mnist": "image",
@@ -144,9 +148,9 @@ def check_combinations(raw: Raw) -> list[BedplateError]:
         bare = isinstance(source, str) and source not in embedded
         if task and task.payload in ("series", "table") and not data.get("target") and (bare or several):
             found.append(InputError(f"a {task.payload} needs `target`: the column to predict", where="data"))
-    known = {"classes": CLASSIFICATION, "forecast": (*FORECASTS, *QUANTILES), "number": REGRESSION}[
-        task.answer if task else "classes"
-    ]
+    known = {
+        "classes": CLASSIFICATION, "forecast": (*FORECASTS, *QUANTILES), "number": REGRESSION, "tokens": LANGUAGE,
+    }[task.answer if task else "classes"]  # fmt: skip
     gate = raw.get("gate")
     for bound, metrics in gate.items() if task and isinstance(gate, dict) else ():
         for name in metrics if isinstance(metrics, dict) else ():
@@ -237,6 +241,16 @@ def _written_out_augment(augment: Part | list[Part] | None) -> Part | list[Part]
     return augment and _written_out(augment, augments)
 
 
+def _of_language(data: DataSpec) -> DataSpec:
+    """Return the data of a language model with its own defaults: capitals count, and 5 % of a text are enough."""
+
+    def given(section: Any, **defaults: Any) -> Any:
+        return section.model_copy(update={k: v for k, v in defaults.items() if k not in section.model_fields_set})
+
+    split, text = given(data.split, validation=0.05, test=0.05), given(data.text, lower=False)
+    return data.model_copy(update={"split": split, "text": text})
+
+
 def _schedule(training: TrainingSpec) -> Part:
     """Return the schedule asked for, or the one that the optimiser wants where nothing was said."""
     if training.optimizer.name == "schedule-free-adamw" and "schedule" not in training.model_fields_set:
@@ -308,6 +322,8 @@ def resolve(text: str, overrides: Sequence[str] = ()) -> Resolved:
         }
     )
     data = recipe.data
+    if task.answer == "tokens":
+        data = _of_language(data)
     if task.payload == "series" and "by" not in data.split.model_fields_set:  # random is what others mean by nothing
         data = data.model_copy(update={"split": data.split.model_copy(update={"by": "time"})})
     recipe = recipe.model_copy(update={"data": data, "model": model, "objective": objective, "training": training})

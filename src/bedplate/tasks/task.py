@@ -12,7 +12,7 @@ class Task:
 
     name: str
     payload: Literal["image", "series", "table", "text"]
-    answer: Literal["classes", "forecast", "number"]
+    answer: Literal["classes", "forecast", "number", "tokens"]
     model: str
     objective: str
     select: Literal["accuracy", "loss"]

@@ -34,6 +34,10 @@ from bedplate.training.parameter_groups import freeze, hold_frozen_norms, penali
 from bedplate.training.run import Hook, Run
 from bedplate.training.schedules import schedules
 from bedplate.training.updates import Machinery, epoch_rows, make_optimizers, steps_per_epoch
+from bedplate.training.windows import Windows
+
+MOST_SCORES = 1 << 23
+"""Scores of the next token that are held at once."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,8 @@ class TrainingData:
 
     def batches(self, network: Network, seed: int, sampling: str, device: str = "cpu", rows_a_step: int = 0) -> Batches:
         """Return where the loop takes its batches from."""
+        if network.outputs.sequence:
+            return Windows(network, self.features, self.targets, seed, device)
         if self.stream is not None:
             return Streamed(network, self.stream, seed, device)
         return Resident(network, self.features, self.targets, seed, sampling, device, rows_a_step)
@@ -79,11 +85,14 @@ def catch_interrupt(wanted: threading.Event | None = None) -> Iterator[threading
 def validate(network: Network, features: list[Tensor], targets: Tensor, batch_size: int = 1024) -> dict[str, float]:
     """Return validation loss and accuracy or RMSE.
 
-    The loss is log loss, the squared error of the standardised target, or the pinball loss of a forecast's quantiles.
+    The loss is log loss (of every token, where there is one answer a token), the squared error of the standardised
+    target, or the pinball loss of a forecast's quantiles.
 
     It is computed in float32, as what is exported will answer.
     """
     network.eval()
+    if network.outputs.sequence:
+        return _validate_tokens(network, features[0], targets)
     raw = torch.cat([network(*[f[i : i + batch_size] for f in features]) for i in range(0, len(targets), batch_size)])
     network.train()
     hold_frozen_norms(network)
@@ -101,6 +110,20 @@ def validate(network: Network, features: list[Tensor], targets: Tensor, batch_si
     # Of a forecast's columns, whose units differ, in standard deviations.
     scale = 1.0 if network.outputs.shape else network.outputs.spread
     return {"validation_loss": loss, "validation_rmse": math.sqrt(loss) * scale}
+
+
+def _validate_tokens(network: Network, tokens: Tensor, targets: Tensor) -> dict[str, float]:
+    """Return the mean loss and accuracy of every next token, from few enough rows at a time for all their scores."""
+    rows = max(1, MOST_SCORES // (tokens.shape[1] * network.outputs.width))
+    loss, right = 0.0, 0
+    for start in range(0, len(targets), rows):
+        wanted = targets[start : start + rows].flatten()
+        scores = network(tokens[start : start + rows]).flatten(0, 1)
+        loss += functional.cross_entropy(scores, wanted, reduction="sum").item()
+        right += int((scores.argmax(1) == wanted).sum())
+    network.train()
+    hold_frozen_norms(network)
+    return {"validation_loss": loss / targets.numel(), "validation_accuracy": right / targets.numel()}
 
 
 def train(
