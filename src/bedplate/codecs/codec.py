@@ -15,6 +15,15 @@ for a text codec; one row's arrays by tensor name for a tensor codec."""
 TEXT = "text"
 """The tensor of a text codec."""
 
+TOKENS = "tokens"
+"""The tensor of token numbers, as models of texts take them."""
+
+PAD, UNKNOWN = 0, 1
+"""The numbers that fill a row up, which models take for nothing, and of what a vocabulary lacks."""
+
+NEVER = (PAD, UNKNOWN)
+"""Token numbers that are no text: they are never generated."""
+
 Prepare = Callable[[Arrays], Arrays]
 
 PAST, PRESENT = "past_", "present_"

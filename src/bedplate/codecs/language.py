@@ -12,16 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from bedplate.codecs.codec import TEXT, Payload, TensorSpec
-from bedplate.codecs.text import PAD, TOKENS, TextCodec
+from bedplate.codecs.codec import NEVER, PAD, TEXT, TOKENS, UNKNOWN, Payload, TensorSpec
+from bedplate.codecs.text import TextCodec
 from bedplate.core.arrays import Arrays
 from bedplate.core.errors import BundleError, PayloadError, listing
-
-UNKNOWN = 1
-"""The number of what the vocabulary lacks."""
-
-NEVER = (PAD, UNKNOWN)
-"""Token numbers that are no text and are never generated."""
 
 _CHUNK = 50_000
 """Longer texts are cut into parts of about so many characters, at ends of lines, before they become tokens."""

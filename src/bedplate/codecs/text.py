@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from bedplate.codecs.codec import TEXT, Payload, Prepare, TensorSpec
+from bedplate.codecs.codec import PAD, TEXT, TOKENS, Payload, Prepare, TensorSpec
 from bedplate.core.arrays import Arrays
 from bedplate.core.errors import BundleError, InputError, PayloadError
 
@@ -22,10 +22,6 @@ try:
     from tokenizers import Tokenizer
 except ImportError as error:  # serving images and tables needs no tokenizer
     raise InputError("texts need the tokenizers library", hint="pip install 'bedplate[text]'") from error
-
-TOKENS = "tokens"
-PAD = 0
-"""The number that fills a row up; models take it for nothing."""
 
 MOST_CHARACTERS = 2_000_000
 """A longer text is refused before it is read."""

@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 
 from bedplate.bundle.session import OnnxPredict
-from bedplate.codecs.answers import PROBABILITIES
+from bedplate.codecs.answers import PROBABILITIES, Answers
 from bedplate.codecs.codec import Prepare
 from bedplate.compression.isa import isa
 from bedplate.compression.measure import Latency, batch_dependence, measure_latencies
@@ -23,6 +23,8 @@ from bedplate.compression.registry import methods
 from bedplate.core.arrays import Arrays, Predict, predict_in_batches
 from bedplate.core.machine import cpu_features
 from bedplate.evaluation import paired_drop
+from bedplate.evaluation.comparison import Drop, perplexity_drop
+from bedplate.evaluation.judge import losses_of
 
 FOUNDATION = "f32"
 SMALLER = 0.95
@@ -59,6 +61,20 @@ class Trial:
     max_drop: float
     seed: int
     prepare: Prepare | None = None
+    language: Answers | None = None
+    """A language model's: it is judged by the loss of every token."""
+
+    def answers(self, predict: Predict) -> np.ndarray:
+        """Return what a drop is worked out from: the output, or each window's loss."""
+        if self.language is not None:
+            return losses_of(predict, self.inputs, self.targets, self.language).mean(axis=1, dtype=np.float64)
+        return predict_in_batches(predict, self.inputs)[self.output]
+
+    def drop(self, before: np.ndarray, after: np.ndarray) -> Drop:
+        """Return what was lost: points of accuracy, percent of RMSE, or percent of perplexity."""
+        if self.language is not None:
+            return perplexity_drop(before, after, seed=self.seed)
+        return paired_drop(before, after, self.targets, seed=self.seed)
 
 
 def _verdict(
@@ -66,6 +82,7 @@ def _verdict(
 ) -> tuple[bool, str]:
     """Return (kept, why)."""
     unit = "points of accuracy" if trial.output == PROBABILITIES else "% of RMSE"  # a forecast's, too
+    unit = "% of perplexity" if trial.language is not None else unit
     ratio = size / base_size
     speed = f"{latency.ratio:.2f}× its latency ({latency.ratio_low:.2f}–{latency.ratio_high:.2f})"
     size_text = f"{ratio:.2f}× the size"
@@ -114,13 +131,12 @@ def try_variants(
     }
     announce("measuring in turns")
     latencies = measure_latencies(predictors, trial.inputs, seed=trial.seed)
-    before = predict_in_batches(predictors[FOUNDATION], trial.inputs)[trial.output]
+    before = trial.answers(predictors[FOUNDATION])
     found = [Variant(FOUNDATION, base, True, "the reference: runs everywhere", latencies[FOUNDATION])]
     for name, graph in graphs.items():
         if name == FOUNDATION:
             continue
-        after = predict_in_batches(predictors[name], trial.inputs)[trial.output]
-        drop = paired_drop(before, after, trial.targets, seed=trial.seed)
+        drop = trial.drop(before, trial.answers(predictors[name]))
         dependence = batch_dependence(predictors[name], trial.inputs, trial.output)
         if trial.output != PROBABILITIES:
             dependence /= float(np.std(trial.targets)) or 1.0

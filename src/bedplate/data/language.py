@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from bedplate.codecs.answers import Answers
+from bedplate.codecs.codec import TOKENS, UNKNOWN
 from bedplate.codecs.files import natural
-from bedplate.codecs.language import UNKNOWN, LanguageCodec, chunks
-from bedplate.codecs.text import TOKENS
+from bedplate.codecs.language import LanguageCodec, chunks
 from bedplate.codecs.text_learning import learn_tokenizer
 from bedplate.core.errors import DataError
 from bedplate.core.hashing import array_digest, fingerprint

@@ -139,10 +139,7 @@ def language_profile(rows: Mapping[str, int], tokens: int, text: str) -> dict[st
     return {
         "kind": "language",
         "rows": dict(rows),
-        "tokens": tokens,
-        "characters": len(text),
-        "bytes": len(text.encode()),
-        "distinct": len(set(text)),
+        "text": {"tokens": tokens, "characters": len(text), "bytes": len(text.encode()), "lines": text.count("\n")},
         "examples": [_cut(line) for line in lines[:_TOP]],
     }
 

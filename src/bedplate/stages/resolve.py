@@ -26,6 +26,9 @@ from bedplate.tasks import TASKS, Task, get_task
 from bedplate.training import augments, optimizers, parts_of, schedules
 from bedplate.training.augment import kind_of
 
+LANGUAGE_METHODS = ["int8-dynamic", "int8-weights"]
+"""The variants that a language model tries where the recipe doesn't say."""
+
 
 @dataclass(frozen=True)
 class Resolved:
@@ -148,6 +151,15 @@ def check_combinations(raw: Raw) -> list[BedplateError]:
         bare = isinstance(source, str) and source not in embedded
         if task and task.payload in ("series", "table") and not data.get("target") and (bare or several):
             found.append(InputError(f"a {task.payload} needs `target`: the column to predict", where="data"))
+    compression = raw.get("compression")
+    asked = compression.get("methods") if isinstance(compression, dict) else None
+    if task and task.answer == "tokens" and isinstance(asked, list) and any("static" in str(name) for name in asked):
+        found.append(
+            InputError(
+                "a graph that carries a past has no fixed ranges to quantise by", where="compression.methods",
+                expected=listing(LANGUAGE_METHODS), received=listing(map(str, asked)),
+            )
+        )  # fmt: skip
     known = {
         "classes": CLASSIFICATION, "forecast": (*FORECASTS, *QUANTILES), "number": REGRESSION, "tokens": LANGUAGE,
     }[task.answer if task else "classes"]  # fmt: skip
@@ -322,11 +334,16 @@ def resolve(text: str, overrides: Sequence[str] = ()) -> Resolved:
         }
     )
     data = recipe.data
+    compression = recipe.compression
     if task.answer == "tokens":
         data = _of_language(data)
+        if "methods" not in compression.model_fields_set:
+            compression = compression.model_copy(update={"methods": list(LANGUAGE_METHODS)})
     if task.payload == "series" and "by" not in data.split.model_fields_set:  # random is what others mean by nothing
         data = data.model_copy(update={"split": data.split.model_copy(update={"by": "time"})})
-    recipe = recipe.model_copy(update={"data": data, "model": model, "objective": objective, "training": training})
+    recipe = recipe.model_copy(
+        update={"data": data, "model": model, "objective": objective, "training": training, "compression": compression}
+    )
     return Resolved(recipe, task, path, base, plugins)
 
 
