@@ -17,6 +17,7 @@ from bedplate.core.errors import DataError
 from bedplate.core.hashing import array_digest, fingerprint
 from bedplate.data.dataset import Dataset, Rows
 from bedplate.data.download import Announce
+from bedplate.data.language_spec import of_language
 from bedplate.data.profile import language_profile
 from bedplate.data.tables import counted
 from bedplate.recipe.schema import DataSpec, TextSpec
@@ -33,6 +34,7 @@ ENDINGS = (".txt", ".text", ".md", ".rst", ".tex")
 
 def load_language(spec: DataSpec, *, base: Path, announce: Announce) -> Dataset:
     """Return the texts that `spec` names as windows; see `bedplate.data.load.load_dataset` for the arguments."""
+    spec = of_language(spec)
     _check_spec(spec)
     texts, name, notes = read_parts(spec, base, announce)
     codec, tokens, facts = fit_language_codec(texts["train"], spec.text)
@@ -78,7 +80,7 @@ def read_parts(spec: DataSpec, base: Path, announce: Announce) -> tuple[dict[str
     if spec.files is not None:
         given = {split: text for split, text in spec.files.model_dump().items() if text is not None}
         paths = {split: _found(base, text) for split, text in given.items()}
-        texts = {split: "".join(read_text(file) for file in _files(path)) for split, path in paths.items()}
+        texts = {split: "".join(read_text(file) for file in files_of(path)) for split, path in paths.items()}
         name, notes = _name(paths["train"]), list[str]()
         for split, share in (("test", spec.split.test), ("validation", spec.split.validation)):
             if split not in texts and share:
@@ -87,7 +89,7 @@ def read_parts(spec: DataSpec, base: Path, announce: Announce) -> tuple[dict[str
         return texts, name, notes
     assert spec.source is not None
     path = _found(base, spec.source)
-    files = _files(path)
+    files = files_of(path)
     announce(f"reading {counted(len(files), 'text')} from {path}")
     found: dict[str, list[str]] = {"train": [], "validation": [], "test": []}
     for file in files:
@@ -121,8 +123,8 @@ def _name(path: Path) -> str:
     return path.resolve().name.partition(".")[0] or "text"
 
 
-def _files(path: Path) -> list[Path]:
-    """Return the path itself, or the texts below a folder in natural order."""
+def files_of(path: Path) -> list[Path]:
+    """Return the path itself, or the texts below a folder in natural order. Raises DataError where it has none."""
     if path.is_file():
         return [path]
     found = [file for file in path.rglob("*") if file.suffix.lower() in ENDINGS and file.is_file()]

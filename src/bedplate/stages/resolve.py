@@ -15,12 +15,13 @@ import yaml
 from bedplate.compression import methods
 from bedplate.core.errors import BedplateError, InputError, RecipeError, did_you_mean, listing
 from bedplate.core.registry import Registry
+from bedplate.data.language_spec import of_language
 from bedplate.data.shards import is_pattern
 from bedplate.evaluation.metrics import CLASSIFICATION, FORECASTS, LANGUAGE, QUANTILES, REGRESSION
 from bedplate.models import models
 from bedplate.objectives import objectives
 from bedplate.recipe.load import Raw, load
-from bedplate.recipe.schema import DataSpec, Part, Recipe, TrainingSpec
+from bedplate.recipe.schema import Part, Recipe, TrainingSpec
 from bedplate.stages.plugins import load_plugins
 from bedplate.tasks import TASKS, Task, get_task
 from bedplate.training import augments, optimizers, parts_of, schedules
@@ -253,16 +254,6 @@ def _written_out_augment(augment: Part | list[Part] | None) -> Part | list[Part]
     return augment and _written_out(augment, augments)
 
 
-def _of_language(data: DataSpec) -> DataSpec:
-    """Return the data of a language model with its own defaults: capitals count, and 5 % of a text are enough."""
-
-    def given(section: Any, **defaults: Any) -> Any:
-        return section.model_copy(update={k: v for k, v in defaults.items() if k not in section.model_fields_set})
-
-    split, text = given(data.split, validation=0.05, test=0.05), given(data.text, lower=False)
-    return data.model_copy(update={"split": split, "text": text})
-
-
 def _schedule(training: TrainingSpec) -> Part:
     """Return the schedule asked for, or the one that the optimiser wants where nothing was said."""
     if training.optimizer.name == "schedule-free-adamw" and "schedule" not in training.model_fields_set:
@@ -336,7 +327,7 @@ def resolve(text: str, overrides: Sequence[str] = ()) -> Resolved:
     data = recipe.data
     compression = recipe.compression
     if task.answer == "tokens":
-        data = _of_language(data)
+        data = of_language(data)
         if "methods" not in compression.model_fields_set:
             compression = compression.model_copy(update={"methods": list(LANGUAGE_METHODS)})
     if task.payload == "series" and "by" not in data.split.model_fields_set:  # random is what others mean by nothing
