@@ -9,7 +9,7 @@ from pathlib import Path
 import grpc
 
 from bedplate.bundle import Bundle
-from bedplate.serving import kserve, management, native, oip, oip_grpc, tfserving, tfserving_grpc
+from bedplate.serving import kserve, management, native, oip, oip_grpc, openai, tfserving, tfserving_grpc
 from bedplate.serving.asgi import AsgiApp
 from bedplate.serving.body import Limits
 from bedplate.serving.dataplane import DataPlane, json_reply
@@ -62,6 +62,7 @@ def application(plane: DataPlane, *, limits: Limits | None = None, guards: Itera
             *native.routes(plane),
             *management.routes(plane),
             *oip.routes(plane),
+            *openai.routes(plane),
             *kserve.routes(plane),
             *tfserving.routes(plane),
         ],
