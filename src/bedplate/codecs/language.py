@@ -91,7 +91,7 @@ class LanguageCodec:
         text = str(payload) if blank else self._texts.text_of(payload)
         if "\0" in text:
             raise PayloadError("the prompt holds a NUL", received=f"character {text.index(chr(0))}")
-        found = self.tokens_of(text).tolist()
+        found: list[int] = self.tokens_of(text).tolist()
         if UNKNOWN in found and not self.unknown:
             strange = sorted({sign for sign in text if UNKNOWN in self.tokens_of(sign)})
             raise PayloadError(

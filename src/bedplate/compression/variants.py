@@ -67,7 +67,8 @@ class Trial:
     def answers(self, predict: Predict) -> np.ndarray:
         """Return what a drop is worked out from: the output, or each window's loss."""
         if self.language is not None:
-            return losses_of(predict, self.inputs, self.targets, self.language).mean(axis=1, dtype=np.float64)
+            losses = losses_of(predict, self.inputs, self.targets, self.language)
+            return np.asarray(losses.mean(axis=1, dtype=np.float64))
         return predict_in_batches(predict, self.inputs)[self.output]
 
     def drop(self, before: np.ndarray, after: np.ndarray) -> Drop:

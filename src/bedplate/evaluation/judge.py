@@ -102,10 +102,10 @@ def evaluate(
     judge = _judge_number if answers.labels is None else _judge_classes
     if answers.columns is not None:
         judge = _judge_forecast
-    if answers.sizes:
-        judge = _judge_language
     names = list(ids) or [str(i) for i in range(len(targets))]
     setting = _Setting(resamples, confidence, seed, names, slices or {})
+    if answers.sizes:
+        return _judge_language(outputs, np.asarray(targets), answers, setting)
     return judge(outputs, np.asarray(targets), answers, setting)
 
 

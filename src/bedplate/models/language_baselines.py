@@ -95,7 +95,7 @@ class KneserNey:
 
 
 def _logits(probabilities: np.ndarray) -> np.ndarray:
-    return np.log(np.maximum(probabilities, 1e-30)).astype(np.float32)
+    return np.asarray(np.log(np.maximum(probabilities, 1e-30)), np.float32)
 
 
 def fit_language_baselines(features: Arrays, targets: np.ndarray, vocabulary: int) -> dict[str, Predict]:

@@ -153,6 +153,7 @@ class TransformerDecoder(nn.Module):
         away = unseen[:, None, None] * AWAY, later[None, None] * AWAY
         present: list[Tensor] = []
         for layer, block in enumerate(self.blocks):
+            assert isinstance(block, Block)
             x, keys, values = block.step(x, angles, (past[2 * layer], past[2 * layer + 1]), away)
             present += [keys, values]
         return self._scores(x), present

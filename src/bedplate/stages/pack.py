@@ -105,7 +105,7 @@ def pack_stage(work: Work, compressed: Compressed) -> Packed:
     work.folder.begin("pack")
     started = time.monotonic()
     work.console.stage("pack", f"judging what will be served: {compressed.default}")
-    predictors: dict[str, Predict] = {
+    predictors = {
         name: OnnxPredict(graph, variant=name, prepare=work.dataset.codec.prepare)
         for name, graph in compressed.graphs.items()
     }
@@ -135,7 +135,7 @@ def pack_stage(work: Work, compressed: Compressed) -> Packed:
     return Packed(report, bundle, failures)
 
 
-def _seal(work: Work, compressed: Compressed, predictors: dict[str, Predict], report: Report) -> Bundle:
+def _seal(work: Work, compressed: Compressed, predictors: dict[str, OnnxPredict], report: Report) -> Bundle:
     """Gather everything and seal the bundle."""
     recipe, dataset = work.recipe, work.dataset
     synthetic = recipe.serving.golden == "synthetic"

@@ -40,7 +40,7 @@ class Windows:
         offset = draw.integers(0, self.length)
         starts = offset + self.length * draw.permutation(self.rows)
         # One window would reach beyond the end: it begins as late as it can.
-        return np.minimum(starts, self.rows * self.length - self.length)
+        return np.asarray(np.minimum(starts, self.rows * self.length - self.length))
 
     def batch(self, epoch: int, start: int, stop: int) -> tuple[list[Tensor], Tensor]:
         """Return the windows at [start, stop) of the epoch's order, and the token after each of theirs."""
