@@ -32,10 +32,18 @@ def routes(plane: DataPlane) -> list[Route]:
     """Return the interface's routes; none where TensorFlow Serving alone is asked for."""
     if plane.compat == STRICT:
         return []
-    return [
-        Route("POST", "/v1/completions", in_form(_handler(plane, False, read_completion))),
-        Route("POST", "/v1/chat/completions", in_form(_handler(plane, True, read_chat))),
-    ]
+    found = []
+    for path, handler in (
+        ("/v1/completions", _handler(plane, False, read_completion)),
+        ("/v1/chat/completions", _handler(plane, True, read_chat)),
+    ):
+        # Any other method is told in this form: TensorFlow Serving's would call such a path malformed.
+        found += [Route("POST", path, in_form(handler)), Route("*", path, in_form(_only_post))]
+    return found
+
+
+async def _only_post(ask: Ask) -> Reply:
+    raise Problem(405, f"{ask.method[:20]} isn't answered at {ask.path}; allowed: POST", allow="POST")
 
 
 def asked_model(plane: DataPlane, name: str) -> Model:

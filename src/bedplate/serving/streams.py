@@ -170,6 +170,7 @@ class Streams:
         self._running.leave(gone)
         for stream in gone:
             del self._owners[id(stream)]
+        self.counts.under_way = len(self._running.streams)
 
     def _deliver(self, found: Sequence[tuple[Stream, Piece]]) -> None:
         now = time.monotonic()
