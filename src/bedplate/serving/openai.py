@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from bedplate.codecs.language import LanguageCodec  # needs the tokenizers library, which other models don't
 
 PROTOCOL = "openai"
+PATHS = ("/v1/completions", "/v1/chat/completions")
 
 _NO_CACHE = (b"cache-control", b"no-cache")
 
@@ -33,10 +34,8 @@ def routes(plane: DataPlane) -> list[Route]:
     if plane.compat == STRICT:
         return []
     found = []
-    for path, handler in (
-        ("/v1/completions", _handler(plane, False, read_completion)),
-        ("/v1/chat/completions", _handler(plane, True, read_chat)),
-    ):
+    handlers = _handler(plane, False, read_completion), _handler(plane, True, read_chat)
+    for path, handler in zip(PATHS, handlers, strict=True):
         # Any other method is told in this form: TensorFlow Serving's would call such a path malformed.
         found += [Route("POST", path, in_form(handler)), Route("*", path, in_form(_only_post))]
     return found
