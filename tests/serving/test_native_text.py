@@ -105,5 +105,7 @@ def test_tensors_are_answered_by_the_other_protocols(writer: httpx.Client, box: 
         body["inputs"][0]["data"] = bad
         reply = writer.post("/v2/models/writer/infer", json=body)
         assert reply.status_code == 400, reply.text
-    assert writer.get("/models").json()["models"][0]["kind"] == "language"
+    told = writer.get("/models").json()["models"][0]
+    assert told["kind"] == "language"
+    assert writer.post("/predict/writer", json=told["examples"][0]).status_code == 200
     assert "/predict/writer" in writer.get("/openapi.json").json()["paths"]
