@@ -10,8 +10,11 @@ import pytest
 from bedplate import pipeline
 from bedplate.bundle import Bundle
 from bedplate.bundle.golden import CONTINUATION
-from bedplate.core.errors import RecipeError
+from bedplate.cli.main import main
+from bedplate.core.errors import InputError, RecipeError
 from bedplate.generation import Sampling
+from bedplate.stages.compress_bundle import compress
+from bedplate.stages.export_bundle import export_bundle
 from bedplate.stages.init import init
 from bedplate.stages.resolve import resolve
 
@@ -48,6 +51,10 @@ def test_a_text_lives_its_whole_life(tmp_path: Path) -> None:
     assert "to learn from" in bundle.card
     lines = (tmp_path / "run" / "pack" / "predictions.jsonl").read_text().splitlines()
     assert len(lines) == outcome.figures["rows"]["test"]
+    for refused in (lambda: compress(outcome.path), lambda: export_bundle(outcome.path, "openvino")):
+        with pytest.raises(InputError, match="yet"):
+            refused()
+    assert main(["monitor", str(bundle.path), "--input", str(tmp_path / "sums.txt")]) == 2
     # Done again from the recipe that the run wrote, it is the same bundle.
     again = resolve(str(tmp_path / "run" / "recipe.yaml")).recipe
     assert again.data.text.lower is False
@@ -58,7 +65,8 @@ def test_a_text_lives_its_whole_life(tmp_path: Path) -> None:
     ("more", "match"),
     [
         ("objective: {name: cross-entropy}", "next-token"), ("compression: {methods: [int8-static]}", "no fixed ranges"),
-        ("training: {sampling: balanced}", "for classes"), ("gate: {minimum: {accuracy: 0.5}}", "one of loss"),
+        ("training: {sampling: balanced}", "for classes"),
+        ("compression: {budget: {max_size_mb: 1}}", "searched for smaller"), ("gate: {minimum: {accuracy: 0.5}}", "one of loss"),
     ],
 )  # fmt: skip
 def test_what_does_not_go_with_it_is_told(tmp_path: Path, more: str, match: str) -> None:

@@ -148,6 +148,10 @@ def monitor(arguments: argparse.Namespace) -> int:
 
     console = console_for(arguments)
     bundle = Bundle.open(arguments.bundle)
+    if not bundle.reference.get("features"):
+        raise InputError(
+            "this bundle holds no drift reference", where=arguments.bundle, hint="there is nothing to compare"
+        )
     if bool(arguments.state) == bool(arguments.inputs):
         raise InputError("say what to look at", expected="either --state DIR or --input FILE …")
     payloads = [payload for _, payload in read_payloads(bundle, arguments.inputs)] if arguments.inputs else None

@@ -154,6 +154,10 @@ def check_combinations(raw: Raw) -> list[BedplateError]:
             found.append(InputError(f"a {task.payload} needs `target`: the column to predict", where="data"))
     compression = raw.get("compression")
     asked = compression.get("methods") if isinstance(compression, dict) else None
+    if task and task.answer == "tokens" and isinstance(compression, dict) and compression.get("budget"):
+        found.append(
+            InputError("models that write text aren't searched for smaller ones yet", where="compression.budget")
+        )
     if task and task.answer == "tokens" and isinstance(asked, list) and any("static" in str(name) for name in asked):
         found.append(
             InputError(
