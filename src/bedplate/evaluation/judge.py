@@ -34,7 +34,7 @@ from bedplate.evaluation.slices import Slice, slice_figures
 WORST = 24
 _POINTS = 500
 _HISTOGRAM_BINS = 31
-_MOST_SCORES = 1 << 23
+_MOST_SCORES, _MOST_WINDOWS = 1 << 23, 16
 _RANKING_WORK = 500_000_000
 _FEWEST_RESAMPLES = 100
 
@@ -112,9 +112,10 @@ def evaluate(
 def losses_of(predict: Predict, inputs: Arrays, targets: np.ndarray, answers: Answers) -> np.ndarray:
     """Return the loss of every token in nats, float32 [N, tokens].
 
-    The scores that it is taken from are a vocabulary wide, so few rows are asked for at a time.
+    The scores that it is taken from are a vocabulary wide, and what a network holds on its way to them is wider yet, so
+    few rows are asked for at a time.
     """
-    rows = max(1, _MOST_SCORES // (targets.shape[1] * len(answers.sizes)))
+    rows = max(1, min(_MOST_WINDOWS, _MOST_SCORES // (targets.shape[1] * len(answers.sizes))))
     found = []
     for start in range(0, len(targets), rows):
         part = slice(start, start + rows)

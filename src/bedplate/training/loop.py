@@ -36,8 +36,8 @@ from bedplate.training.schedules import schedules
 from bedplate.training.updates import Machinery, epoch_rows, make_optimizers, steps_per_epoch
 from bedplate.training.windows import Windows
 
-MOST_SCORES = 1 << 23
-"""Scores of the next token that are held at once."""
+MOST_SCORES, MOST_WINDOWS = 1 << 23, 32
+"""Scores of the next token that are held at once, and windows that are read at once for them."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def validate(network: Network, features: list[Tensor], targets: Tensor, batch_si
 
 def _validate_tokens(network: Network, tokens: Tensor, targets: Tensor) -> dict[str, float]:
     """Return the mean loss and accuracy of every next token, from few enough rows at a time for all their scores."""
-    rows = max(1, MOST_SCORES // (tokens.shape[1] * network.outputs.width))
+    rows = max(1, min(MOST_WINDOWS, MOST_SCORES // (tokens.shape[1] * network.outputs.width)))
     loss, right = 0.0, 0
     for start in range(0, len(targets), rows):
         wanted = targets[start : start + rows].flatten()
