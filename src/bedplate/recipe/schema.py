@@ -47,7 +47,9 @@ class SplitSpec(Section):
     column: str | None = Field(None, description="the group or time column, for by: group and by: time")
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.15
     test: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.15, description="0, for language-modelling alone: the validation part is judged, as the literature has it"
+        0.15,
+        description="share of the rows, as `validation` is; for language-modelling 0.05 of each where nothing is "
+        "said, and 0 judges the validation part, as the literature has it",
     )
     stratify: bool = True
     seed: Annotated[int, Field(ge=0, lt=2**53)] | None = Field(None, description="left out: the recipe's seed")
@@ -83,7 +85,9 @@ class TextSpec(Section):
         description="how many tokens of a text are read; left out: what 95 % of the training texts keep to, and "
         "256 for language-modelling",
     )
-    lower: bool = Field(True, description="read capitals as small letters")
+    lower: bool = Field(
+        True, description="read capitals as small letters; for language-modelling only where it is said"
+    )
 
 
 class SeriesSpec(Section):
