@@ -15,9 +15,11 @@ from bedplate.evaluation.metrics import (
     REGRESSION,
     ClassificationFacts,
     ForecastFacts,
+    LanguageFacts,
     RegressionFacts,
     classification_metrics,
     regression_metrics,
+    token_losses,
 )
 
 
@@ -163,3 +165,31 @@ def test_forecasts_are_judged_by_column_and_as_scikit_learn_has_it(seed: int, n:
     once = again.measure(np.ones((1, again.rows)))
     for name, one in facts.measure(weights[None]).items():
         assert one[0] == pytest.approx(once[name][0])
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 99), st.integers(1, 12), st.integers(1, 9), st.integers(2, 7))
+def test_a_language_model_is_judged_token_by_token(seed: int, n: int, length: int, vocabulary: int) -> None:
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(size=(n, length, vocabulary)).astype(np.float32)
+    targets, sizes = rng.integers(0, vocabulary, (n, length)), rng.integers(1, 4, vocabulary).tolist()
+    losses = token_losses(logits, targets)
+    scores = np.exp(logits.reshape(-1, vocabulary).astype(float))
+    flat = scores / scores.sum(axis=1, keepdims=True)
+    wanted = reference.log_loss(targets.reshape(-1), flat, labels=range(vocabulary))
+    facts = LanguageFacts(losses, targets, sizes)
+    found = {name: one[0] for name, one in facts.measure(np.ones((1, n))).items()}
+    assert found["loss"] == pytest.approx(wanted, rel=1e-5)
+    assert found["perplexity"] == pytest.approx(np.exp(wanted), rel=1e-5)
+    size = sum(sizes[token] for token in targets.reshape(-1).tolist())
+    assert found["bits_per_byte"] == pytest.approx(wanted * n * length / np.log(2) / size, rel=1e-5)
+    weights = rng.integers(1, 4, n)
+    again = LanguageFacts(np.repeat(losses, weights, axis=0), np.repeat(targets, weights, axis=0), sizes)
+    once = again.measure(np.ones((1, again.rows)))
+    for name, one in facts.measure(weights[None].astype(float)).items():
+        assert one[0] == pytest.approx(once[name][0])
+
+
+def test_scores_of_what_cannot_come_are_no_trouble() -> None:
+    logits = np.array([[[-np.inf, 0.0, 0.0]]], np.float32)
+    assert token_losses(logits, np.array([[1]]))[0, 0] == pytest.approx(np.log(2))

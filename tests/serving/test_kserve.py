@@ -10,7 +10,7 @@ from bedplate.bundle import Bundle
 
 
 def test_what_is_served_and_whether_it_is_ready(client: httpx.Client) -> None:
-    assert client.get("/v1/models").json() == {"models": ["prices", "small"]}
+    assert client.get("/v1/models").json()["models"] == ["prices", "small"]
     status = client.get("/v1/models/small").json()
     assert (status["name"], status["ready"]) == ("small", True)
     assert client.get("/v1/models/absent").status_code == 404

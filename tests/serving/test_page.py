@@ -13,8 +13,9 @@ from pathlib import Path
 import httpx
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
+from tests.bundle.texts import text_bundle
 from tests.conftest import CHROMIUM
-from tests.serving.running import command
+from tests.serving.running import command, running
 
 from bedplate.bundle import Bundle
 
@@ -122,3 +123,16 @@ def test_a_token_opens_the_page(page: Page, image_box: Bundle, tmp_path: Path, p
         page.evaluate(DROP, [".drop", base64.b64encode(png).decode()])
         expect(page.locator("p.answer")).to_have_text(image_box.predict([png])[0]["answer"])
         expect(page.locator("#locked")).to_be_hidden()
+
+
+def test_a_text_is_gone_on_with(tmp_path: Path, page: Page) -> None:
+    box = text_bundle(tmp_path / "writer")
+    with running([("", box.path)]) as server:
+        page.goto(f"{server.url}/#writer")
+        expect(page.locator("h1")).to_have_text("writer")
+        page.get_by_label("the beginning of a text").fill("so it")
+        page.get_by_role("button", name="Go on").click()
+        expect(page.locator("#answer pre")).to_have_text(box.predict(["so it"])[0]["answer"], use_inner_text=False)
+        page.get_by_label("the beginning of a text").fill("so 猫")
+        page.get_by_role("button", name="Go on").click()
+        expect(page.locator("#answer p.error")).to_contain_text("never seen")

@@ -75,14 +75,16 @@ def test_status_and_metadata(client: httpx.Client) -> None:
         ]
     }
     assert client.get("/v1/models/small/versions/1").json() == expected
-    assert client.get("/v1/models/small").json() == {"name": "small", "ready": True, **expected}
+    status = client.get("/v1/models/small").json()  # beside it what KServe's and OpenAI's clients read
+    assert status == {**status, "name": "small", "ready": True, **expected}
+    assert set(status) == {"name", "ready", "id", "object", "created", "owned_by", *expected}
     metadata = client.get("/v1/models/small/metadata").json()
     assert metadata["model_spec"] == {"name": "small", "signature_name": "", "version": "1"}
     signature = metadata["metadata"]["signature_def"]["signature_def"]["serving_default"]
     assert signature["method_name"] == "tensorflow/serving/predict"
     assert signature["inputs"]["image"]["dtype"] == "DT_UINT8"
     assert [d["size"] for d in signature["outputs"]["probabilities"]["tensor_shape"]["dim"]] == ["-1", "3"]
-    assert client.get("/v1/models").json() == {"models": ["prices", "small"]}
+    assert client.get("/v1/models").json()["models"] == ["prices", "small"]
 
 
 @pytest.mark.parametrize(

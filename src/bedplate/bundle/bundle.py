@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import onnxruntime
@@ -29,8 +29,17 @@ from bedplate.codecs.codec import Codec, Payload, TensorSpec
 from bedplate.core.errors import BundleError, did_you_mean
 from bedplate.core.hashing import sha256_bytes, sha256_file
 from bedplate.core.machine import cpu_features
+from bedplate.generation.generator import Generator
+
+if TYPE_CHECKING:
+    from bedplate.codecs.language import LanguageCodec
 
 log = logging.getLogger("bedplate.bundle")
+
+
+def generator_of(codec: Codec, predict: OnnxPredict) -> Generator:
+    """Return what continues texts by a language model's session."""
+    return Generator(cast("LanguageCodec", codec), predict.step, predict.past, predict.variant)
 
 
 class Bundle:
@@ -243,13 +252,30 @@ class Bundle:
         """Predict the golden rows again with a variant (the runnable default) and raise where the answers differ."""
         predict = self.predictor(variant)
         self.golden.replay(predict, predict.variant, self._entry(predict.variant).tolerance, str(self.source))
+        self.golden.replay_continuation(predict, str(self.source))
+
+    def generator(self, variant: str | None = None, threads: int | None = None) -> Generator:
+        """Return what continues texts by a variant. Raises BundleError where the bundle's model writes none."""
+        if self.codec.kind != "language":
+            raise BundleError(
+                "this model writes no text", where=str(self.source), expected="a bundle of language-modelling",
+                received=self.task,
+            )  # fmt: skip
+        predict = self.predictor(variant, threads)
+        return generator_of(self.codec, predict)
 
     def predict(self, payloads: Sequence[Payload], batch_size: int = 256) -> list[dict[str, Any]]:
         """Return one answer a payload: `{answer, probabilities}`, `{answer, value}`, or `{outputs}` by tensor name.
 
+        A language model answers with the continuation of a text, `{answer, finish_reason, tokens}`, as `Sampling` has
+        it where nothing is said.
+
         A payload is image bytes, a mapping of column to value, or of tensor name to one row's array, as the codec says.
         Raises PayloadError.
         """
+        if self.codec.kind == "language":
+            write = self.generator()
+            return [write.answer(payload) for payload in payloads]
         predict = self.predictor()
         answers: list[dict[str, Any]] = []
         for start in range(0, len(payloads), batch_size):

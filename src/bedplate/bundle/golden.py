@@ -11,14 +11,34 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from bedplate.bundle.session import OnnxPredict
 from bedplate.codecs.answers import PROBABILITIES
+from bedplate.codecs.codec import TOKENS
 from bedplate.core.arrays import Arrays, Predict, count
 from bedplate.core.errors import BundleError
+from bedplate.generation.decoder import Decoder, greedy
 
 MOST_ROWS = 256
 
 TOLERANCE = {"atol": 1e-4, "rtol": 1e-3}
 """How far a replayed number may lie from the sealed one where a variant says nothing: processors round differently."""
+
+
+CONTINUATION = "continuation"
+"""Of a language model: the likeliest tokens behind the first `PROMPT` of each row, int32 [rows, tokens]; −1 from where
+the choice is too close to be the same everywhere."""
+
+PROMPT, MOST_CONTINUED, CLEAR = 8, 16, 0.05
+"""`CLEAR`: by so much a token's score must be above the next best."""
+
+
+def continued(predict: OnnxPredict, prompts: np.ndarray, length: int) -> np.ndarray:
+    """Return `CONTINUATION` of prompts [rows, tokens], by the cache, within `length` tokens in all."""
+    count = max(1, min(MOST_CONTINUED, length - prompts.shape[1]))
+    decoder = Decoder(predict.step, predict.past, prompts.shape[1] + count)
+    tokens, margins = greedy(decoder, prompts.tolist(), count)
+    close = np.maximum.accumulate(margins < CLEAR, axis=1)
+    return np.where(close, -1, tokens).astype(np.int32)
 
 
 @dataclass(frozen=True)
@@ -98,6 +118,8 @@ class Golden:
         given = predict(self.inputs)
         atol, rtol = {**TOLERANCE, **tolerance}["atol"], {**TOLERANCE, **tolerance}["rtol"]
         for name, expected in sealed.items():
+            if name == CONTINUATION:  # a single call doesn't give it: see `replay_continuation`
+                continue
             if name not in given or given[name].shape != expected.shape:
                 raise BundleError(
                     f"the variant '{variant}' doesn't give the output '{name}' as sealed", where=where,
@@ -115,6 +137,21 @@ class Golden:
             if name == PROBABILITIES:
                 near = max(atol, 2 * (TOLERANCE["atol"] + TOLERANCE["rtol"]))
                 self._same_labels(given[name], expected, near, variant, where)
+
+    def replay_continuation(self, predict: OnnxPredict, where: str) -> None:
+        """Continue the rows' beginnings token by token and raise a BundleError where other tokens come."""
+        sealed = self.outputs[predict.variant].get(CONTINUATION)
+        if sealed is None:
+            return
+        tokens = self.inputs[TOKENS]
+        given = continued(predict, tokens[:, :PROMPT], tokens.shape[1])
+        known = (sealed >= 0) & (given >= 0) if given.shape == sealed.shape else np.ones(sealed.shape, bool)
+        if given.shape != sealed.shape or (given != sealed)[known].any():
+            raise BundleError(
+                f"golden rows go on otherwise with the variant '{predict.variant}'", where=where,
+                expected="the sealed tokens", received=f"other ones in {int((given != sealed).any(axis=1).sum())} rows"
+                if given.shape == sealed.shape else f"{given.shape} of them",
+            )  # fmt: skip
 
     @staticmethod
     def _same_labels(given: np.ndarray, expected: np.ndarray, near: float, variant: str, where: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
-from bedplate.codecs.codec import Prepare, TensorSpec
+from bedplate.codecs.codec import PAST, PRESENT, Prepare, TensorSpec
 from bedplate.core.arrays import Arrays, by_length, concatenate, count, take
 from bedplate.core.errors import BundleError
 from bedplate.core.machine import threads_granted
@@ -56,7 +56,7 @@ class OnnxPredict:
     `threads` is the size of the pool that one call may use; None means all that this machine grants. Threads never
     spin while they wait, since a server shares its processors with others. A graph made for exactly one row is run
     once a row. Outputs that are no tensors (sequences, maps) are left out. `prepare` makes the graph's inputs of what
-    is given (`Codec.prepare`).
+    is given (`Codec.prepare`). Where a graph carries a past (`PAST`), a call begins without one, and `step` goes on.
     """
 
     def __init__(
@@ -92,18 +92,41 @@ class OnnxPredict:
             raise BundleError("onnxruntime can't load this graph", where=where, received=_first(error)) from error
         self.variant = variant
         self.row_by_row = bool(taken) and all(shape[:1] == (1,) for shape in self.shapes.values())
-        self._names = [spec.name for spec in self.outputs]
+        self.past = [spec for spec in self.inputs if spec.name.startswith(PAST)]
+        """The inputs that carry what earlier calls left behind; [] where a call is complete in itself."""
+        self._names = [spec.name for spec in self.outputs if not spec.name.startswith(PRESENT)]
+        self._all = [spec.name for spec in self.outputs]
 
     def __call__(self, inputs: Arrays) -> dict[str, np.ndarray]:
         """Return the graph's outputs by name."""
         return run_prepared(self._run, inputs, self.prepare, self.inputs)
 
     def _run(self, inputs: Arrays) -> dict[str, np.ndarray]:
+        if self.past:
+            return self.step(inputs, self._names)
         feed = {spec.name: _fitted(inputs[spec.name], spec) for spec in self.inputs}
         rows = count(feed) if self.row_by_row else 1
         if rows != 1:
             return concatenate([self._run(take(feed, slice(row, row + 1))) for row in range(rows)])
         return dict(zip(self._names, self._session.run(self._names, feed), strict=True))
+
+    def step(self, inputs: Arrays, names: Sequence[str] = ()) -> dict[str, np.ndarray]:
+        """Return outputs by name, all where none are named, of a call that goes on from the past among its inputs.
+
+        What isn't given of the past is empty.
+        """
+        rows = count({name: array for name, array in inputs.items() if not name.startswith(PAST)})
+        feed = {
+            spec.name: _empty(rows, spec) if spec.name not in inputs and spec in self.past
+            else _fitted(inputs[spec.name], spec)
+            for spec in self.inputs
+        }  # fmt: skip
+        wanted = list(names or self._all)
+        return dict(zip(wanted, self._session.run(wanted, feed), strict=True))
+
+
+def _empty(rows: int, spec: TensorSpec) -> np.ndarray:
+    return np.zeros((rows, *(0 if size < 0 else size for size in spec.shape)), spec.dtype)
 
 
 def run_prepared(
@@ -144,7 +167,7 @@ def check_boundary(
     predict: OnnxPredict, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], where: str
 ) -> None:
     """Raise a BundleError unless the graph takes exactly the contract's tensors and gives its outputs."""
-    taken = {spec.name: spec for spec in predict.inputs}
+    taken = {spec.name: spec for spec in predict.inputs if spec not in predict.past}
     known = {spec.name: spec for spec in inputs}
     if set(taken) - set(known):
         raise BundleError(

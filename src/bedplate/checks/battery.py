@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from bedplate.bundle.session import OnnxPredict
+from bedplate.codecs.codec import TOKENS
 from bedplate.compression import methods
 from bedplate.compression.measure import batch_dependence
 from bedplate.core.arrays import Arrays, take
@@ -24,6 +25,7 @@ from bedplate.core.errors import BedplateError, InputError
 from bedplate.core.machine import cpu_features
 from bedplate.core.registry import Registry
 from bedplate.export import check_parity, export_network
+from bedplate.export.stepwise import check_steps
 from bedplate.models import (
     ImageInput,
     Inputs,
@@ -55,6 +57,7 @@ SAMPLES: dict[str, Inputs] = {
 }
 OUTPUTS: dict[str, Outputs] = {"3 classes": Outputs(3), "a number": Outputs(None, 5.0, 2.0)}
 VECTOR = Outputs(vector=6)
+NEXT = Outputs(300, sequence=True)
 FORECAST = Outputs(None, (3.0, -50.0), (2.0, 10.0), shape=(4, 2))
 
 
@@ -134,7 +137,8 @@ def check_model(name: str) -> Iterator[Result]:
     taken = 0
     for input_name, inputs in SAMPLES.items():
         asked = {"a forecast": FORECAST} if isinstance(inputs, SeriesInput) else OUTPUTS
-        asked = {**asked, "a vector": VECTOR} if isinstance(inputs, TextInput) else asked
+        if isinstance(inputs, TextInput):
+            asked = {**asked, "a vector": VECTOR, "the next token": NEXT}
         for output_name, outputs in asked.items():
             results = _check_on(name, f"model {name} ({input_name}, {output_name})", inputs, outputs)
             taken += bool(results)
@@ -174,6 +178,8 @@ def _padded(network: Network, features: Arrays) -> str | None:
     predict = predictor(network)
     (before,) = predict(features).values()
     (after,) = predict({name: np.pad(array, ((0, 0), (0, 5))) for name, array in features.items()}).values()
+    if network.outputs.sequence:  # what is filled up has scores, too, which nobody reads
+        after = after[:, : before.shape[1]]
     gap = float(np.abs(before - after).max())
     return None if gap < 1e-4 else f"an answer changes by {gap:.2g} with what its row is filled up with"
 
@@ -204,7 +210,10 @@ def _seeded(name: str, inputs: Inputs, outputs: Outputs) -> str | None:
 def _exports(network: Network, features: Arrays) -> str | None:
     network.eval()
     model = export_network(network, features)
-    check_parity(network, predictor(network), OnnxPredict(model.SerializeToString(), variant="f32"), features)
+    exported = OnnxPredict(model.SerializeToString(), variant="f32")
+    check_parity(network, predictor(network), exported, features)
+    if network.outputs.sequence:
+        check_steps(predictor(network), exported, features[TOKENS][:3])
     return None
 
 
@@ -216,20 +225,27 @@ def check_objective(name: str) -> Iterator[Result]:
     except Exception as error:  # noqa: BLE001
         yield Result(part, "is made with its defaults", False, f"{type(error).__name__}: {error}")
         return
-    asked = OUTPUTS | {"a forecast": replace(FORECAST, levels=objective.levels), "a vector": VECTOR}
-    kinds = {"classes": ["3 classes"], "number": ["a number"], "forecast": ["a forecast"], "vector": ["a vector"]}
-    kinds["any"] = list(OUTPUTS)
+    asked = OUTPUTS | {
+        "a forecast": replace(FORECAST, levels=objective.levels), "a vector": VECTOR, "the next token": NEXT,
+    }  # fmt: skip
+    kinds = {
+        "classes": ["3 classes"], "number": ["a number"], "forecast": ["a forecast"], "vector": ["a vector"],
+        "tokens": ["the next token"], "any": list(OUTPUTS),
+    }  # fmt: skip
     for kind in kinds[objective.kind]:
         yield _check(f"{part} ({kind})", "training with it lowers it", partial(_lowers, objective, asked[kind]))
 
 
 def _lowers(objective: Any, outputs: Outputs) -> str | None:
-    inputs = SAMPLES["series" if outputs.shape else "a table of numbers"]
-    network = build("dlinear" if outputs.shape else "linear", {}, inputs, outputs, 7)
+    inputs = SAMPLES["texts" if outputs.sequence else "series" if outputs.shape else "a table of numbers"]
+    model = "transformer-decoder" if outputs.sequence else "dlinear" if outputs.shape else "linear"
+    network = build(model, {}, inputs, outputs, 7)
     with torch.no_grad():
-        for parameter in network.parameters():
+        for parameter in network.parameters() if not outputs.sequence else ():
             parameter.copy_(torch.linspace(-0.1, 0.1, parameter.numel()).reshape(parameter.shape))
     features, targets = to_tensors(network, sample_features(inputs)), sample_targets(outputs)
+    if outputs.sequence:
+        targets = (features[0] * 7 + 1).to(torch.int64) % outputs.width
     optimizer = torch.optim.SGD(network.parameters(), lr=0.05)
     losses: list[float] = []
     for _ in range(30):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bedplate.bundle import Bundle
+from bedplate.cli.generate import check_no_generation, generate
 from bedplate.cli.main import console_for
 from bedplate.codecs.codec import Payload
 from bedplate.codecs.files import image_payloads, is_junk
@@ -123,6 +124,9 @@ def _line(found: dict[str, Any]) -> str:
 def predict(arguments: argparse.Namespace) -> int:
     """`bedplate predict`: one line an input; a bad one is reported, the others are answered, and the exit code is 2."""
     bundle = Bundle.open(arguments.bundle)
+    if bundle.codec.kind == "language":
+        return generate(bundle, arguments)
+    check_no_generation(arguments)
     bad = count = 0
     for found in answers(bundle, read_payloads(bundle, arguments.inputs), arguments.variant):
         count += 1
@@ -144,6 +148,10 @@ def monitor(arguments: argparse.Namespace) -> int:
 
     console = console_for(arguments)
     bundle = Bundle.open(arguments.bundle)
+    if not bundle.reference.get("features"):
+        raise InputError(
+            "this bundle holds no drift reference", where=arguments.bundle, hint="there is nothing to compare"
+        )
     if bool(arguments.state) == bool(arguments.inputs):
         raise InputError("say what to look at", expected="either --state DIR or --input FILE …")
     payloads = [payload for _, payload in read_payloads(bundle, arguments.inputs)] if arguments.inputs else None

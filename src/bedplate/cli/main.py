@@ -19,6 +19,7 @@ from typing import NoReturn
 from bedplate import __version__
 from bedplate.cli.compress_flags import add_compress_flags
 from bedplate.cli.export_flags import add_export_flags
+from bedplate.cli.generate_flags import add_generate_flags
 from bedplate.cli.import_flags import add_import_flags
 from bedplate.cli.serve_flags import add_serve_flags
 from bedplate.core.console import Console
@@ -164,7 +165,11 @@ def build_parser() -> argparse.ArgumentParser:
     }
     made["demo"].add_argument("--out", metavar="DIR", default="runs/demo", help="the run's folder (default: runs/demo)")
     init = made["init"]
-    init.add_argument("data", help="a folder or archive of images or texts by class, or a table (CSV, Parquet, JSONL)")
+    init.add_argument(
+        "data",
+        help="a folder or archive of images or texts by class, a table (CSV, Parquet, JSONL), or "
+        "a plain text with --task language-modelling",
+    )
     init.add_argument("--task", metavar="TASK", help="what is asked, where the data leaves it open")
     init.add_argument("--target", metavar="COLUMN", help="the column to predict")
     init.add_argument("--time", metavar="COLUMN", help="the column of times, for --task forecasting")
@@ -201,6 +206,7 @@ def build_parser() -> argparse.ArgumentParser:
     predict.add_argument(
         "--variant", help="which of the bundle's variants answers (default: the one it was sealed with)"
     )
+    add_generate_flags(predict)
     add_compress_flags(made["compress"])
     add_import_flags(made["import"])
     add_export_flags(made["export"])

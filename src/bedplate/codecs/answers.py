@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ PROBABILITIES = "probabilities"
 VALUE = "value"
 FORECAST = "forecast"
 EMBEDDING = "embedding"
+LOGITS = "logits"
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,9 @@ class Answers:
     steps, and `season` is its steps.
     An encoder gives `embedding` (float32, rows × `dimensions`).
     `positive` is the index of the label that binary metrics speak of (for two classes). `tensors` names the outputs of
-    a graph of which nothing else is known; they are answered as they are.
+    a graph of which nothing else is known; they are answered as they are. A language model's graph gives `logits`
+    (float32, rows × tokens × vocabulary) of what comes next; `sizes` are then the bytes of each token of the
+    vocabulary.
     """
 
     target: str
@@ -40,12 +44,18 @@ class Answers:
     season: int = 1
     levels: tuple[float, ...] = ()
     dimensions: int = 0
+    sizes: tuple[int, ...] = ()
 
     @property
     def kind(self) -> str:
-        """What they are judged as: "classification", "regression", "embedding", "forecast" or (its) "quantiles"."""
+        """What they are judged as.
+
+        It is "classification", "regression", "embedding", "language", "forecast" or (a forecast's) "quantiles".
+        """
         if self.dimensions:
             return EMBEDDING
+        if self.sizes:
+            return "language"
         if self.columns is not None:
             return "quantiles" if self.levels else "forecast"
         return "regression" if self.labels is None else "classification"
@@ -112,7 +122,14 @@ class Answers:
                 "naive": list(self.naive), "season": self.season, "levels": list(self.levels),
             }  # fmt: skip
         fields |= {"dimensions": self.dimensions} if self.dimensions else {}
+        if self.sizes:
+            fields["sizes"] = list(self.sizes)
         return fields if self.tensors is None else {**fields, "tensors": list(self.tensors)}
+
+    @classmethod
+    def of_language(cls, sizes: Sequence[int]) -> Answers:
+        """Return a language model's: the scores of what comes next, for tokens of so many bytes each."""
+        return cls("the next token", tensors=(LOGITS,), sizes=tuple(sizes))
 
     @classmethod
     def from_contract(cls, contract: dict[str, Any]) -> Answers:
@@ -131,6 +148,7 @@ class Answers:
                 int(contract.get("season", 1)),
                 tuple(map(float, contract.get("levels", ()))),
                 int(contract.get("dimensions", 0)),
+                tuple(map(int, contract.get("sizes", ()))),
             )
             found.output.encode()
             return found

@@ -15,7 +15,20 @@ for a text codec; one row's arrays by tensor name for a tensor codec."""
 TEXT = "text"
 """The tensor of a text codec."""
 
+TOKENS = "tokens"
+"""The tensor of token numbers, as models of texts take them."""
+
+PAD, UNKNOWN = 0, 1
+"""The numbers that fill a row up, which models take for nothing, and of what a vocabulary lacks."""
+
+NEVER = (PAD, UNKNOWN)
+"""Token numbers that are no text: they are never generated."""
+
 Prepare = Callable[[Arrays], Arrays]
+
+PAST, PRESENT = "past_", "present_"
+"""How the names of a graph's inputs begin that carry what earlier calls left behind, and of the outputs that leave it.
+They are no part of the contract: who calls the graph once gives and gets none, and the past is empty."""
 
 
 @dataclass(frozen=True)

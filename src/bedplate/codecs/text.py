@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from bedplate.codecs.codec import TEXT, Payload, Prepare, TensorSpec
+from bedplate.codecs.codec import PAD, TEXT, TOKENS, Payload, Prepare, TensorSpec
 from bedplate.core.arrays import Arrays
 from bedplate.core.errors import BundleError, InputError, PayloadError
 
@@ -22,10 +22,6 @@ try:
     from tokenizers import Tokenizer
 except ImportError as error:  # serving images and tables needs no tokenizer
     raise InputError("texts need the tokenizers library", hint="pip install 'bedplate[text]'") from error
-
-TOKENS = "tokens"
-PAD = 0
-"""The number that fills a row up; models take it for nothing."""
 
 MOST_CHARACTERS = 2_000_000
 """A longer text is refused before it is read."""
@@ -90,6 +86,11 @@ class TextCodec:
     def vocabulary(self) -> int:
         """One more than the largest token number: how many vectors a model needs."""
         return int(max(self._rules.get_vocab(with_added_tokens=True).values(), default=0)) + 1 + self.shift
+
+    @property
+    def names(self) -> list[tuple[int, str]]:
+        """Every token number with its token, in order."""
+        return sorted((number, name) for name, number in self._rules.get_vocab(with_added_tokens=True).items())
 
     def decode(self, payloads: Sequence[Payload]) -> Arrays:
         """Return `{"text": object [N]}`; a payload is a text, its UTF-8 bytes, or a mapping that holds it.

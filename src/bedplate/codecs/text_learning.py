@@ -16,7 +16,7 @@ UNKNOWN_NUMBER = 1
 
 
 def learn_tokenizer(
-    texts: Iterable[str], *, kind: Kind, size: int, lower: bool = True, least: int = 2
+    texts: Iterable[str], *, kind: Kind, size: int, lower: bool = True, least: int = 2, lossless: bool = False
 ) -> dict[str, Any]:
     """Return the tokenizer.json of a tokenizer that was trained on texts; number 0 is padding, 1 the unknown.
 
@@ -32,12 +32,20 @@ def learn_tokenizer(
         size: the most token numbers, 3 at least.
         lower: capitals are read as small letters.
         least: of words alone.
+        lossless: whether tokens put side by side must give the text again: spaces are tokens of words, too.
     """
+    if lossless and kind == "wordpiece":
+        raise InputError(
+            "parts of words don't keep the spaces between them", where="data.text.tokens",
+            expected="bpe, character or word", received=kind,
+        )  # fmt: skip
     special = [PADDING, UNKNOWN]
     folded = [normalizers.Lowercase()] if lower else []
     if kind == "word":
         found = Tokenizer(models.WordLevel(unk_token=UNKNOWN))
-        found.pre_tokenizer = pre_tokenizers.Whitespace()
+        found.pre_tokenizer = (
+            pre_tokenizers.Split(Regex(r"\s+|\w+|[^\w\s]"), "isolated") if lossless else pre_tokenizers.Whitespace()
+        )
         trainer: Any = trainers.WordLevelTrainer(
             vocab_size=size, min_frequency=least, special_tokens=special, show_progress=False
         )
@@ -63,4 +71,6 @@ def learn_tokenizer(
     found.normalizer = normalizers.Sequence([normalizers.NFC(), *folded])
     found.train_from_iterator(texts, trainer)
     written: dict[str, Any] = json.loads(found.to_str())
+    if lossless:  # a text that says "[PAD]" says just that
+        written["added_tokens"] = []
     return written

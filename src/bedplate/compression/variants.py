@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 
 from bedplate.bundle.session import OnnxPredict
-from bedplate.codecs.answers import EMBEDDING, PROBABILITIES
+from bedplate.codecs.answers import EMBEDDING, PROBABILITIES, Answers
 from bedplate.codecs.codec import Prepare
 from bedplate.compression.isa import isa
 from bedplate.compression.measure import Latency, batch_dependence, measure_latencies
@@ -23,7 +23,8 @@ from bedplate.compression.registry import methods
 from bedplate.core.arrays import Arrays, Predict, predict_in_batches
 from bedplate.core.machine import cpu_features
 from bedplate.evaluation import metric_drop, paired_drop
-from bedplate.evaluation.comparison import Drop
+from bedplate.evaluation.comparison import Drop, perplexity_drop
+from bedplate.evaluation.judge import losses_of
 
 FOUNDATION = "f32"
 SMALLER = 0.95
@@ -60,6 +61,23 @@ class Trial:
     max_drop: float
     seed: int
     prepare: Prepare | None = None
+    language: Answers | None = None
+    """A language model's: it is judged by the loss of every token."""
+
+    def answers(self, predict: Predict) -> np.ndarray:
+        """Return what a drop is worked out from: the output, or each window's loss."""
+        if self.language is not None:
+            losses = losses_of(predict, self.inputs, self.targets, self.language)
+            return np.asarray(losses.mean(axis=1, dtype=np.float64))
+        return predict_in_batches(predict, self.inputs)[self.output]
+
+    def drop(self, before: np.ndarray, after: np.ndarray) -> Drop:
+        """Return what was lost: points of accuracy or of recall, percent of RMSE, or percent of perplexity."""
+        if self.language is not None:
+            return perplexity_drop(before, after, seed=self.seed)
+        if self.output == EMBEDDING:
+            return metric_drop("recall_at_1", before, after, self.targets, kind=EMBEDDING, seed=self.seed)
+        return paired_drop(before, after, self.targets, seed=self.seed)
 
 
 def _verdict(
@@ -68,6 +86,7 @@ def _verdict(
     """Return (kept, why)."""
     # Of RMSE where it is a forecast's, too.
     unit = {PROBABILITIES: "points of accuracy", EMBEDDING: "points of recall at 1"}.get(trial.output, "% of RMSE")
+    unit = "% of perplexity" if trial.language is not None else unit
     ratio = size / base_size
     speed = f"{latency.ratio:.2f}× its latency ({latency.ratio_low:.2f}–{latency.ratio_high:.2f})"
     size_text = f"{ratio:.2f}× the size"
@@ -116,13 +135,12 @@ def try_variants(
     }
     announce("measuring in turns")
     latencies = measure_latencies(predictors, trial.inputs, seed=trial.seed)
-    before = predict_in_batches(predictors[FOUNDATION], trial.inputs)[trial.output]
+    before = trial.answers(predictors[FOUNDATION])
     found = [Variant(FOUNDATION, base, True, "the reference: runs everywhere", latencies[FOUNDATION])]
     for name, graph in graphs.items():
         if name == FOUNDATION:
             continue
-        after = predict_in_batches(predictors[name], trial.inputs)[trial.output]
-        drop = _drop(before, after, trial)
+        drop = trial.drop(before, trial.answers(predictors[name]))
         dependence = batch_dependence(predictors[name], trial.inputs, trial.output)
         if trial.output not in (PROBABILITIES, EMBEDDING):
             dependence /= float(np.std(trial.targets)) or 1.0
@@ -132,12 +150,6 @@ def try_variants(
         )
     none = latencies[FOUNDATION]
     return found + [Variant(name, b"", False, why, none) for name, why in failed.items()]
-
-
-def _drop(before: np.ndarray, after: np.ndarray, trial: Trial) -> Drop:
-    if trial.output == EMBEDDING:
-        return metric_drop("recall_at_1", before, after, trial.targets, kind=EMBEDDING, seed=trial.seed)
-    return paired_drop(before, after, trial.targets, seed=trial.seed)
 
 
 def choose(variants: Sequence[Variant]) -> str:

@@ -38,8 +38,8 @@ def load_dataset(
             received=f"folds: {spec.split.folds}, fold: {spec.split.fold}",
         )  # fmt: skip
     seed = seed if spec.split.seed is None else spec.split.seed
-    if spec.stream is not None and task in ("forecasting", *_TEXTS):
-        what = "texts" if task in _TEXTS else "series"
+    if spec.stream is not None and task in ("forecasting", "language-modelling", *_TEXTS):
+        what = "series" if task == "forecasting" else "texts"
         raise DataError(f"{what} aren't streamed yet", where="data.stream", hint="leave data.stream out")
     if spec.stream is not None:
         return _streamed(spec, task, seed, base=base, announce=announce)
@@ -56,6 +56,10 @@ def load_dataset(
         from bedplate.data.series import load_series
 
         return load_series(spec, base=base, announce=announce)
+    if task == "language-modelling":
+        from bedplate.data.language import load_language
+
+        return load_language(spec, base=base, announce=announce)
     if task in _TEXTS:
         from bedplate.data.texts import load_texts
 

@@ -133,6 +133,17 @@ def text_profile(
     }
 
 
+def language_profile(rows: Mapping[str, int], tokens: int, text: str) -> dict[str, Any]:
+    """Return a text's profile: windows in each split, how many tokens and characters there are to learn from."""
+    lines = [line for line in text[:20_000].splitlines() if line.strip()]
+    return {
+        "kind": "language",
+        "rows": dict(rows),
+        "text": {"tokens": tokens, "characters": len(text), "bytes": len(text.encode()), "lines": text.count("\n")},
+        "examples": [_cut(line) for line in lines[:_TOP]],
+    }
+
+
 def series_profile(
     rows: Mapping[str, int], columns: Sequence[str], values: np.ndarray, times: Sequence[str]
 ) -> dict[str, Any]:

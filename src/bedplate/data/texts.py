@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from bedplate.codecs.answers import Answers
-from bedplate.codecs.codec import TEXT
+from bedplate.codecs.codec import TEXT, TOKENS
 from bedplate.codecs.files import natural
-from bedplate.codecs.text import TOKENS, TextCodec
+from bedplate.codecs.text import TextCodec
 from bedplate.codecs.text_learning import UNKNOWN_NUMBER, Kind, learn_tokenizer
 from bedplate.codecs.text_loading import read_tokenizer
 from bedplate.core.errors import DataError, InputError

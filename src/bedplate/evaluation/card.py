@@ -122,7 +122,9 @@ def _data(story: Story) -> list[str]:
     rows: Mapping[str, int] = story.get("rows") or {}
     profile: Mapping[str, Any] = story.get("profile") or {}
     lines = [", ".join(f"{count:,} {name}" for name, count in rows.items()) + " rows"] if rows else []
-    if profile:
+    if profile and "text" in profile:
+        lines.append(", ".join(f"{count:,} {name}" for name, count in profile["text"].items()) + " to learn from")
+    elif profile:
         lines.append(f"{profile.get('duplicates', 0):,} exact duplicates; own splits never divide them")
     lines += [f"{times:,}: {name.replace('_', ' ')}" for name, times in (profile.get("overlap") or {}).items() if times]
     lines += [str(note) for note in story.get("notes") or []]

@@ -97,6 +97,24 @@ def paired_drop(
     return Drop(value, float(np.quantile(samples, confidence, method="higher")))
 
 
+def perplexity_drop(
+    before: np.ndarray, after: np.ndarray, *, confidence: float = 0.95, resamples: int = 1000, seed: int = 0
+) -> Drop:
+    """Return by how many percent the perplexity rises, with its upper bound (a paired bootstrap over the windows).
+
+    Args:
+        before: each window's mean loss in nats [N].
+        after: the same, from the other prediction.
+        confidence: of the one-sided bound.
+        resamples: of the bootstrap.
+        seed: of the bootstrap.
+    """
+    change = np.asarray(after, np.float64) - before
+    samples = bootstrap(lambda w: {"drop": w @ change / w.sum(axis=1)}, len(change), resamples, seed)["drop"]
+    high = float(np.quantile(samples, confidence, method="higher"))
+    return Drop(100 * float(np.expm1(change.mean())), 100 * float(np.expm1(high)))
+
+
 def _squares(values: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """Return each row's (mean) squared error [N]."""
     if targets.ndim == 1:

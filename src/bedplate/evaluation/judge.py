@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bedplate.codecs.answers import Answers
-from bedplate.core.arrays import Arrays, Predict, count, predict_in_batches
+from bedplate.core.arrays import Arrays, Predict, count, predict_in_batches, take
 from bedplate.core.errors import GateError, InputError
 from bedplate.core.hashing import array_digest, fingerprint
 from bedplate.evaluation.bootstrap import Estimate, bootstrap, estimates, interval, share_interval
@@ -18,12 +18,15 @@ from bedplate.evaluation.calibration import reliability
 from bedplate.evaluation.metrics import (
     CLASSIFICATION,
     FORECASTS,
+    LANGUAGE,
     PER_CLASS,
     QUANTILES,
     REGRESSION,
     ClassificationFacts,
     ForecastFacts,
+    LanguageFacts,
     RegressionFacts,
+    token_losses,
 )
 from bedplate.evaluation.neighbours import EMBEDDINGS, EmbeddingFacts
 from bedplate.evaluation.report import Report
@@ -32,6 +35,7 @@ from bedplate.evaluation.slices import Slice, slice_figures
 WORST = 24
 _POINTS = 500
 _HISTOGRAM_BINS = 31
+_MOST_SCORES, _MOST_WINDOWS = 1 << 23, 16
 _RANKING_WORK = 500_000_000
 _FEWEST_RESAMPLES = 100
 
@@ -52,10 +56,11 @@ def evaluate(
     """Judge a `Predict` on labelled rows.
 
     Args:
-        predict: gives `answers.output`: probabilities [N,K], values [N], forecasts [N, steps, columns (, levels)], or
-            vectors [N, D] of any length D.
+        predict: gives `answers.output`: probabilities [N,K], values [N], forecasts [N, steps, columns (, levels)],
+            vectors [N, D] of any length D, or the scores of every next token [N, tokens, vocabulary].
         inputs: what `predict` takes, N rows.
-        targets: class indices [N] (of vectors, too), values [N], or what came [N, steps, columns].
+        targets: class indices [N] (of vectors, too), values [N], what came [N, steps, columns], or the next tokens
+            [N, tokens].
         answers: the labels, or that the answer is a number, a vector or a forecast.
         ids: where each row came from, for the list of worst rows.
         slices: texts [N] by column, to slice by beside the class.
@@ -73,8 +78,11 @@ def evaluate(
             "nothing to evaluate" if len(targets) == 0 else "inputs and targets differ in rows",
             received=f"{count(inputs)} input rows and {len(targets)} targets",
         )
-    outputs = np.asarray(predict_in_batches(predict, inputs, batch_size)[answers.output])
     wanted: tuple[int, ...] = (len(targets),) if answers.labels is None else (len(targets), len(answers.labels))
+    if answers.sizes:
+        outputs, wanted = losses_of(predict, inputs, targets, answers), targets.shape
+    else:
+        outputs = np.asarray(predict_in_batches(predict, inputs, batch_size)[answers.output])
     if answers.columns is not None:
         wanted = (len(targets), answers.horizon, len(answers.columns))
         if answers.levels and outputs.ndim == 3:  # a baseline that answers one number: all of its quantiles are that
@@ -102,7 +110,30 @@ def evaluate(
         judge = _judge_vectors
     names = list(ids) or [str(i) for i in range(len(targets))]
     setting = _Setting(resamples, confidence, seed, names, slices or {})
+    if answers.sizes:
+        return _judge_language(outputs, np.asarray(targets), answers, setting)
     return judge(outputs, np.asarray(targets), answers, setting)
+
+
+def losses_of(predict: Predict, inputs: Arrays, targets: np.ndarray, answers: Answers) -> np.ndarray:
+    """Return the loss of every token in nats, float32 [N, tokens].
+
+    The scores that it is taken from are a vocabulary wide, and what a network holds on its way to them is wider yet, so
+    few rows are asked for at a time.
+    """
+    rows = max(1, min(_MOST_WINDOWS, _MOST_SCORES // (targets.shape[1] * len(answers.sizes))))
+    found = []
+    for start in range(0, len(targets), rows):
+        part = slice(start, start + rows)
+        logits = np.asarray(predict(take(inputs, part))[answers.output])
+        wanted = (*targets[part].shape, len(answers.sizes))
+        if logits.shape != wanted:
+            raise InputError(
+                f"the model's '{answers.output}' has another shape than the task", expected=str(list(wanted)),
+                received=str(list(logits.shape)),
+            )  # fmt: skip
+        found.append(token_losses(logits, targets[part]))
+    return np.concatenate(found)
 
 
 @dataclass(frozen=True)
@@ -257,6 +288,22 @@ def _judge_vectors(outputs: np.ndarray, targets: np.ndarray, answers: Answers, s
             for row in order.tolist()
         ],
         rows_digest=setting.digest(targets), row_errors=wrong, outputs=outputs,
+    )  # fmt: skip
+
+
+def _judge_language(losses: np.ndarray, targets: np.ndarray, answers: Answers, setting: _Setting) -> Report:
+    """Judge a language model by the loss of every token; of the worst windows their mean loss is told."""
+    facts = LanguageFacts(losses, targets, answers.sizes)
+    values = facts.measure(np.ones((1, facts.rows)))
+    samples = bootstrap(facts.measure, facts.rows, setting.resamples, setting.seed)
+    means = facts.losses / facts.tokens
+    order = np.argsort(-means, kind="stable")[:WORST]
+    return Report(
+        kind="language", rows=facts.rows, confidence=setting.confidence, resamples=setting.resamples,
+        metrics=estimates({name: values[name] for name in LANGUAGE}, samples, setting.confidence), per_class=[],
+        confusion=None, calibration=[], residuals=None, slices=[],
+        worst=[{"row": row, "id": setting.ids[row], "error": float(means[row])} for row in order.tolist()],
+        rows_digest=setting.digest(targets), row_errors=means.astype(np.float32), outputs=losses,
     )  # fmt: skip
 
 

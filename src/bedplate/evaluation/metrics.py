@@ -15,7 +15,9 @@ R² of constant targets) is NaN. Names and definitions are scikit-learn's, and t
   the literature on long horizons has them); `mase`: each column's mean absolute error over that of "as a season ago"
   among the training steps (Hyndman and Koehler 2006), averaged over the columns. Where it has quantiles these are of
   the median; `pinball` is the mean pinball loss of all of them (Koenker and Bassett 1978), scaled likewise, and
-  `coverage` the share of what came that lies between the lowest and the highest.
+  `coverage` the share of what came that lies between the lowest and the highest;
+- of a language model: `loss`, the mean cross-entropy of every next token in nats; `perplexity`, its exponential;
+  `bits_per_byte`, the loss in bits over the bytes of the text, which models with other tokens share.
 """
 
 from __future__ import annotations
@@ -29,10 +31,11 @@ CLASSIFICATION = ("accuracy", "precision", "recall", "f1", "log_loss", "auroc", 
 REGRESSION = ("rmse", "mae", "r2")
 FORECASTS = ("mse", "mae", "mase")
 QUANTILES = ("pinball", "coverage")
+LANGUAGE = ("loss", "perplexity", "bits_per_byte")
 PER_CLASS = ("precision", "recall", "f1")
-LOWER_IS_BETTER = frozenset({"log_loss", "brier", "ece", "rmse", "mae", "mse", "mase", "pinball"})
+LOWER_IS_BETTER = frozenset({"log_loss", "brier", "ece", "rmse", "mae", "mse", "mase", "pinball", *LANGUAGE})
 CALIBRATION_BINS = 15
-_UNBOUNDED = frozenset({"log_loss", "brier", "rmse", "mae", "mse", "mase", "pinball"})
+_UNBOUNDED = frozenset({"log_loss", "brier", "rmse", "mae", "mse", "mase", "pinball", *LANGUAGE})
 
 
 def within_range(metric: str, value: float) -> float:
@@ -234,6 +237,37 @@ class ForecastFacts:
             "mase": weights @ self.relative / total,
             **{name: weights @ rows / total for name, rows in self.quantiles.items()},
         }
+
+
+class LanguageFacts:
+    """Per-window facts of a language model's answers.
+
+    Args:
+        losses: of every token, in nats [N, tokens].
+        targets: the tokens.
+        sizes: the bytes of each token of the vocabulary.
+    """
+
+    def __init__(self, losses: np.ndarray, targets: np.ndarray, sizes: Sequence[int]) -> None:
+        self.rows, self.tokens = targets.shape
+        self.losses = np.asarray(losses, np.float64).sum(axis=1)
+        self.bytes = np.asarray(sizes, np.float64)[targets].sum(axis=1)
+
+    def measure(self, weights: np.ndarray) -> dict[str, np.ndarray]:
+        """Return every metric, [R] each, under weights [R,N]."""
+        nats = weights @ self.losses
+        loss = nats / (weights.sum(axis=1) * self.tokens)
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            bits = nats / np.log(2) / (weights @ self.bytes)
+            return {"loss": loss, "perplexity": np.exp(loss), "bits_per_byte": bits}
+
+
+def token_losses(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Return the cross-entropy of each token in nats, float32 [N, tokens], of scores [N, tokens, vocabulary]."""
+    top = logits.max(axis=-1, keepdims=True)
+    whole = np.log(np.exp((logits - top).astype(np.float32)).sum(axis=-1, dtype=np.float64)) + top[..., 0]
+    own = np.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
+    return np.asarray(whole - own, np.float32)
 
 
 def _plain(values: dict[str, np.ndarray], names: tuple[str, ...]) -> dict[str, float]:

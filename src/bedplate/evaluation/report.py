@@ -25,7 +25,7 @@ class Report:
     """What an evaluation found. All but `outputs` survives `to_json`.
 
     Attributes:
-        kind: "classification", "regression", "embedding" or "forecast".
+        kind: "classification", "regression", "embedding", "forecast" or "language".
         rows: how many rows were judged.
         metrics: every metric that is defined on these rows, by name.
         per_class: `{label, rows, precision, recall, f1}` a class, figures as `{value, low, high}`; [] for regression.
@@ -36,9 +36,10 @@ class Report:
         slices: the leading metric by class (or by quarter of the target) and by column.
         worst: the worst rows first: `{row, id, expected, answer, confidence}` or `{…, error}`.
         rows_digest: equal for two reports on the same rows.
-        row_errors: [N] uint8 (1 = wrong, of vectors the nearest neighbour), float32 residuals, or a forecast's root
-            mean squared scaled error; what a comparison row by row needs.
-        outputs: the raw output, [N,K], [N] or [N, steps, columns]; None after `from_json`.
+        row_errors: [N] uint8 (1 = wrong, of vectors the nearest neighbour), float32 residuals, a forecast's root
+            mean squared scaled error, or a window's mean loss a token; what a comparison row by row needs.
+        outputs: the raw output, [N,K], [N] or [N, steps, columns], or the loss of every token [N, tokens]; None after
+            `from_json`.
         forecast: `{columns, season, by_step, by_column}`, mean squared scaled errors; None for others.
     """
 
@@ -128,7 +129,9 @@ class Report:
         if self.kind != other.kind:
             raise InputError("reports of two kinds can't be compared", received=f"{self.kind} and {other.kind}")
         lower, rmse = self.kind not in _RIGHT_OR_WRONG, self.kind == "regression"
-        metric = {"regression": "rmse", "forecast": "mse", "embedding": "recall_at_1"}.get(self.kind, "accuracy")
+        metric = {"regression": "rmse", "forecast": "mse", "embedding": "recall_at_1", "language": "loss"}.get(
+            self.kind, "accuracy"
+        )
         mine, yours = self.metrics[metric], other.metrics[metric]
         paired = self.rows_digest == other.rows_digest
         p_value = None

@@ -45,6 +45,7 @@ METRIC_NAMES: Mapping[str, str] = {
     "mae": "MAE", "r2": "R²", "mse": "MSE", "mase": "MASE", "pinball": "Pinball loss",
     "coverage": "Coverage", "recall_at_1": "Recall at 1", "recall_at_10": "Recall at 10",
     "precision_at_10": "Precision at 10", "knn_accuracy": "Accuracy of 10 nearest neighbours",
+    "loss": "Loss", "perplexity": "Perplexity", "bits_per_byte": "Bits a byte",
 }  # fmt: skip
 """Metrics by the names that people read."""
 
@@ -81,7 +82,7 @@ def shown_interval(metric: str, estimate: Mapping[str, float]) -> str:
 def primary_of(story: Story) -> str:
     """Return the metric that leads the story."""
     named = story.get("primary")
-    usual = [name for name in ("accuracy", "rmse", "mse") if name in story["metrics"]]
+    usual = [name for name in ("accuracy", "rmse", "mse", "loss") if name in story["metrics"]]
     return str(named or [*usual, *story["metrics"]][0])
 
 

@@ -9,15 +9,17 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import onnx
 import torch
 from onnx import compose
 
+from bedplate.codecs.codec import PAST, PRESENT
 from bedplate.core.arrays import Arrays, take
 from bedplate.core.errors import GateError
 from bedplate.export.recurrent import TRANSLATIONS, exportable
+from bedplate.export.stepwise import LENGTH, Stepping, past_names, sample_past
 from bedplate.export.translations import kept_translations
 from bedplate.models import Answering, Network, TextInput, to_tensors
 
@@ -53,14 +55,20 @@ def export_network(network: Network, sample: Arrays) -> onnx.ModelProto:
         GateError: the exporter can't express the model.
     """
     training = network.training
-    answering = exportable(Answering(network).eval())
-    output = network.outputs.name
+    sequence = network.outputs.sequence
+    answering = Stepping(network).eval() if sequence else exportable(Answering(network).eval())
+    names, outputs = list(network.inputs.names), [network.outputs.name]
     # Three rows: one or two would let the exporter take the row count, or a broadcast, for a constant.
     tensors = to_tensors(network, take(sample, slice(0, 3)))
     while len(tensors[0]) < 3:
         tensors = [torch.cat([tensor, tensor]) for tensor in tensors]
-    rows = torch.export.Dim(ROWS)
-    free = {1: torch.export.Dim("length")} if isinstance(network.inputs, TextInput) else {}
+    dims = {name: torch.export.Dim(name) for name in (ROWS, "length", "past")}
+    free = [{0: ROWS} | ({1: "length"} if isinstance(network.inputs, TextInput) else {}) for _ in tensors]
+    if sequence:
+        past, free_past = sample_past(network, len(tensors[0]))
+        tensors, free = [*tensors, *past], [*free, *free_past]
+        names += [LENGTH, *(PAST + name for name in past_names(network))]
+        outputs += [PRESENT + name for name in past_names(network)]
     try:
         with _quiet(), kept_translations():
             program = torch.onnx.export(
@@ -69,9 +77,9 @@ def export_network(network: Network, sample: Arrays) -> onnx.ModelProto:
                 dynamo=True,
                 opset_version=OPSET,
                 verbose=False,
-                input_names=list(network.inputs.names),
-                output_names=[_ANSWER],
-                dynamic_shapes=(tuple({0: rows, **free} for _ in tensors),),
+                input_names=names,
+                output_names=[_ANSWER, *outputs[1:]],
+                dynamic_shapes=(tuple({axis: dims[name] for axis, name in one.items()} for one in free),),
                 custom_translation_table=TRANSLATIONS,
             )
     except torch.onnx.OnnxExporterError as error:
@@ -84,10 +92,9 @@ def export_network(network: Network, sample: Arrays) -> onnx.ModelProto:
         network.train(training)
     assert program is not None
     model = program.model_proto
-    _name_answer(model, output)
+    _name_answer(model, outputs[0])
     _strip(model)
-    if free:
-        _check_free(model)
+    _check_free(model, dict(zip(names, free, strict=True)))
     return finish(model)
 
 
@@ -104,16 +111,20 @@ def _name_answer(model: onnx.ModelProto, output: str) -> None:
         value.name = new.get(value.name, value.name)
 
 
-def _check_free(model: onnx.ModelProto) -> None:
-    """Raise GateError where a text's length is fixed: torch 2.13 fixes some loops' without a word."""
+def _check_free(model: onnx.ModelProto, free: Mapping[str, Mapping[int, str]]) -> None:
+    """Raise GateError where a text's length, or a past's, is fixed: torch 2.13 fixes some loops' without a word."""
     for value in model.graph.input:
-        size = value.type.tensor_type.shape.dim[1]
-        if not size.dim_param:
-            raise GateError(
-                "the exporter fixed the length of the texts", where=value.name, expected="a graph for any length",
-                received=f"{size.dim_value} tokens, as the sample has",
-                hint="the model computes something for one length alone, such as a loop over the tokens",
-            )  # fmt: skip
+        for axis, name in free.get(value.name, {}).items():
+            if name == ROWS:
+                continue
+            size = value.type.tensor_type.shape.dim[axis]
+            if not size.dim_param:
+                what = "texts" if name == "length" else "past"
+                raise GateError(
+                    f"the exporter fixed the length of the {what}", where=value.name,
+                    expected="a graph for any length", received=f"{size.dim_value} tokens, as the sample has",
+                    hint="the model computes something for one length alone, such as a loop over the tokens",
+                )  # fmt: skip
 
 
 def _strip(model: onnx.ModelProto) -> None:

@@ -12,6 +12,7 @@ from bedplate.models import (
     resnet,
     tcn,
     text_cnn,
+    transformer_decoder,
     transformer_encoder,
 )
 from bedplate.models.network import Answering, Network, build, predictor, to_tensors
@@ -20,6 +21,7 @@ from bedplate.models.registry import (
     Inputs,
     Outputs,
     SeriesInput,
+    Stepwise,
     TableInput,
     TextInput,
     inputs_from_spec,
@@ -33,6 +35,7 @@ __all__ = [
     "Network",
     "Outputs",
     "SeriesInput",
+    "Stepwise",
     "TableInput",
     "TextInput",
     "bag",
@@ -51,5 +54,6 @@ __all__ = [
     "tcn",
     "text_cnn",
     "to_tensors",
+    "transformer_decoder",
     "transformer_encoder",
 ]

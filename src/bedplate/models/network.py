@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from bedplate.core.arrays import Arrays, Predict, by_length
 from bedplate.core.errors import InputError
-from bedplate.models.registry import ImageInput, Inputs, Outputs, SeriesInput, TextInput, models
+from bedplate.models.registry import ImageInput, Inputs, Outputs, SeriesInput, Stepwise, TextInput, models
 
 
 class Network(nn.Module):
@@ -62,18 +62,24 @@ class Network(nn.Module):
 
     def scores(self, raw: Tensor) -> Tensor:
         """Check the shape that the module returned."""
-        if raw.ndim != 2 or raw.shape[1] != self.outputs.width:
+        axes = "[rows, length" if self.outputs.sequence else "[rows"
+        if raw.ndim != axes.count(",") + 2 or raw.shape[-1] != self.outputs.width:
             raise InputError(
                 "the model returns the wrong shape",
                 where=f"{type(self.body).__name__}.forward",
-                expected=f"[rows, {self.outputs.width}]",
+                expected=f"{axes}, {self.outputs.width}]",
                 received=str(list(raw.shape)),
             )
         return raw if raw.dtype == torch.float32 else raw.float()  # losses are computed in full precision
 
     def answer(self, raw: Tensor) -> Tensor:
-        """Turn raw scores into the graph's output: probabilities or vectors [rows, width], values, or a forecast."""
+        """Turn raw scores into the graph's output.
+
+        It is probabilities or vectors [rows, width], values [rows], a forecast, or the scores at every token.
+        """
         outputs = self.outputs
+        if outputs.sequence:
+            return raw
         if outputs.classes:
             return torch.softmax(raw, dim=1)
         if outputs.vector:
@@ -131,6 +137,12 @@ def build(name: str, arguments: dict[str, Any], inputs: Inputs, outputs: Outputs
             f"model '{name}' reads no calendar", where=f"{type(body).__name__}.forward",
             expected="history and calendar, tensors [rows, steps, columns] and [rows, features]",
             hint="leave out data.series.calendar, or choose `dlinear` or `tcn`",
+        )  # fmt: skip
+    if outputs.sequence != isinstance(body, Stepwise):
+        raise InputError(
+            f"model '{name}' says what comes next" if isinstance(body, Stepwise)
+            else f"model '{name}' gives a text one answer, not one at every token",
+            where="model.name", hint=f"`transformer-{'decoder' if outputs.sequence else 'encoder'}` does",
         )  # fmt: skip
     return Network(body, inputs, outputs)
 

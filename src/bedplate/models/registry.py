@@ -10,7 +10,8 @@ arguments. The module's `forward` takes normalised features and returns raw scor
 - tables: `numeric` float [rows, F] and `categories` int64 [rows, C], each only if the table has such columns.
 
 It returns [rows, outputs.width]: logits for classes, a vector, the standardised target for a number, and for a forecast
-the standardised values of every step (of every quantile of every step), their columns side by side.
+the standardised values of every step (of every quantile of every step), their columns side by side. What answers token
+by token returns [rows, length, outputs.width] and is `Stepwise`, so that generating needn't read the past again.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
-from torch import nn
+from torch import Tensor, nn
 
 from bedplate.core.errors import InputError
 from bedplate.core.registry import Registry
@@ -92,6 +93,27 @@ class SeriesInput:
         return ("history", "calendar") if self.calendar else ("history",)
 
 
+@runtime_checkable
+class Stepwise(Protocol):
+    """A module that answers token by token and can go on from what it computed before.
+
+    Attributes:
+        past: the shape of one row's tensors of the past, by name; -1 stands for how many tokens there were.
+    """
+
+    past: dict[str, tuple[int, ...]]
+
+    def step(self, tokens: Tensor, length: Tensor, past: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """Return scores [rows, new, width] and what the new tokens add to the past.
+
+        Args:
+            tokens: the new ones, int32 [rows, new].
+            length: how many tokens of the past are each row's own, int32 [rows]; behind them it is filled up.
+            past: in the order of the attribute, the row axis before.
+        """
+        ...
+
+
 Inputs = ImageInput | SeriesInput | TableInput | TextInput
 
 
@@ -101,7 +123,8 @@ class Outputs:
 
     `counts` are the training rows of each class, where they are known. `shape` is () for one number, and
     (steps, columns) for a forecast, whose `mean` and `std` are one a column; `levels` are its quantiles, if any.
-    `vector` is how many numbers a vector has, and `normalise` whether its length is 1.
+    `vector` is how many numbers a vector has, and `normalise` whether its length is 1. With `sequence` there is one
+    score a class at every token: what comes next.
     """
 
     classes: int | None = None
@@ -112,6 +135,12 @@ class Outputs:
     levels: tuple[float, ...] = ()
     vector: int = 0
     normalise: bool = True
+    sequence: bool = False
+
+    @property
+    def labels(self) -> int | None:
+        """How many labels a row may have; None where its answer is none of some labels."""
+        return None if self.sequence else self.classes
 
     @property
     def width(self) -> int:
@@ -123,6 +152,8 @@ class Outputs:
         """The name of the graph's output."""
         if self.vector:
             return "embedding"
+        if self.sequence:
+            return "logits"
         return "probabilities" if self.classes else "forecast" if self.shape else "value"
 
     @property
@@ -140,6 +171,7 @@ class Outputs:
         told: dict[str, Any] = {"classes": self.classes, "mean": self.mean, "std": self.std}
         told |= {"shape": list(self.shape)} if self.shape else {}
         told |= {"vector": self.vector, "normalise": self.normalise} if self.vector else {}
+        told |= {"sequence": True} if self.sequence else {}
         return told | ({"levels": list(self.levels)} if self.levels else {})
 
     @classmethod
@@ -148,7 +180,8 @@ class Outputs:
         mean, std = (tuple(one) if isinstance(one, list | tuple) else one for one in (told["mean"], told["std"]))
         shape, levels = (tuple(told.get(name, ())) for name in ("shape", "levels"))
         vector, normalise = int(told.get("vector", 0)), bool(told.get("normalise", True))
-        return cls(told["classes"], mean, std, tuple(counts), shape, levels, vector, normalise)
+        sequence = bool(told.get("sequence"))
+        return cls(told["classes"], mean, std, tuple(counts), shape, levels, vector, normalise, sequence)
 
 
 def inputs_from_spec(spec: dict[str, Any]) -> Inputs:
@@ -157,7 +190,7 @@ def inputs_from_spec(spec: dict[str, Any]) -> Inputs:
         return ImageInput(spec["height"], spec["width"], spec["channels"], tuple(spec["mean"]), tuple(spec["std"]))
     if spec["kind"] == "table":
         return TableInput(spec["numeric"], tuple(spec["categories"]), tuple(tuple(e) for e in spec["edges"]))
-    if spec["kind"] == "text":
+    if spec["kind"] in ("language", "text"):
         return TextInput(spec["vocabulary"], spec["length"], spec.get("shift", 0))
     if spec["kind"] == "series":
         mean, std = tuple(spec["mean"]), tuple(spec["std"])
@@ -183,7 +216,7 @@ def only(inputs: Inputs, kind: type, model: str) -> None:
     if not isinstance(inputs, kind):
         wanted = {ImageInput: "images", SeriesInput: "series", TableInput: "tables", TextInput: "texts"}[kind]
         hint = (
-            "`bag`, `text-cnn`, `lstm`, `gru`, `rnn`, `transformer-encoder` and `bert` take texts"
+            "`bag`, `text-cnn`, `lstm`, `gru`, `rnn`, `bert`, `transformer-encoder` and `-decoder` take texts"
             if isinstance(inputs, TextInput)
             else "`dlinear` and `tcn` take series"
             if isinstance(inputs, SeriesInput)

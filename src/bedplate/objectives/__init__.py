@@ -1,6 +1,13 @@
 """What is minimised: one training objective a file."""
 
-from bedplate.objectives import cross_entropy, perceptron, quantile, squared_error, supervised_contrastive
+from bedplate.objectives import (
+    cross_entropy,
+    next_token,
+    perceptron,
+    quantile,
+    squared_error,
+    supervised_contrastive,
+)
 from bedplate.objectives.registry import Losses, Objective, Step, objectives
 
 __all__ = [
@@ -8,6 +15,7 @@ __all__ = [
     "Objective",
     "Step",
     "cross_entropy",
+    "next_token",
     "objectives",
     "perceptron",
     "quantile",

@@ -16,7 +16,8 @@ Losses = dict[str, Tensor]
 Loss = Callable[[nn.Module, list[Tensor], Tensor], Losses]
 """Takes (network, feature tensors in the network's order, targets) and returns named scalars; `loss` is minimised.
 
-Targets are int64 class indices [rows] (of vectors, too), or standardised float32 values [rows]."""
+Targets are int64 class indices [rows] (of vectors, too), next tokens [rows, length], or standardised float32 values
+[rows]."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Objective:
 
     Attributes:
         steps: the updates.
-        kind: "classes", "number", "vector", "forecast" or "any".
+        kind: "classes", "number", "vector", "forecast", "tokens" or "any".
         soft: whether class targets may also come as probabilities [rows, classes], as mixup gives them.
         levels: the quantiles that a forecast's network answers; () for one number a step.
     """

@@ -46,7 +46,11 @@ class SplitSpec(Section):
     by: Literal["random", "group", "time"] = "random"
     column: str | None = Field(None, description="the group or time column, for by: group and by: time")
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.15
-    test: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    test: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.15,
+        description="share of the rows, as `validation` is; for language-modelling 0.05 of each where nothing is "
+        "said, and 0 judges the validation part, as the literature has it",
+    )
     stratify: bool = True
     seed: Annotated[int, Field(ge=0, lt=2**53)] | None = Field(None, description="left out: the recipe's seed")
     folds: Annotated[int, Field(ge=2, le=1000)] | None = Field(
@@ -82,9 +86,13 @@ class TextSpec(Section):
     tokens: Literal["word", "character", "bpe", "wordpiece"] | None = None
     size: Annotated[int, Field(ge=300, le=1_000_000)] | None = Field(None, description="how many tokens are learnt")
     length: Annotated[int, Field(ge=1, le=100_000)] | None = Field(
-        None, description="how many tokens of a text are read; left out: what 95 % of the training texts keep to"
+        None,
+        description="how many tokens of a text are read; left out: what 95 % of the training texts keep to, and "
+        "256 for language-modelling",
     )
-    lower: bool = Field(True, description="read capitals as small letters")
+    lower: bool = Field(
+        True, description="read capitals as small letters; for language-modelling only where it is said"
+    )
 
 
 class SeriesSpec(Section):
@@ -139,7 +147,7 @@ class DataSpec(Section):
     source: str | None = Field(
         None,
         description="embedded (digits, breast-cancer, diabetes, wine), named (mnist, fashion-mnist, cifar10-jpeg), "
-        "or a path to a folder or archive of images by class, or to a CSV, Parquet or JSONL table",
+        "or a path to a folder or archive of images by class, to a CSV, Parquet or JSONL table, or to plain texts",
     )
     files: FilesSpec | None = Field(None, description="instead of source: a file for each official split")
     stream: StreamSpec | None = Field(
@@ -338,9 +346,14 @@ class Recipe(Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     seed: Annotated[int, Field(ge=0, lt=2**53)] = 0
     task: Literal[
-        "forecasting", "image-classification", "tabular-classification", "tabular-regression", "text-classification",
+        "forecasting",
+        "image-classification",
+        "language-modelling",
+        "tabular-classification",
+        "tabular-regression",
+        "text-classification",
         "text-embedding",
-    ]  # fmt: skip
+    ]
     data: DataSpec
     model: Part | None = None
     objective: Part | None = None

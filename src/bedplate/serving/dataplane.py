@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import orjson
 
 from bedplate.bundle import Bundle
+from bedplate.bundle.bundle import generator_of
+from bedplate.bundle.session import OnnxPredict
 from bedplate.core.errors import BedplateError, InputError
 from bedplate.core.machine import threads_granted
 from bedplate.serving.engine_budget import ThreadBudget
@@ -22,6 +24,7 @@ from bedplate.serving.metrics import Metrics
 from bedplate.serving.models import Model
 from bedplate.serving.problems import Problem, bad_request
 from bedplate.serving.repository import Repository, check_name
+from bedplate.serving.streams import Streams
 from bedplate.serving.threads import Threads
 from bedplate.serving.watch import Watcher
 
@@ -86,7 +89,7 @@ class DataPlane:
         self._loader = Threads(1, "bedplate-load")
         self.repository = Repository(self.open_model, self._loader)
         self.repository.arrived += [self.watcher.add, self.metrics.add_model]
-        self.repository.left += [self.metrics.remove_model]
+        self.repository.left += [self.metrics.remove_model, _write_no_more]
 
     def open_model(self, name: str, version: int, source: Path) -> Model:
         """Open a bundle, choose its engine, and replay its golden rows with it.
@@ -102,9 +105,13 @@ class DataPlane:
         chosen = choose_engine(bundle, threads=self.threads, batching=self.batching, wanted=self.engine)
         variant = bundle.manifest.variants[chosen.variant]
         bundle.golden.replay(chosen.run, chosen.variant, {**variant.tolerance, **chosen.tolerance}, str(bundle.source))
+        streams = None
+        if isinstance(chosen.run, OnnxPredict) and chosen.run.past:
+            bundle.golden.replay_continuation(chosen.run, str(bundle.source))
+            streams = Streams(generator_of(bundle.codec, chosen.run))
         if not chosen.plan.inline:
             chosen = replace(chosen, run=self._budget.gate(chosen.run, chosen.threads))
-        return Model(name, bundle, chosen, self._pool, str(version))
+        return Model(name, bundle, chosen, self._pool, str(version), streams)
 
     def serve(self, bundles: Sequence[tuple[str, Bundle]]) -> None:
         """Serve opened bundles from the start; an empty name takes the bundle's own."""
@@ -128,6 +135,8 @@ class DataPlane:
     def close(self) -> None:
         """Finish the work in hand and save what was watched; what hangs is left behind."""
         self.ready = False
+        for model in self.repository.models.values():
+            _write_no_more(model)
         self.left_behind = not (self._loader.end(LAST_SECONDS) & self._pool.end(LAST_SECONDS))
         self.watcher.close()
 
@@ -227,6 +236,11 @@ class DataPlane:
         if here:
             return work(*arguments)
         return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
+
+
+def _write_no_more(model: Model) -> None:
+    if model.streams is not None:
+        model.streams.close()
 
 
 def to_json(value: Any) -> bytes:

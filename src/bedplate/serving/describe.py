@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from bedplate.bundle.golden import PROMPT
+from bedplate.codecs.codec import TOKENS
 from bedplate.codecs.columns import ColumnSchema, tensor_names
 from bedplate.codecs.table import TableCodec
 from bedplate.core.arrays import Arrays, count
@@ -43,6 +45,8 @@ def describe(model: Model) -> dict[str, Any]:
         found["columns"] = list(answers.columns)
     if answers.tensors is not None or answers.columns is not None or answers.dimensions:
         found["outputs"] = [spec.to_json() for spec in model.outputs]
+    if model.streams is not None:
+        return found | {"inputs": [spec.to_json() for spec in model.inputs], "examples": text_examples(model)}
     if model.is_tensor:
         inputs = [spec.to_json() for spec in model.inputs]
         return found | {"inputs": inputs, "examples": tensor_examples(bundle.golden.inputs)}
@@ -51,6 +55,13 @@ def describe(model: Model) -> dict[str, Any]:
         "image": {"height": height, "width": width, "channels": channels},
         "examples": image_examples(bundle.golden.inputs[model.inputs[0].name]),
     }
+
+
+def text_examples(model: Model) -> list[dict[str, Any]]:
+    """Return the beginnings of a few golden texts as payloads."""
+    assert model.streams is not None
+    tokens = model.bundle.golden.inputs[TOKENS][:MOST_EXAMPLES, :PROMPT]
+    return [{"text": model.streams.generator.codec.text(row.tolist())} for row in tokens]
 
 
 def tensor_examples(inputs: Arrays) -> list[dict[str, Any]]:

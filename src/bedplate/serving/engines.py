@@ -233,7 +233,9 @@ class _Choice:
         limit = memory_limit()
         roomy = limit is None or _COPIES * len(self.graph) < limit // 2
         rivals: list[Candidate] = []
-        if self.wanted != "onnxruntime" and roomy and engine_openvino.installed():
+        if self.lone.past:
+            self.note = "not on openvino: texts are continued on onnxruntime"
+        elif self.wanted != "onnxruntime" and roomy and engine_openvino.installed():
             # The quicker precision first: a large model may leave no time for the other.
             for precision in reversed(engine_openvino.precisions()):
                 rival = self._rival(precision, 1, wide) if self._left() > 0.6 * PATIENCE else None

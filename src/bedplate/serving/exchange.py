@@ -61,6 +61,11 @@ class Ask:
     begun: float = 0.0
     user: str = ""
 
+    @property
+    def own_deadline(self) -> bool:
+        """Whether the caller has named a deadline: it is for the whole reply, the server's for its beginning."""
+        return "grpc-timeout" in self.headers or "x-request-timeout" in self.headers
+
     def query(self, name: str, default: str = "") -> str:
         """Return a query parameter's last value, or the default."""
         pairs = parse_qsl(self.query_string.decode("latin-1"), keep_blank_values=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bedplate.serving.dataplane import DataPlane, json_reply
 from bedplate.serving.exchange import Ask, Reply
+from bedplate.serving.openai_forms import model_json
 from bedplate.serving.problems import Problem
 from bedplate.serving.repository import Missing
 from bedplate.serving.routes import Handler, Route
@@ -23,7 +24,10 @@ def routes(plane: DataPlane) -> list[Route]:
     missing: Missing = not_found
 
     async def models(_: Ask) -> Reply:
-        return json_reply({"models": sorted(plane.repository.models)})
+        names = sorted(plane.repository.models)
+        # KServe reads `models`, OpenAI's clients `object` and `data`.
+        listed = [model_json(name, plane.started) for name in names]
+        return json_reply({"models": names, "object": "list", "data": listed})
 
     async def explain(ask: Ask) -> Reply:
         plane.repository.find(ask.parameters["name"], missing=missing)

@@ -10,6 +10,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from bedplate.profile import DriftReport
 from bedplate.serving.aliases import Aliases
 from bedplate.serving.models import Model
+from bedplate.serving.stream_counts import StreamCounts, families
 from bedplate.serving.tallies import Tallies
 
 
@@ -44,6 +45,8 @@ class Metrics:
             ["model", "version", "candidate"], registry=registry,
         )  # fmt: skip
         self.tallies = Tallies()
+        self._writing: dict[tuple[str, str], StreamCounts] = {}
+        self.tallies.more.append(lambda: families(self._writing) if self._writing else ())
         self._models: dict[tuple[str, str], Model] = {}
         registry.register(self.tallies)
         ProcessCollector(registry=registry)
@@ -56,6 +59,8 @@ class Metrics:
         for candidate, rate in model.chosen.rates.items():
             self._rates.labels(model.name, model.version, candidate).set(rate)
         self._models[model.name, model.version] = model
+        if model.streams is not None:
+            self._writing[model.name, model.version] = model.streams.counts
         self.tallies.begin(model.name, model.version)
         self.drift.labels(model.name).set(float("nan"))
 

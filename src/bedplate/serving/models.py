@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from bedplate.bundle import Bundle
-from bedplate.codecs.codec import TEXT, TensorSpec
+from bedplate.codecs.codec import TEXT, TOKENS, TensorSpec
 from bedplate.codecs.columns import ColumnSchema, read_categories, tensor_names
 from bedplate.codecs.table import TableCodec
 from bedplate.core.arrays import Arrays, count
@@ -23,6 +23,7 @@ from bedplate.serving.body import json_kind
 from bedplate.serving.counts import Counts
 from bedplate.serving.engines import Chosen
 from bedplate.serving.problems import bad_request, from_error
+from bedplate.serving.streams import Streams
 from bedplate.serving.tensors import check_rows, refuse_truths, tensor_from_nested
 
 
@@ -35,12 +36,20 @@ class Model:
         chosen: its engine and how its requests are batched.
         executor: whose threads run it where it isn't run on the event loop.
         version: the version's number, as text.
+        streams: the texts under way, where the model writes text.
     """
 
     def __init__(
-        self, name: str, bundle: Bundle, chosen: Chosen, executor: Executor | None = None, version: str = "1"
+        self,
+        name: str,
+        bundle: Bundle,
+        chosen: Chosen,
+        executor: Executor | None = None,
+        version: str = "1",
+        streams: Streams | None = None,
     ) -> None:
         self.name, self.bundle, self.chosen, self.version = name, bundle, chosen, version
+        self.streams = streams
         self.counts = Counts()
         self.batcher = Batcher(
             chosen.run, chosen.plan.bounded(chosen.costs), executor, chosen.costs, self.counts.note_batch
@@ -95,7 +104,7 @@ class Model:
     @property
     def is_tensor(self) -> bool:
         """Whether payloads are tensors by input name: plain ones, texts, which are strings, or a series' past."""
-        return self.bundle.codec.kind in ("series", "tensor", "text")
+        return self.bundle.codec.kind in ("language", "series", "tensor", "text")
 
     def decode(self, payloads: Sequence[Any]) -> Arrays:
         """Return the tensors of payloads (image bytes, or rows by column). Raises Problem 400 or 413."""
@@ -230,6 +239,13 @@ class Model:
         count(cleaned)
         if self.bundle.codec.kind == "text":
             return self.decode(cleaned[TEXT].tolist())
+        if self.streams is not None:
+            codec, tokens = self.streams.generator.codec, cleaned[TOKENS]
+            if tokens.shape[1] > codec.length or ((tokens < 0) | (tokens >= codec.vocabulary)).any():
+                raise bad_request(
+                    f"{where}: expected at most {codec.length:,} tokens, each below {codec.vocabulary:,}, "
+                    f"received {tokens.shape[1]:,} from {tokens.min()} to {tokens.max()}"
+                )
         return cleaned
 
 

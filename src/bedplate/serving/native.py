@@ -10,6 +10,7 @@ from bedplate.serving.describe import describe
 from bedplate.serving.exchange import Ask, Call, Protocol, Question, Reply
 from bedplate.serving.native_payloads import payloads
 from bedplate.serving.native_stream import stream, wants_stream
+from bedplate.serving.native_text import answer as native_text
 from bedplate.serving.problems import Problem
 from bedplate.serving.routes import Route
 from bedplate.serving.tensors import MOST_ROWS
@@ -31,6 +32,13 @@ def routes(plane: DataPlane) -> list[Route]:
     at_once = model_handler(plane, NATIVE)
 
     async def predict(ask: Ask) -> Reply:
+        path = ask.parameters
+        try:
+            model = plane.repository.find(path["name"], path.get("version", ""), path.get("label", ""))
+        except Problem:  # the handlers below count and tell it
+            model = None
+        if model is not None and model.streams is not None:
+            return await native_text(plane, model, ask)
         return await (stream(plane, ask) if wants_stream(ask) else at_once(ask))
 
     return [

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import time
 from collections.abc import Iterator
-from contextlib import ExitStack
 from itertools import islice
 from typing import Any
 
 from bedplate.core.arrays import Arrays, count
 from bedplate.serving.dataplane import DataPlane, to_json
 from bedplate.serving.exchange import Ask, Question, Reply, after
+from bedplate.serving.held import Held, status_of
 from bedplate.serving.models import Model
 from bedplate.serving.native_payloads import Payloads, payloads
 from bedplate.serving.problems import Problem, bad_request
@@ -62,24 +60,20 @@ class Lines:
 
     def __init__(self, plane: DataPlane, model: Model, ask: Ask) -> None:
         self._plane, self._model, self._ask = plane, model, ask
-        self._held = ExitStack()
-        self._held.enter_context(model.lease())
-        self._begun = time.perf_counter()
+        self._held = Held(plane, model, "native")
         # A caller's own deadline is for the whole reply; the server's is for each part.
-        own = "grpc-timeout" in ask.headers or "x-request-timeout" in ask.headers
-        self._deadline = ask.deadline if own else None
+        self._deadline = ask.deadline if ask.own_deadline else None
         self._given: Payloads | None = None
         self._left: Iterator[Any] = iter(())
         self._rows = 0
         self._first: bytes | None = None
-        self._ended = False
 
     async def begin(self) -> None:
         """Make the first part. Raises Problem, and then holds the model no longer."""
         try:
             self._first = await self._part()
         except BaseException as error:
-            self._end(_status(error))
+            self._held.end(status_of(error))
             raise
 
     def __aiter__(self) -> Lines:
@@ -88,7 +82,7 @@ class Lines:
 
     async def __anext__(self) -> bytes:
         """Return the next part; a fault gives one last line with `error` and the first row that wasn't answered."""
-        if self._ended:
+        if self._held.ended:
             raise StopAsyncIteration
         if self._first is not None:
             part, self._first = self._first, None
@@ -96,23 +90,23 @@ class Lines:
         try:
             made = await self._part()
         except Problem as problem:
-            self._end(str(problem.status))
+            self._held.end(str(problem.status))
             return to_json(problem.to_json() | {"row": self._rows}) + b"\n"
         except Exception:  # the status is sent already, so the reply must say it
             log.exception("a stream of '%s' failed (request %s)", self._model.name, self._ask.request_id)
-            self._end("500")
+            self._held.end("500")
             return to_json({"error": "the server failed on this request; its log says why", "row": self._rows}) + b"\n"
         except BaseException:
-            self._end("499")
+            self._held.end("499")
             raise
         if made is None:
-            self._end("200")
+            self._held.end("200")
             raise StopAsyncIteration
         return made
 
     async def aclose(self) -> None:
         """Hold the model no longer, whatever is left."""
-        self._end("499")
+        self._held.end("499")
 
     async def _part(self) -> bytes | None:
         plane, model = self._plane, self._model
@@ -135,19 +129,3 @@ class Lines:
         if not rows and self._rows:
             return None
         return self._given.decode(rows)
-
-    def _end(self, status: str) -> None:
-        if self._ended:
-            return
-        self._ended = True
-        self._held.close()
-        seconds = time.perf_counter() - self._begun
-        counts = self._model.counts
-        (counts.success if status == "200" else counts.fail).add(seconds)
-        self._plane.metrics.answered(self._model, "native", status, seconds)
-
-
-def _status(error: BaseException) -> str:
-    if isinstance(error, Problem):
-        return str(error.status)
-    return "499" if isinstance(error, asyncio.CancelledError) else "500"

@@ -19,8 +19,8 @@ from bedplate.core.errors import PayloadError
 from bedplate.serving.body import json_kind
 from bedplate.serving.dataplane import DataPlane, json_reply
 from bedplate.serving.exchange import Ask, Call, Protocol, Question, Reply
+from bedplate.serving.openai import asked_model
 from bedplate.serving.openai_forms import Fields, in_form, of_field, wrong
-from bedplate.serving.problems import Problem
 from bedplate.serving.routes import Route
 from bedplate.serving.tensors import check_rows
 from bedplate.serving.tfserving import STRICT
@@ -36,13 +36,7 @@ def routes(plane: DataPlane) -> list[Route]:
 
     async def embeddings(ask: Ask) -> Reply:
         fields = Fields(ask.body)
-        name, _, version = fields.text("model", needed=True).partition(":")
-        try:
-            model = plane.repository.find(name, version)
-        except Problem as problem:
-            plane.metrics.refused(EMBEDDINGS.name, str(problem.status))
-            problem.facts |= {"param": "model", "code": "model_not_found"}
-            raise
+        model = asked_model(plane, fields.text("model", needed=True))
         reply: Reply = await plane.answer(EMBEDDINGS, Call(model, fields, len(ask.body), ask.deadline))
         return reply
 

@@ -51,6 +51,8 @@ def error_reply(problem: Problem) -> Reply:
     reply = json_reply(error_json(problem), problem.status)
     if problem.retry_after is not None:
         reply.headers.append((b"retry-after", str(max(1, round(problem.retry_after))).encode()))
+    if problem.allow:
+        reply.headers.append((b"allow", problem.allow.encode()))
     return reply
 
 

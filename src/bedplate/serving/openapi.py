@@ -12,12 +12,14 @@ from typing import Any
 
 from bedplate import __version__
 from bedplate.serving.dataplane import DataPlane
+from bedplate.serving.openai import PATHS as OPENAI_PATHS
 from bedplate.serving.openapi_models import WRITTEN, model_paths
 from bedplate.serving.openapi_parts import (
     BEDPLATE,
     COMMON,
     JSON,
     OIP,
+    OPENAI,
     OPERATION,
     TAGS,
     TFS,
@@ -76,7 +78,15 @@ def _placed(path: str, told: dict[str, Any], names: list[str]) -> dict[str, Any]
 
 
 def _undescribed(verb: str, path: str, role: str) -> dict[str, Any]:
-    tag = TFS if path.startswith("/v1") else OIP if path.startswith("/v2") else OPERATION
+    tag = (
+        OPENAI
+        if path in OPENAI_PATHS
+        else TFS
+        if path.startswith("/v1")
+        else OIP
+        if path.startswith("/v2")
+        else OPERATION
+    )
     words = re.sub(r"[^A-Za-z0-9]+", "-", path).strip("-")
     told = operation(
         tag, f"{verb}.{words}", f"{verb.upper()} {path}", role=role or "open", named="{name}" in path, also=(501,)

@@ -10,9 +10,10 @@ TAGS = {
     "Bedplate": "Payloads in, answers out.",
     "Open Inference Protocol v2": "Tensors in, tensors out.",
     "TensorFlow Serving": "The REST interface of TensorFlow Serving.",
+    "OpenAI": "Texts that are gone on with, in the form of OpenAI's clients.",
     "Operation": "Health, metrics and versions.",
 }
-BEDPLATE, OIP, TFS, OPERATION = TAGS
+BEDPLATE, OIP, TFS, OPENAI, OPERATION = TAGS
 
 COMMON: dict[str, Any] = {
     "Error": {

@@ -7,7 +7,7 @@ what a small model's whole request costs.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
 
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
@@ -63,6 +63,7 @@ class Tallies(Collector):
         queue, run: from the tensors to their batch, and the batch itself, by (model, version).
         rows: rows predicted, by (model, version).
         unwatched: rows predicted but not sketched, by model.
+        more: asked for further families.
     """
 
     def __init__(self) -> None:
@@ -72,6 +73,7 @@ class Tallies(Collector):
         self.run: dict[tuple[str, str], Buckets] = {}
         self.rows: dict[tuple[str, str], int] = {}
         self.unwatched: dict[str, int] = {}
+        self.more: list[Callable[[], Iterable[Metric]]] = []
 
     def begin(self, model: str, version: str) -> None:
         """Speak of a model before its first request."""
@@ -127,6 +129,8 @@ class Tallies(Collector):
             "bedplate_unwatched_rows", "Rows predicted but not sketched: of many, some are taken.", ("model",),
             [((name,), rows) for name, rows in self.unwatched.items()],
         )  # fmt: skip
+        for families in self.more:
+            yield from families()
 
 
 def _counter(

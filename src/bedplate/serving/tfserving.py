@@ -19,6 +19,7 @@ from bedplate.core.arrays import Arrays
 from bedplate.serving.dataplane import DataPlane, json_reply, to_json
 from bedplate.serving.exchange import Ask, Call, Protocol, Question, Reply
 from bedplate.serving.models import Model
+from bedplate.serving.openai_forms import model_json
 from bedplate.serving.problems import Problem, bad_request
 from bedplate.serving.repository import number_of
 from bedplate.serving.routes import Handler, Route
@@ -44,7 +45,8 @@ def routes(plane: DataPlane) -> list[Route]:
         if strict or len(path) > 1:
             return json_reply(found)
         ready = plane.repository.newest(path["name"]) is not None
-        return json_reply({"name": path["name"], "ready": ready, **found})
+        listed = model_json(path["name"], plane.started)  # as OpenAI's clients read it
+        return json_reply({"name": path["name"], "ready": ready, **listed, **found})
 
     async def metadata(ask: Ask) -> Reply:
         return json_reply(metadata_json(model(_checked(ask))))

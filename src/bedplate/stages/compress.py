@@ -9,12 +9,14 @@ from typing import Any
 import onnx
 
 from bedplate.bundle.session import OnnxPredict
+from bedplate.codecs.codec import TOKENS
 from bedplate.compression.variants import FOUNDATION, Trial, Variant, choose, try_variants
 from bedplate.core.arrays import take
 from bedplate.core.console import human_bytes
 from bedplate.core.files import read_json, write_bytes, write_json
 from bedplate.evaluation import evaluate
 from bedplate.export import check_parity, export_network, join
+from bedplate.export.stepwise import check_steps
 from bedplate.models import Network, predictor
 from bedplate.packaging import spread
 from bedplate.stages.work import Work
@@ -44,9 +46,10 @@ def compress_stage(work: Work, network: Network) -> Compressed:
     work.console.stage("compress", "exporting to ONNX")
     train, validation = work.features(work.dataset.train), work.features(work.dataset.validation)
     model = export_network(network, take(train, slice(0, 3)))
-    parity = check_parity(
-        network, predictor(network), OnnxPredict(model.SerializeToString(), variant=FOUNDATION), validation
-    )
+    exported = OnnxPredict(model.SerializeToString(), variant=FOUNDATION)
+    parity = check_parity(network, predictor(network), exported, validation)
+    if exported.past:
+        check_steps(predictor(network), exported, validation[TOKENS][:3])
     work.console.detail(
         f"answers as the network does: largest difference {parity.max_difference:.1e} on {parity.rows} rows"
     )
@@ -66,7 +69,7 @@ def compress_stage(work: Work, network: Network) -> Compressed:
 def _variants(work: Work, model: onnx.ModelProto) -> list[Variant]:
     spec, dataset = work.recipe.compression, work.dataset
     pre_graph = dataset.codec.graph()
-    rows = spread(dataset.train.targets, spec.calibration_rows, work.outputs.classes, work.recipe.seed)
+    rows = spread(dataset.train.targets, spec.calibration_rows, work.outputs.labels, work.recipe.seed)
     trial = Trial(
         take(work.features(dataset.train), rows),
         dataset.validation.inputs,
@@ -75,6 +78,7 @@ def _variants(work: Work, model: onnx.ModelProto) -> list[Variant]:
         spec.max_drop,
         work.recipe.seed,
         dataset.codec.prepare,
+        dataset.answers if dataset.answers.sizes else None,
     )
     return try_variants(
         model, lambda graph: join(pre_graph, graph).SerializeToString(), spec.methods, trial, work.console.detail

@@ -44,6 +44,11 @@ def open_source(path: Path, console: Console, check: Callable[[Bundle], None] = 
         RunError: the run has no bundle.
     """
     bundle, recipe = _opened(path)
+    if bundle.codec.kind == "language":
+        raise InputError(
+            "models that write text aren't searched for smaller ones yet", where=str(bundle.source),
+            hint="name int8 variants in compression.methods: a run tries them",
+        )  # fmt: skip
     check(bundle)
     if FOUNDATION not in bundle.variants:
         raise InputError(

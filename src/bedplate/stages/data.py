@@ -98,6 +98,8 @@ def answers_of(dataset: Dataset) -> str:
         return f"{answers.horizon} steps of {listing(answers.columns, 8)}{quantiles}"
     if answers.dimensions:
         return f"a vector of {answers.dimensions} numbers, judged by {answers.target}"
+    if answers.sizes:
+        return f"the next of {len(answers.sizes):,} tokens"
     return f"a number: {answers.target}"
 
 

@@ -14,6 +14,7 @@ from bedplate.data.dataset import Rows
 from bedplate.evaluation import Report, evaluate
 from bedplate.models import Network, predictor
 from bedplate.models.baselines import fit_baselines, fit_text_vectors
+from bedplate.models.language_baselines import fit_language_baselines
 from bedplate.models.series_baselines import fit_series_baselines
 from bedplate.stages.work import Work
 
@@ -72,6 +73,8 @@ def _baselines(work: Work) -> dict[str, dict[str, float]]:
     train, targets = work.features(dataset.train), dataset.train.targets
     if dataset.answers.dimensions:
         fitted = fit_text_vectors(train, dataset.answers.dimensions, work.recipe.seed)
+    elif dataset.answers.sizes:
+        fitted = fit_language_baselines(train, targets, len(dataset.answers.sizes))
     elif dataset.answers.columns is not None:
         fitted = fit_series_baselines(train, targets, spec, dataset.answers.season, work.recipe.seed)
     else:

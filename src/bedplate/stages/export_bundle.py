@@ -66,7 +66,7 @@ def export_bundle(
     chosen = find_format(to, int8=int8)
     chosen.need_packages()
     bundle = _opened(Path(source))
-    if bundle.codec.kind == "text":
+    if bundle.codec.kind in ("language", "text"):
         raise InputError(
             "texts aren't exported yet", where=bundle.name, received="a bundle whose graph takes token numbers",
             hint="serve it, or take its graph and the tokenizer of its contract",

@@ -17,7 +17,11 @@ from bedplate.recipe.load import parse
 from bedplate.stages.resolve import check_parts
 from bedplate.tasks import get_task
 
-_GATES = {"forecasting": "{maximum: {mase: 0.9}}", "tabular-regression": "{minimum: {r2: 0.5}}"}
+_GATES = {
+    "forecasting": "{maximum: {mase: 0.9}}",
+    "language-modelling": "{maximum: {bits_per_byte: 2.5}}",
+    "tabular-regression": "{minimum: {r2: 0.5}}",
+}
 
 
 @dataclass(frozen=True)
@@ -137,6 +141,27 @@ def _series_choices(facts: dict[str, Any]) -> tuple[dict[str, Any], dict[str, An
     return {"name": "dlinear", "window": 1}, training, [why]
 
 
+def _language_choices(facts: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
+    """Choose a model and training for a text by its tokens, and this machine."""
+    tokens, threads = facts["tokens"], threads_granted()
+    large = tokens >= 300_000
+    size, layers = (128, 4) if large else (64, 3)
+    per_second = (5_000 if large else 15_000) * threads
+    epochs = int(min(40, max(3, 600 * per_second / tokens)))
+    model = {
+        "name": "transformer-decoder", "size": size, "heads": 4, "layers": layers, "dropout": 0.0 if epochs < 8 else 0.1
+    }  # fmt: skip
+    training = {
+        "epochs": epochs,
+        "batch_size": int(max(1, min(64, 2048 / facts["length"]))),
+        "optimizer": {"name": "muon", "lr": 4e-3, "beta2": 0.99},
+        "schedule": {"name": "cosine", "warmup": 0.05},
+        "early_stopping": {"patience": max(3, epochs // 4)},
+    }
+    why = f"a small transformer: {tokens:,} tokens teach it, in about ten minutes at most on {threads} threads"
+    return model, training, [why]
+
+
 def _block(value: dict[str, Any]) -> str:
     text: str = yaml.safe_dump(value, sort_keys=False, allow_unicode=True, default_flow_style=None, width=110)
     return text.rstrip()
@@ -145,7 +170,8 @@ def _block(value: dict[str, Any]) -> str:
 def compose(name: str, found: Suggestion) -> tuple[str, list[str]]:
     """Return the commented recipe and the reasons."""
     choose = {
-        "forecasting": _series_choices, "image-classification": _image_choices, "text-classification": _text_choices,
+        "forecasting": _series_choices, "image-classification": _image_choices,
+        "language-modelling": _language_choices, "text-classification": _text_choices,
     }.get(found.task, _table_choices)  # fmt: skip
     model, training, why = choose(dict(found.facts))
     reasons = [*found.reasons, *why]

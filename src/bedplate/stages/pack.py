@@ -14,11 +14,15 @@ from safetensors.numpy import load_file
 from bedplate.bundle import Bundle
 from bedplate.bundle.session import OnnxPredict
 from bedplate.bundle.write import write_bundle
+from bedplate.codecs.answers import LOGITS
+from bedplate.codecs.codec import TOKENS, TensorSpec
+from bedplate.codecs.language import LanguageCodec
 from bedplate.core.arrays import Predict, predict_in_batches
 from bedplate.core.files import read_json, write_json, write_text
 from bedplate.core.machine import cpu_features, cpu_model, threads_granted, versions
 from bedplate.evaluation import Report
 from bedplate.packaging import choose_golden
+from bedplate.packaging.golden_texts import choose_golden_texts
 from bedplate.profile import fit_reference
 from bedplate.recipe.load import save, to_dict
 from bedplate.stages.compress import Compressed
@@ -77,6 +81,11 @@ def _lineage(work: Work) -> dict[str, Any]:
 def _write_predictions(work: Work, report: Report, path: Path) -> None:
     """Write the served graph's answer to every test row, as `bedplate predict` would."""
     assert report.outputs is not None
+    if work.dataset.answers.sizes:
+        means = report.outputs.mean(axis=1, dtype=float).tolist()
+        told = zip(work.dataset.test.ids, means, strict=True)
+        write_text(path, "".join(json.dumps({"input": row, "loss": mean}) + "\n" for row, mean in told))
+        return
     answers = work.dataset.answers.encode({work.dataset.answers.output: report.outputs})
     lines = (
         json.dumps({"input": row, **answer}, ensure_ascii=False)
@@ -97,7 +106,7 @@ def pack_stage(work: Work, compressed: Compressed) -> Packed:
     work.folder.begin("pack")
     started = time.monotonic()
     work.console.stage("pack", f"judging what will be served: {compressed.default}")
-    predictors: dict[str, Predict] = {
+    predictors = {
         name: OnnxPredict(graph, variant=name, prepare=work.dataset.codec.prepare)
         for name, graph in compressed.graphs.items()
     }
@@ -127,29 +136,21 @@ def pack_stage(work: Work, compressed: Compressed) -> Packed:
     return Packed(report, bundle, failures)
 
 
-def _seal(work: Work, compressed: Compressed, predictors: dict[str, Predict], report: Report) -> Bundle:
+def _seal(work: Work, compressed: Compressed, predictors: dict[str, OnnxPredict], report: Report) -> Bundle:
     """Gather everything and seal the bundle."""
     recipe, dataset = work.recipe, work.dataset
-    golden = choose_golden(
-        dataset.test.inputs,
-        dataset.test.targets,
-        dataset.codec.tensors,
-        predictors,
-        classes=work.outputs.classes,
-        rows=recipe.serving.golden_rows,
-        synthetic=recipe.serving.golden == "synthetic",
-        seed=recipe.seed,
-    )
-    held_out = dataset.validation
-    reference = fit_reference(
-        held_out.inputs,
-        predict_in_batches(predictors[compressed.default], held_out.inputs),
-        output=dataset.answers.output,
-        window=recipe.serving.window,
-        false_alarm_rate=recipe.serving.false_alarm_rate,
-        seed=recipe.seed,
-        labels=dataset.answers.labels,
-    )
+    synthetic = recipe.serving.golden == "synthetic"
+    golden = (
+        choose_golden_texts(
+            dataset.test.inputs[TOKENS], predictors, dataset.codec.vocabulary, rows=recipe.serving.golden_rows,
+            synthetic=synthetic, seed=recipe.seed,
+        )
+        if isinstance(dataset.codec, LanguageCodec)
+        else choose_golden(
+            dataset.test.inputs, dataset.test.targets, dataset.codec.tensors, predictors, classes=work.outputs.labels,
+            rows=recipe.serving.golden_rows, synthetic=synthetic, seed=recipe.seed,
+        )
+    )  # fmt: skip
     table = {entry["name"]: entry for entry in compressed.table}
     scale = 1.0 if work.outputs.labelled else work.outputs.spread
     info = {
@@ -175,7 +176,27 @@ def _seal(work: Work, compressed: Compressed, predictors: dict[str, Predict], re
         model=work.model_json,
         report=report.to_json(),
         golden=golden,
-        reference=reference,
+        reference=_reference(work, predictors[compressed.default]),
         lineage=_lineage(work),
         card=model_card(work, compressed, report),
+        outputs=[TensorSpec(LOGITS, "float32", (-1, dataset.codec.vocabulary))]
+        if isinstance(dataset.codec, LanguageCodec)
+        else None,
+    )
+
+
+def _reference(work: Work, predict: Predict) -> dict[str, Any]:
+    """Return the drift reference of the validation rows; nothing for windows of a text, which say little of prompts."""
+    dataset, spec = work.dataset, work.recipe.serving
+    if dataset.answers.sizes:
+        return {}
+    held_out = dataset.validation
+    return fit_reference(
+        held_out.inputs,
+        predict_in_batches(predict, held_out.inputs),
+        output=dataset.answers.output,
+        window=spec.window,
+        false_alarm_rate=spec.false_alarm_rate,
+        seed=work.recipe.seed,
+        labels=dataset.answers.labels,
     )

@@ -15,8 +15,9 @@ import yaml
 from bedplate.compression import methods
 from bedplate.core.errors import BedplateError, InputError, RecipeError, did_you_mean, listing
 from bedplate.core.registry import Registry
+from bedplate.data.language_spec import of_language
 from bedplate.data.shards import is_pattern
-from bedplate.evaluation.metrics import CLASSIFICATION, FORECASTS, QUANTILES, REGRESSION
+from bedplate.evaluation.metrics import CLASSIFICATION, FORECASTS, LANGUAGE, QUANTILES, REGRESSION
 from bedplate.evaluation.neighbours import EMBEDDINGS
 from bedplate.models import models
 from bedplate.objectives import objectives
@@ -27,6 +28,9 @@ from bedplate.stages.pretrained import with_checkpoint
 from bedplate.tasks import TASKS, Task, get_task
 from bedplate.training import augments, optimizers, parts_of, schedules
 from bedplate.training.augment import kind_of
+
+LANGUAGE_METHODS = ["int8-dynamic", "int8-weights"]
+"""The variants that a language model tries where the recipe doesn't say."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +131,10 @@ def check_combinations(raw: Raw) -> list[BedplateError]:
                     "nothing much is left to train on", where="data.split", expected="validation + test below 0.9"
                 )
             )
+        if isinstance(split, dict) and split.get("test") == 0 and not (task and task.answer == "tokens"):
+            found.append(
+                InputError("nothing is left to judge the model on", where="data.split.test", expected="above 0")
+            )
         embedded = {
             "digits": "image",
             "mnist": "image",
@@ -146,12 +154,23 @@ def check_combinations(raw: Raw) -> list[BedplateError]:
         bare = isinstance(source, str) and source not in embedded
         if task and task.payload in ("series", "table") and not data.get("target") and (bare or several):
             found.append(InputError(f"a {task.payload} needs `target`: the column to predict", where="data"))
+    compression = raw.get("compression")
+    asked = compression.get("methods") if isinstance(compression, dict) else None
+    if task and task.answer == "tokens" and isinstance(compression, dict) and compression.get("budget"):
+        found.append(
+            InputError("models that write text aren't searched for smaller ones yet", where="compression.budget")
+        )
+    if task and task.answer == "tokens" and isinstance(asked, list) and any("static" in str(name) for name in asked):
+        found.append(
+            InputError(
+                "a graph that carries a past has no fixed ranges to quantise by", where="compression.methods",
+                expected=listing(LANGUAGE_METHODS), received=listing(map(str, asked)),
+            )
+        )  # fmt: skip
     known = {
-        "classes": CLASSIFICATION,
-        "forecast": (*FORECASTS, *QUANTILES),
-        "number": REGRESSION,
+        "classes": CLASSIFICATION, "forecast": (*FORECASTS, *QUANTILES), "number": REGRESSION, "tokens": LANGUAGE,
         "vector": EMBEDDINGS,
-    }[task.answer if task else "classes"]
+    }[task.answer if task else "classes"]  # fmt: skip
     gate = raw.get("gate")
     for bound, metrics in gate.items() if task and isinstance(gate, dict) else ():
         for name in metrics if isinstance(metrics, dict) else ():
@@ -314,9 +333,16 @@ def resolve(text: str, overrides: Sequence[str] = ()) -> Resolved:
         }
     )
     data = recipe.data
+    compression = recipe.compression
+    if task.answer == "tokens":
+        data = of_language(data)
+        if "methods" not in compression.model_fields_set:
+            compression = compression.model_copy(update={"methods": list(LANGUAGE_METHODS)})
     if task.payload == "series" and "by" not in data.split.model_fields_set:  # random is what others mean by nothing
         data = data.model_copy(update={"split": data.split.model_copy(update={"by": "time"})})
-    recipe = recipe.model_copy(update={"data": data, "model": model, "objective": objective, "training": training})
+    recipe = recipe.model_copy(
+        update={"data": data, "model": model, "objective": objective, "training": training, "compression": compression}
+    )
     return Resolved(recipe, task, path, base, plugins)
 
 

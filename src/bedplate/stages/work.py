@@ -158,6 +158,8 @@ class Work:
     @cached_property
     def outputs(self) -> Outputs:
         """What the model answers, with the training target's mean and standard deviation for a number."""
+        if self.dataset.answers.sizes:
+            return Outputs(len(self.dataset.answers.sizes), sequence=True)
         if self.dataset.answers.labels is not None:
             counts = np.bincount(self.dataset.train.targets, minlength=len(self.dataset.answers.labels))
             return Outputs(len(counts), counts=tuple(counts.tolist()))

@@ -4,6 +4,7 @@ from bedplate.core.errors import InputError, did_you_mean, listing
 from bedplate.tasks import (
     forecasting,
     image_classification,
+    language_modelling,
     tabular_classification,
     tabular_regression,
     text_classification,
@@ -14,8 +15,8 @@ from bedplate.tasks.task import Task
 TASKS = {
     task.name: task
     for task in (
-        forecasting.TASK, image_classification.TASK, tabular_classification.TASK, tabular_regression.TASK,
-        text_classification.TASK, text_embedding.TASK,
+        forecasting.TASK, image_classification.TASK, language_modelling.TASK, tabular_classification.TASK,
+        tabular_regression.TASK, text_classification.TASK, text_embedding.TASK,
     )
 }  # fmt: skip
 

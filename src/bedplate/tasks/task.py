@@ -12,7 +12,7 @@ class Task:
 
     name: str
     payload: Literal["image", "series", "table", "text"]
-    answer: Literal["classes", "forecast", "number", "vector"]
+    answer: Literal["classes", "forecast", "number", "tokens", "vector"]
     model: str
     objective: str
     select: Literal["accuracy", "loss"]

@@ -35,6 +35,10 @@ from bedplate.training.parameter_groups import freeze, hold_frozen_norms, penali
 from bedplate.training.run import Hook, Run
 from bedplate.training.schedules import schedules
 from bedplate.training.updates import Machinery, epoch_rows, make_optimizers, steps_per_epoch
+from bedplate.training.windows import Windows
+
+MOST_SCORES, MOST_WINDOWS = 1 << 23, 32
+"""Scores of the next token that are held at once, and windows that are read at once for them."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,8 @@ class TrainingData:
 
     def batches(self, network: Network, seed: int, sampling: str, device: str = "cpu", rows_a_step: int = 0) -> Batches:
         """Return where the loop takes its batches from."""
+        if network.outputs.sequence:
+            return Windows(network, self.features, self.targets, seed, device)
         if self.stream is not None:
             return Streamed(network, self.stream, seed, device)
         return Resident(network, self.features, self.targets, seed, sampling, device, rows_a_step)
@@ -94,12 +100,14 @@ def scores_of(network: Network, features: list[Tensor], batch_size: int) -> Tens
 def validate(network: Network, features: list[Tensor], targets: Tensor, batch_size: int = 1024) -> dict[str, float]:
     """Return validation loss and accuracy (of vectors, recall at 1) or RMSE.
 
-    The loss is log loss, the supervised contrastive one of vectors, the squared error of the standardised target, or
-    the pinball loss of a forecast's quantiles.
+    The loss is log loss (of every token, where there is one answer a token), the supervised contrastive one of vectors,
+    the squared error of the standardised target, or the pinball loss of a forecast's quantiles.
 
     It is computed in float32, as what is exported will answer.
     """
     network.eval()
+    if network.outputs.sequence:
+        return _validate_tokens(network, features[0], targets)
     raw = scores_of(network, features, batch_size)
     network.train()
     hold_frozen_norms(network)
@@ -123,6 +131,20 @@ def validate(network: Network, features: list[Tensor], targets: Tensor, batch_si
     # Of a forecast's columns, whose units differ, in standard deviations.
     scale = 1.0 if network.outputs.shape else network.outputs.spread
     return {"validation_loss": loss, "validation_rmse": math.sqrt(loss) * scale}
+
+
+def _validate_tokens(network: Network, tokens: Tensor, targets: Tensor) -> dict[str, float]:
+    """Return the mean loss and accuracy of every next token, from few enough rows at a time for all their scores."""
+    rows = max(1, min(MOST_WINDOWS, MOST_SCORES // (tokens.shape[1] * network.outputs.width)))
+    loss, right = 0.0, 0
+    for start in range(0, len(targets), rows):
+        wanted = targets[start : start + rows].flatten()
+        scores = network(tokens[start : start + rows]).flatten(0, 1)
+        loss += functional.cross_entropy(scores, wanted, reduction="sum").item()
+        right += int((scores.argmax(1) == wanted).sum())
+    network.train()
+    hold_frozen_norms(network)
+    return {"validation_loss": loss / targets.numel(), "validation_accuracy": right / targets.numel()}
 
 
 def train(

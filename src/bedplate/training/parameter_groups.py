@@ -60,7 +60,8 @@ def hold_frozen_norms(network: nn.Module) -> None:
 def hidden_matrices(network: Network) -> set[int]:
     """Return the ids of the parameters that Muon is made for: matrices and kernels between the first and the last.
 
-    Embeddings, and the layer that gives the scores, are left out (Jordan et al. 2024).
+    Embeddings, and the layer that gives the scores, are left out (Jordan et al. 2024); where the tokens' own vectors
+    give the scores there is no such layer.
     """
     found = [
         parameter
@@ -69,7 +70,8 @@ def hidden_matrices(network: Network) -> set[int]:
         for parameter in module.parameters(recurse=False)
         if parameter.ndim >= 2
     ]
-    return {id(parameter) for parameter in found[:-1]}
+    tied = network.outputs.sequence and found[-1].shape[0] != network.outputs.width
+    return {id(parameter) for parameter in (found if tied else found[:-1])}
 
 
 def parameter_groups(

@@ -1,0 +1,87 @@
+"""`bedplate predict` of a model that writes text: the continuation appears as it is written."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from bedplate.bundle import Bundle
+from bedplate.cli.generate_flags import FLAGS
+from bedplate.codecs.codec import Payload
+from bedplate.core.errors import InputError, PayloadError
+from bedplate.generation import Generator, Sampling
+
+
+def sampling_of(arguments: argparse.Namespace) -> Sampling:
+    """Return what the flags ask for. Raises InputError that names the flag."""
+    given: dict[str, Any] = {name: getattr(arguments, name) for name in FLAGS if name != "text"}
+    given = {name: tuple(value) if name == "stop" else value for name, value in given.items() if value is not None}
+    try:
+        return Sampling(**given)
+    except InputError as error:
+        flag = f"--{(error.where or '').replace('_', '-')}"
+        raise InputError(error.what, where=flag, expected=error.expected, received=error.received) from error
+
+
+def check_no_generation(arguments: argparse.Namespace) -> None:
+    """Refuse flags that say how a text is written, for a bundle that writes none."""
+    given = [name for name in FLAGS if getattr(arguments, name, None) is not None]
+    if given:
+        raise InputError(
+            "this bundle's model writes no text", where=f"--{given[0].replace('_', '-')}",
+            hint="leave it out, or name a bundle of language-modelling",
+        )  # fmt: skip
+
+
+def prompts(arguments: argparse.Namespace) -> Iterator[tuple[str, Payload]]:
+    """Yield (where from, text): the text given, files as one text each, or standard input.
+
+    A file's last line end is left out: it is rarely meant.
+    """
+    if arguments.text is not None:
+        if arguments.inputs:
+            raise InputError("either --text or files", received=" ".join(arguments.inputs))
+        yield "--text", arguments.text
+        return
+    if not arguments.inputs or arguments.inputs == ["-"]:
+        if sys.stdin.isatty():
+            raise InputError("nothing to go on from", hint="give --text, files, or a text on standard input")
+        yield "standard input", sys.stdin.buffer.read().removesuffix(b"\n")
+        return
+    for name in arguments.inputs:
+        try:
+            yield name, Path(name).read_bytes().removesuffix(b"\n")
+        except OSError as error:
+            raise InputError("can't be read", where=name, received=error.strerror or str(error)) from error
+
+
+def generate(bundle: Bundle, arguments: argparse.Namespace) -> int:
+    """Write each text with its continuation, or with --json a line each; exit code 2 where one can't be continued."""
+    sampling, write, bad = sampling_of(arguments), bundle.generator(arguments.variant), 0
+    for name, prompt in prompts(arguments):
+        try:
+            if arguments.json:
+                print(json.dumps({"input": name, **write.answer(prompt, sampling)}, ensure_ascii=False))
+            else:
+                _show(write, prompt, sampling)
+        except PayloadError as error:
+            bad += 1
+            print(f"error: {name}: {error.message}", file=sys.stderr)
+            if arguments.json:
+                print(json.dumps({"input": name, "error": error.message}, ensure_ascii=False))
+    return 2 if bad else 0
+
+
+def _show(write: Generator, prompt: Payload, sampling: Sampling) -> None:
+    begun = False
+    for piece in write.stream(prompt, sampling):
+        if not begun:
+            sys.stdout.write(prompt if isinstance(prompt, str) else bytes(prompt).decode())
+            begun = True
+        sys.stdout.write(piece.text)
+        sys.stdout.flush()
+    sys.stdout.write("\n")

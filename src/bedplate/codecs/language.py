@@ -1,0 +1,179 @@
+"""The language codec: the beginning of a text in, its tokens out; and tokens back to text.
+
+Every token stands for bytes of its own, so tokens put side by side give the text again, whatever the language.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from bedplate.codecs.codec import NEVER, PAD, TEXT, TOKENS, UNKNOWN, Payload, TensorSpec
+from bedplate.codecs.text import TextCodec
+from bedplate.core.arrays import Arrays
+from bedplate.core.errors import BundleError, PayloadError, listing
+
+_CHUNK = 50_000
+"""Longer texts are cut into parts of about so many characters, at ends of lines, before they become tokens."""
+
+
+@dataclass(frozen=True)
+class LanguageCodec:
+    """Turn text into tokens and back.
+
+    `tokenizer` is a tokenizer.json as the library writes it, whose number 0 is padding and 1 the unknown; `length` is
+    how many tokens a model sees at once; `unknown` whether the training text held unknown tokens: where it didn't, the
+    model knows nothing of them, and a prompt with one is refused.
+
+    Example:
+        >>> codec = LanguageCodec(learn_tokenizer(["so it goes"], kind="character", size=300, lossless=True), 8)
+        >>> codec.text(codec.encode("goes so"))
+        'goes so'
+    """
+
+    tokenizer: Mapping[str, Any]
+    length: int
+    unknown: bool = False
+    column: str = TEXT
+
+    kind = "language"
+    prepare = None
+
+    @cached_property
+    def _texts(self) -> TextCodec:
+        return TextCodec(self.tokenizer, 1 << 40, self.column)
+
+    @property
+    def tensors(self) -> list[TensorSpec]:
+        """The one tensor: `tokens`, int32, filled up with 0 to the longest row of a request."""
+        return [TensorSpec(TOKENS, "int32", (-1,))]
+
+    @property
+    def prepared(self) -> list[TensorSpec]:
+        """The graph's inputs: the tensors."""
+        return self.tensors
+
+    @property
+    def vocabulary(self) -> int:
+        """How many token numbers there are."""
+        return len(self.pieces)
+
+    @cached_property
+    def pieces(self) -> tuple[bytes, ...]:
+        """The bytes that each token stands for; none for padding and the unknown."""
+        names = self._texts.names
+        if self.tokenizer["model"]["type"] == "BPE":
+            alphabet = {sign: byte for byte, sign in enumerate(byte_signs())}
+            found = [bytes(alphabet[sign] for sign in name) if number not in NEVER else b"" for number, name in names]
+        else:
+            found = [name.encode() if number not in NEVER else b"" for number, name in names]
+        return tuple(found)
+
+    def tokens_of(self, text: str) -> np.ndarray:
+        """Return any text's tokens, int32 [tokens], the unknown among them."""
+        parts = [self._texts.number({TEXT: np.array(chunks(text), object)})[TOKENS]] if text else []
+        return np.concatenate([row[row != PAD] for part in parts for row in part]) if parts else np.empty(0, np.int32)
+
+    def encode(self, payload: Payload) -> list[int]:
+        """Return a prompt's tokens.
+
+        Raises:
+            PayloadError: no text, a NUL in it, characters that the model has never seen, or more tokens than it sees.
+        """
+        if isinstance(payload, str | bytes) and not len(payload):
+            raise PayloadError("the prompt is empty", expected="at least one character to go on from")
+        # A line's end is what most texts begin behind, so white space alone is a prompt, too.
+        blank = isinstance(payload, str) and payload.isspace()
+        text = str(payload) if blank else self._texts.text_of(payload)
+        if "\0" in text:
+            raise PayloadError("the prompt holds a NUL", received=f"character {text.index(chr(0))}")
+        found: list[int] = self.tokens_of(text).tolist()
+        if UNKNOWN in found and not self.unknown:
+            strange = sorted({sign for sign in text if UNKNOWN in self.tokens_of(sign)})
+            raise PayloadError(
+                "the prompt holds characters that the model has never seen", received=listing(map(repr, strange), 8),
+                hint="leave them out, or write them otherwise",
+            )  # fmt: skip
+        if len(found) > self.length:
+            raise PayloadError(
+                "the prompt is longer than what the model sees at once", expected=f"at most {self.length:,} tokens",
+                received=f"{len(found):,}", hint="give its end alone",
+            )  # fmt: skip
+        return found
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """Return the text of tokens; bytes that are no UTF-8 become U+FFFD."""
+        return b"".join(self.pieces[token] for token in tokens).decode(errors="replace")
+
+    def decode(self, payloads: Sequence[Payload]) -> Arrays:
+        """Return `{"tokens": int32 [N, L]}` of prompts; raises PayloadError that names the payload."""
+        rows = []
+        for number, payload in enumerate(payloads):
+            try:
+                rows.append(self.encode(payload))
+            except PayloadError as error:
+                where = f"payload {number}" if len(payloads) > 1 else None
+                raise PayloadError(
+                    error.what, where=where, expected=error.expected, received=error.received, hint=error.hint
+                ) from error
+        tokens = np.full((len(rows), max(map(len, rows), default=1)), PAD, np.int32)
+        for number, row in enumerate(rows):
+            tokens[number, : len(row)] = row
+        return {TOKENS: tokens}
+
+    def contract(self) -> dict[str, Any]:
+        """Return all that rebuilds this codec, as JSON."""
+        return {
+            "kind": self.kind, "column": self.column, "length": self.length, "unknown": self.unknown,
+            "tokenizer": dict(self.tokenizer),
+        }  # fmt: skip
+
+    @classmethod
+    def from_contract(cls, contract: Mapping[str, Any]) -> LanguageCodec:
+        """Rebuild from `contract()`'s JSON. Raises BundleError where it is damaged."""
+        try:
+            codec = cls(
+                contract["tokenizer"], int(contract["length"]), bool(contract["unknown"]), str(contract["column"])
+            )
+            codec.pieces  # noqa: B018 - read now, not when somebody asks
+        except Exception as error:  # the library raises plain Exception
+            raise BundleError("the contract of the language codec is damaged", received=repr(error)[:200]) from error
+        return codec
+
+    def graph(self) -> bytes | None:
+        """Return None: what was learned is in the tokenizer."""
+        return None
+
+    def features(self, inputs: Arrays) -> Arrays:
+        """Return the inputs themselves."""
+        return inputs
+
+    def feature_spec(self) -> dict[str, Any]:
+        """Return what a model's builder must know: how many token numbers there are, and the longest row."""
+        return {"kind": self.kind, "vocabulary": self.vocabulary, "length": self.length}
+
+
+def byte_signs() -> list[str]:
+    """Return the sign by which byte-level tokens write each byte, in the order of the bytes.
+
+    Printable ones stand for themselves, the others for the characters from 256 on (Radford et al. 2019, section 2.2).
+    """
+    plain = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = iter(range(256, 512))
+    known = set(plain)
+    return [chr(byte) if byte in known else chr(next(others)) for byte in range(256)]
+
+
+def chunks(text: str) -> list[str]:
+    """Cut a text into parts at ends of lines, so that no part is very long; they give the text again."""
+    parts, start = [], 0
+    while start < len(text):
+        end = text.find("\n", start + _CHUNK) + 1 or len(text)
+        end = min(end, start + 4 * _CHUNK)
+        parts.append(text[start:end])
+        start = end
+    return parts

@@ -1,0 +1,94 @@
+"""A stepwise network as one graph: the tokens and the past in, the scores and what the tokens add to the past out.
+
+One graph reads a prompt (its past is empty) and goes on from it. Every call gives what the new tokens add alone, so a
+past is never copied: whoever generates keeps it (`bedplate.generation.cache`).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bedplate.bundle.session import OnnxPredict
+from bedplate.codecs.codec import PAST, PRESENT, TOKENS
+from bedplate.core.arrays import Predict
+from bedplate.core.errors import GateError
+from bedplate.models import Network, Stepwise
+
+LENGTH = f"{PAST}length"
+"""The input that says how many tokens of the past are each row's own; behind them it is filled up."""
+
+_SAMPLE = 5
+
+
+class Stepping(nn.Module):
+    """What is exported: `step` of a network's body, tensors in and out, the past in its order."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        """Take tokens, the past's lengths and the past; return the scores and what is added to the past."""
+        tokens, length, *past = tensors
+        body = self.network.body
+        assert isinstance(body, Stepwise)
+        scores, present = body.step(tokens, length, past)
+        return (self.network.answer(self.network.scores(scores)), *present)
+
+
+def past_names(network: Network) -> list[str]:
+    """Return the names of the past's tensors, in their order."""
+    assert isinstance(network.body, Stepwise)
+    return list(network.body.past)
+
+
+def sample_past(network: Network, rows: int) -> tuple[list[Tensor], list[dict[int, str]]]:
+    """Return a past to export with, its lengths before it, and the free axes of each tensor by name."""
+    assert isinstance(network.body, Stepwise)
+    shapes = network.body.past.values()
+    lengths = torch.full((rows,), _SAMPLE, dtype=torch.int32)
+    past = [torch.zeros(rows, *(_SAMPLE if size < 0 else size for size in shape)) for shape in shapes]
+    free = [{0: "rows"} | {1 + axis: "past" for axis, size in enumerate(shape) if size < 0} for shape in shapes]
+    return [lengths, *past], [{0: "rows"}, *free]
+
+
+def check_steps(predict: Predict, exported: OnnxPredict, tokens: np.ndarray) -> float:
+    """Return the largest difference between a network's scores at once and the graph's, token by token.
+
+    The rows begin at different places, so that the pasts are of different lengths, and are read in pieces.
+
+    Args:
+        predict: the network, which reads whole rows.
+        exported: its graph.
+        tokens: int32 [rows, length], at least 4 tokens long.
+
+    Raises:
+        GateError: they differ by more than 1e-3 of the largest score.
+    """
+    rows, length = tokens.shape
+    wanted = np.asarray(predict({TOKENS: tokens})["logits"])
+    names = [spec.name for spec in exported.past if spec.name != LENGTH]
+    own = np.array([1 + row * (length - 3) // max(1, rows - 1) for row in range(rows)])
+    first = np.where(np.arange(own.max()) < own[:, None], tokens[:, : own.max()], 0).astype(np.int32)
+    given = exported.step({TOKENS: first})
+    past = {name: given[PRESENT + name.removeprefix(PAST)] for name in names}
+    gap = max(float(np.abs(given["logits"][row, : own[row]] - wanted[row, : own[row]]).max()) for row in range(rows))
+    for _ in range(2):
+        place = np.minimum(own, length - 1)
+        given = exported.step({TOKENS: tokens[np.arange(rows), place][:, None], LENGTH: place.astype(np.int32), **past})
+        gap = max(gap, float(np.abs(given["logits"][:, 0] - wanted[np.arange(rows), place]).max()))
+        for name in names:
+            new = given[PRESENT + name.removeprefix(PAST)]
+            grown = np.concatenate([past[name], np.zeros_like(new)], axis=2)
+            for row in range(rows):
+                grown[row, :, place[row]] = new[row, :, 0]
+            past[name] = grown
+        own = own + 1
+    if gap > 1e-3 * max(1.0, float(np.abs(wanted).max())):
+        raise GateError(
+            "the exported graph doesn't go on as the network does", expected="the scores of all tokens at once",
+            received=f"a difference of {gap:.3g}", hint="its step and its forward compute different things",
+        )  # fmt: skip
+    return gap

@@ -1,0 +1,163 @@
+"""Bedplate's own interface to models that write text: a text in, its continuation out, whole or as it is written."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import fields as fields_of
+from typing import TYPE_CHECKING, Any
+
+from bedplate.core.errors import InputError, did_you_mean, listing
+from bedplate.generation import Piece, Sampling, Stream
+from bedplate.serving.body import json_kind, parse_json
+from bedplate.serving.dataplane import DataPlane, to_json
+from bedplate.serving.exchange import Ask, Reply
+from bedplate.serving.held import Held, status_of
+from bedplate.serving.models import Model
+from bedplate.serving.native_stream import MEDIA_TYPE, wants_stream
+from bedplate.serving.openai_read import MOST_TEXTS
+from bedplate.serving.problems import Problem, bad_request, from_error
+from bedplate.serving.streams import Streams, Writing
+
+if TYPE_CHECKING:
+    from bedplate.codecs.language import LanguageCodec  # needs the tokenizers library, which other models don't
+
+log = logging.getLogger("bedplate.serving")
+
+_SETTINGS = tuple(field.name for field in fields_of(Sampling) if field.name != "logprobs")
+
+
+async def answer(plane: DataPlane, model: Model, ask: Ask) -> Reply:
+    """Return the continuations of a request's texts. Raises Problem.
+
+    The body is the text itself, or JSON: a string, `{"text": …}` with the settings of `Sampling` beside it, or a list
+    of these. `?stream=true`, or `Accept: application/x-ndjson`, gives a line for every piece.
+    """
+    held = Held(plane, model, "native")
+    writing: Writing | None = None
+    try:
+        streams = model.streams
+        assert streams is not None
+        codec = streams.generator.codec
+        asked = await plane.do(len(ask.body) < 4096, _read, ask, codec)
+        if wants_stream(ask):
+            _check_stream(asked)
+            writing = streams.submit(_texts(asked, codec), ask.deadline, whole=ask.own_deadline)
+            return Reply(Lines(writing, held), media_type=MEDIA_TYPE)
+        answers = await asyncio.gather(*(_one(plane, streams, tokens, sampling, ask) for tokens, sampling in asked))
+        told = {"model": model.name, "version": model.version, "bundle": model.bundle.id, "answers": answers}
+        reply = Reply(to_json(told))
+        held.end("200")
+        return reply
+    except BaseException as error:
+        if writing is not None:
+            writing.cancel()
+        held.end(status_of(error))
+        raise
+
+
+def _check_stream(asked: Sequence[tuple[list[int], Sampling]]) -> None:
+    if len(asked) != 1 or asked[0][1].beams > 1:
+        raise bad_request("a stream is of one text, and not of beams")
+
+
+def _texts(asked: Sequence[tuple[list[int], Sampling]], codec: LanguageCodec) -> list[Stream]:
+    return [Stream(tokens, sampling, codec.pieces) for tokens, sampling in asked]
+
+
+async def _one(plane: DataPlane, streams: Streams, tokens: list[int], sampling: Sampling, ask: Ask) -> dict[str, Any]:
+    if sampling.beams > 1:
+        try:
+            return _told([await plane.do(False, streams.generator.best, tokens, sampling)], len(tokens), 0)
+        except InputError as error:
+            raise from_error(error) from error
+    texts = [Stream(tokens, sampling, streams.generator.codec.pieces)]
+    writing = streams.submit(texts, ask.deadline, whole=ask.own_deadline)
+    try:
+        pieces = [piece async for _, piece in writing]
+    finally:
+        writing.cancel()
+    return _told(pieces, len(tokens), texts[0].forgotten)
+
+
+def _told(pieces: Sequence[Piece], prompt: int, forgotten: int) -> dict[str, Any]:
+    told = {
+        "answer": "".join(piece.text for piece in pieces),
+        "finish_reason": pieces[-1].finish,
+        "prompt_tokens": prompt,
+        "tokens": sum(len(piece.tokens) for piece in pieces),
+    }
+    return told | ({"forgotten_tokens": forgotten} if forgotten else {})
+
+
+class Lines:
+    """A line of JSON for every piece, and a last one with why it ended; the model is held until then."""
+
+    def __init__(self, writing: Writing, held: Held) -> None:
+        self._writing, self._held = writing, held
+
+    def __aiter__(self) -> Lines:
+        """Return itself."""
+        return self
+
+    async def __anext__(self) -> bytes:
+        """Return the next line."""
+        if self._held.ended:
+            raise StopAsyncIteration
+        try:
+            _, piece = await anext(self._writing)
+        except StopAsyncIteration:
+            self._held.end("200")
+            stream = self._writing.streams[0]
+            told = {"finish_reason": stream.finish, "prompt_tokens": len(stream.prompt), "tokens": len(stream.tokens)}
+            lost = {"forgotten_tokens": stream.forgotten} if stream.forgotten else {}
+            return to_json(told | lost) + b"\n"
+        except Problem as problem:
+            self._held.end(str(problem.status))
+            return to_json(problem.to_json()) + b"\n"
+        except Exception:  # the status is sent already, so the reply must say it
+            log.exception("a text failed while it was written")
+            self._held.end("500")
+            return to_json({"error": "the server failed on this request; its log says why"}) + b"\n"
+        return to_json({"text": piece.text}) + b"\n" if piece.text else b""
+
+    async def aclose(self) -> None:
+        """Write no more, and let go of the model."""
+        self._writing.cancel()
+        self._held.end("499")
+
+
+def _read(ask: Ask, codec: LanguageCodec) -> list[tuple[list[int], Sampling]]:
+    kind = ask.headers.get("content-type").split(";")[0].strip().lower()
+    if not ask.body:
+        raise bad_request("the body is empty: send a text to go on from")
+    given: Any = ask.body
+    if kind == "application/json" or (kind != "text/plain" and ask.body.lstrip()[:1] in (b"{", b"[", b'"')):
+        given = parse_json(ask.body)
+    items = given if isinstance(given, list) else [given]
+    if not items or len(items) > MOST_TEXTS:
+        raise bad_request(f"expected 1 to {MOST_TEXTS} texts, received {len(items)}")
+    return [_asked(item, codec) for item in items]
+
+
+def _asked(item: Any, codec: LanguageCodec) -> tuple[list[int], Sampling]:
+    settings: dict[str, Any] = {}
+    if isinstance(item, dict):
+        settings = {key: value for key, value in item.items() if key not in ("text", codec.column)}
+        for name in settings:
+            if name not in _SETTINGS:
+                hint = did_you_mean(name, _SETTINGS)
+                raise bad_request(
+                    f"no such setting '{name[:100]}'; there are {listing(_SETTINGS)}" + (f"; {hint}" if hint else "")
+                )
+        if "stop" in settings:
+            stop = settings["stop"]
+            settings["stop"] = (stop,) if isinstance(stop, str) else tuple(stop) if isinstance(stop, list) else (stop,)
+        item = item.get("text", item.get(codec.column))
+    if not isinstance(item, str | bytes):
+        raise bad_request(f'expected a text, or {{"text": …}}, received {json_kind(item)}')
+    try:
+        return codec.encode(item), Sampling(**settings)
+    except InputError as error:
+        raise from_error(error) from error

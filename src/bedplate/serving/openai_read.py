@@ -1,0 +1,182 @@
+"""Read requests for text in OpenAI's form: which texts are continued, and how."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from bedplate.codecs.codec import NEVER
+from bedplate.core.errors import InputError, PayloadError
+from bedplate.generation import Sampling
+from bedplate.generation.chat import ROLES, Turn, chat_prompt
+from bedplate.serving.body import json_kind
+from bedplate.serving.openai_forms import Fields, of_field, wrong
+
+if TYPE_CHECKING:
+    from bedplate.codecs.language import LanguageCodec  # needs the tokenizers library, which other models don't
+
+MOST_TEXTS = 128
+"""Texts of one request: prompts times choices."""
+
+COMPLETION_TOKENS = 16
+"""What a completion writes at most where nothing is said, as OpenAI has it."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a request asks for.
+
+    `prompts` are tokens; `choices` are written of each; `echo` are the texts that are repeated before them, or None.
+    """
+
+    prompts: list[list[int]]
+    sampling: Sampling
+    choices: int = 1
+    stream: bool = False
+    usage: bool = False
+    echo: list[str] | None = None
+
+
+def read_completion(fields: Fields, codec: LanguageCodec) -> Wanted:
+    """Read what is left of the fields of `POST /v1/completions`. Raises Problem."""
+    given = fields.take("prompt")
+    choices = fields.whole("n", 1, 1, MOST_TEXTS) or 1
+    best = fields.whole("best_of", choices, 1, MOST_TEXTS)
+    if best != choices:
+        raise wrong("best_of", "texts aren't ranked here; leave it out", "unsupported_parameter")
+    logprobs = fields.whole("logprobs", None, 0, 5)
+    most = fields.whole("max_tokens", COMPLETION_TOKENS, 1, 100_000)
+    echo = fields.truth("echo")
+    fields.only("suffix", (), "a text can't be put between two others here")
+    sampling = _sampling(fields, most or COMPLETION_TOKENS, logprobs)
+    stream, usage = _streaming(fields)
+    _unsupported(fields)
+    fields.end()
+    prompts = [_tokens(one, codec, "prompt") for one in _prompts(given)]
+    if len(prompts) * choices > MOST_TEXTS:
+        raise wrong("n", f"at most {MOST_TEXTS} texts in one request, received {len(prompts)} × {choices}")
+    echoed = [codec.text(prompt) for prompt in prompts] if echo else None
+    return Wanted(prompts, sampling, choices, stream, usage, echoed)
+
+
+def read_chat(fields: Fields, codec: LanguageCodec) -> Wanted:
+    """Read what is left of the fields of `POST /v1/chat/completions`. Raises Problem."""
+    turns = _turns(fields.take("messages"))
+    text, stop = chat_prompt(turns)
+    prompt = _tokens(text, codec, "messages")
+    room = max(1, codec.length - len(prompt))
+    most = fields.whole("max_tokens", None, 1, 100_000)
+    most = fields.whole("max_completion_tokens", most or room, 1, 100_000)
+    told, best = fields.truth("logprobs"), fields.whole("top_logprobs", None, 0, 20)
+    if best is not None and not told:
+        raise wrong("top_logprobs", "set logprobs: true as well")
+    choices = fields.whole("n", 1, 1, MOST_TEXTS) or 1
+    sampling = _sampling(fields, most or room, (best or 0) if told else None)
+    stream, usage = _streaming(fields)
+    _unsupported(fields)
+    for name in ("tools", "functions"):
+        fields.only(name, ([],), "this model calls no tools")
+    fields.only("tool_choice", ("none", "auto"), "this model calls no tools")
+    fields.only("function_call", ("none", "auto"), "this model calls no tools")
+    fields.only("parallel_tool_calls", (True, False), "this model calls no tools")
+    fields.only("response_format", ({"type": "text"},), "answers are plain text")
+    fields.only("modalities", (["text"],), "answers are plain text")
+    fields.only("store", (False,), "nothing is stored here")
+    fields.end()
+    known = replace(sampling, stop=(*sampling.stop, *stop))
+    return Wanted([prompt], known, choices, stream, usage)
+
+
+def _sampling(fields: Fields, most: int, logprobs: int | None) -> Sampling:
+    stop = fields.take("stop", [])
+    given = {
+        "temperature": fields.take("temperature", 1.0), "top_p": fields.take("top_p", 1.0),
+        "top_k": fields.take("top_k", 0), "seed": fields.take("seed"),
+    }  # fmt: skip
+    stops = (stop,) if isinstance(stop, str) else tuple(stop) if isinstance(stop, list) else (stop,)
+    try:
+        return Sampling(max_tokens=most, stop=stops, logprobs=logprobs, **given)
+    except InputError as error:
+        raise of_field(error.where or "", error) from error
+
+
+def _streaming(fields: Fields) -> tuple[bool, bool]:
+    stream, options = fields.truth("stream"), fields.take("stream_options")
+    if options is None:
+        return stream, False
+    if not stream:
+        raise wrong("stream_options", "set stream: true as well")
+    known = isinstance(options, dict) and set(options) <= {"include_usage", "include_obfuscation"}
+    usage = options.get("include_usage", False) if known else None
+    if not isinstance(usage, bool) or options.get("include_obfuscation"):
+        raise wrong("stream_options", 'expected {"include_usage": true}')
+    return stream, usage
+
+
+def _unsupported(fields: Fields) -> None:
+    fields.text("user")  # an identifier for whoever runs a server; nothing depends on it
+    for name in ("presence_penalty", "frequency_penalty"):
+        fields.only(name, (0, 0.0), "tokens aren't made rarer for having come here")
+    fields.only("logit_bias", ({},), "scores aren't changed here")
+
+
+def _prompts(given: Any) -> list[str | list[int]]:
+    if given is None:
+        raise wrong("prompt", "expected a string to go on from, received nothing")
+    if isinstance(given, str):
+        return [given]
+    if isinstance(given, list) and given:
+        if all(isinstance(one, str) for one in given):
+            return given
+        if all(isinstance(one, int) and not isinstance(one, bool) for one in given):
+            return [given]
+        lists = all(isinstance(one, list) and one for one in given)
+        if lists and all(isinstance(item, int) and not isinstance(item, bool) for one in given for item in one):
+            return given
+    raise wrong("prompt", f"expected a string, strings, or token numbers, received {json_kind(given)}")
+
+
+def _tokens(given: str | list[int], codec: LanguageCodec, name: str) -> list[int]:
+    if isinstance(given, list):
+        odd = [one for one in given if not 0 <= one < codec.vocabulary or one in NEVER]
+        if odd:
+            raise wrong(
+                name, f"expected token numbers from {len(NEVER)} to {codec.vocabulary - 1:,}, received {odd[0]}"
+            )
+        if len(given) > codec.length:
+            raise wrong(
+                name, f"at most {codec.length:,} tokens are seen at once, received {len(given):,}",
+                "context_length_exceeded",
+            )  # fmt: skip
+        return given
+    try:
+        return codec.encode(given)
+    except PayloadError as error:
+        raise of_field(name, error, "context_length_exceeded" if "longer" in error.what else None) from error
+
+
+def _turns(given: Any) -> list[Turn]:
+    if not isinstance(given, list) or not given:
+        raise wrong("messages", f"expected a list of messages, received {json_kind(given)}")
+    found = []
+    for number, one in enumerate(given):
+        where = f"messages[{number}]"
+        if not isinstance(one, dict) or not {"role", "content"} <= set(one):
+            raise wrong(where, 'expected {"role": …, "content": …}')
+        odd = sorted(key for key in set(one) - {"role", "content", "name"} if one[key])
+        if odd:
+            raise wrong(f"{where}.{odd[0]}", "no such field here")
+        if one["role"] not in ROLES:
+            raise wrong(f"{where}.role", f"expected one of {sorted(ROLES)}, received {str(one['role'])[:40]!r}")
+        found.append(Turn(one["role"], _content(one["content"], f"{where}.content")))
+    return found
+
+
+def _content(given: Any, where: str) -> str:
+    if isinstance(given, str):
+        return given
+    if isinstance(given, list) and all(
+        isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str) for part in given
+    ):
+        return "".join(part["text"] for part in given)
+    raise wrong(where, f"expected a string, or parts of type text, received {json_kind(given)}")

@@ -1,0 +1,111 @@
+"""Bedplate's own interface to a model that writes text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from tests.bundle.texts import text_bundle
+from tests.serving.running import running
+
+from bedplate.bundle import Bundle
+from bedplate.generation import Sampling
+
+
+@pytest.fixture(scope="module")
+def box(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return text_bundle(tmp_path_factory.mktemp("boxes") / "writer")
+
+
+@pytest.fixture(scope="module")
+def writer(box: Bundle) -> Iterator[httpx.Client]:
+    with running([("", box.path)]) as server, httpx.Client(base_url=server.url, timeout=30) as client:
+        yield client
+
+
+def test_a_text_in_every_form_is_continued_as_the_bundle_does(writer: httpx.Client, box: Bundle) -> None:
+    wanted = box.predict(["so it"])[0]
+    forms: list[dict[str, Any]] = [
+        {"content": "so it"},
+        {"content": "so it", "headers": {"content-type": "text/plain"}},
+        {"json": "so it"},
+        {"json": {"text": "so it"}},
+        {"json": ["so it"]},
+        {"json": [{"text": "so it"}]},
+    ]
+    for form in forms:
+        reply = writer.post("/predict/writer", **form)
+        assert reply.status_code == 200, reply.text
+        found = reply.json()
+        assert found["bundle"] == box.id
+        (answer,) = found["answers"]
+        assert (answer["answer"], answer["finish_reason"], answer["tokens"], answer["prompt_tokens"]) == (
+            wanted["answer"], wanted["finish_reason"], wanted["tokens"], 5,
+        )  # fmt: skip
+        assert answer["forgotten_tokens"] > 0
+
+
+def test_settings_stand_beside_the_text(writer: httpx.Client, box: Bundle) -> None:
+    settings: dict[str, Any] = {"max_tokens": 9, "temperature": 1.5, "top_k": 4, "top_p": 0.9, "seed": 8}
+    reply = writer.post("/predict/writer", json=[{"text": "so it", **settings}, "and"]).json()
+    assert reply["answers"][0]["answer"] == box.generator().answer("so it", Sampling(**settings))["answer"]
+    assert reply["answers"][1]["tokens"] == 200
+    beams = writer.post("/predict/writer", json={"text": "so it", "beams": 3, "max_tokens": 6}).json()["answers"][0]
+    assert beams["answer"] == box.generator().answer("so it", Sampling(beams=3, max_tokens=6))["answer"]
+    ended = writer.post("/predict/writer", json={"text": "so it", "stop": " ", "seed": 2}).json()["answers"][0]
+    assert " " not in ended["answer"]
+
+
+def test_lines_come_as_they_are_written(writer: httpx.Client, box: Bundle) -> None:
+    body = {"text": "so it", "max_tokens": 20}
+    for asked in ({"params": {"stream": "true"}}, {"headers": {"accept": "application/x-ndjson"}}):
+        with writer.stream("POST", "/predict/writer", json=body, **asked) as reply:  # type: ignore[arg-type]
+            assert reply.headers["content-type"] == "application/x-ndjson"
+            lines = [json.loads(line) for line in reply.iter_lines() if line]
+        assert "".join(line["text"] for line in lines[:-1]) == box.generator().answer(
+            "so it", Sampling(max_tokens=20)
+        )["answer"]  # fmt: skip
+        assert (lines[-1]["finish_reason"], lines[-1]["tokens"]) == ("length", 20)
+
+
+@pytest.mark.parametrize(
+    ("body", "match"),
+    [
+        (b"", "empty"), (b"so\xff", "not UTF-8"), (b'""', "empty"), (b"[]", "1 to 128 texts"), (b"{}", "expected a text"),
+        (b'{"text": "so", "max_token": 3}', "did you mean 'max_tokens'"), (b'{"text": "so", "max_tokens": 0}', "1 to"),
+        (b'{"text": "so", "temperature": -1}', "0 to 100"), ("so 猫".encode(), "never seen"), (b'"so\\u0000"', "NUL"),
+        (b"so it goes " * 40, "longer than"), (b'{"text": "so", "beams": 2, "max_tokens": 900}', "beams don't reach"),
+        (b"[3]", "expected a text"), (b'{"text": "so", "stop": [1]}', "strings"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_continued_is_told(writer: httpx.Client, body: bytes, match: str) -> None:
+    reply = writer.post("/predict/writer", content=body)
+    assert reply.status_code == 400, reply.text
+    assert match in reply.json()["error"]
+
+
+def test_a_stream_is_of_one_text(writer: httpx.Client) -> None:
+    for body in (["a", "b"], {"text": "so", "beams": 2}):
+        assert writer.post("/predict/writer?stream=true", json=body).status_code == 400
+    assert writer.post("/predict/nobody", content=b"so").status_code == 404
+
+
+def test_tensors_are_answered_by_the_other_protocols(writer: httpx.Client, box: Bundle) -> None:
+    tokens = box.generator().codec.encode("so it")
+    body = {"inputs": [{"name": "tokens", "datatype": "INT32", "shape": [1, 5], "data": tokens}]}
+    (output,) = writer.post("/v2/models/writer/infer", json=body).json()["outputs"]
+    vocabulary = box.generator().codec.vocabulary
+    assert (output["name"], output["shape"]) == ("logits", [1, 5, vocabulary])
+    rows = writer.post("/v1/models/writer:predict", json={"instances": [tokens]}).json()["predictions"]
+    assert len(rows[0]) == 5
+    for bad in ([vocabulary] * 5, [-1] * 5):
+        body["inputs"][0]["data"] = bad
+        reply = writer.post("/v2/models/writer/infer", json=body)
+        assert reply.status_code == 400, reply.text
+    told = writer.get("/models").json()["models"][0]
+    assert told["kind"] == "language"
+    assert writer.post("/predict/writer", json=told["examples"][0]).status_code == 200
+    assert "/predict/writer" in writer.get("/openapi.json").json()["paths"]
