@@ -126,6 +126,8 @@ class Bundle:
         if written is not None:
             return [TensorSpec(spec.name, spec.dtype, tuple(spec.shape)) for spec in written]
         answers = self.answers
+        if answers.tags is not None:
+            return [TensorSpec(self.output, "float32", (-1, len(answers.tags)))]
         if answers.columns is not None:
             shape = (answers.horizon, len(answers.columns), *([len(answers.levels)] if answers.levels else []))
             return [TensorSpec(self.output, "float32", shape)]
@@ -243,7 +245,7 @@ class Bundle:
         self.golden.replay(predict, predict.variant, self._entry(predict.variant).tolerance, str(self.source))
 
     def predict(self, payloads: Sequence[Payload], batch_size: int = 256) -> list[dict[str, Any]]:
-        """Return one answer a payload: `{answer, probabilities}`, `{answer, value}`, or `{outputs}` by tensor name.
+        """Return one answer a payload, as `Answers.encode` says.
 
         A payload is image bytes, a mapping of column to value, or of tensor name to one row's array, as the codec says.
         Raises PayloadError.
@@ -251,7 +253,8 @@ class Bundle:
         predict = self.predictor()
         answers: list[dict[str, Any]] = []
         for start in range(0, len(payloads), batch_size):
-            answers += self.answers.encode(predict(self.codec.decode(payloads[start : start + batch_size])))
+            inputs = self.codec.decode(payloads[start : start + batch_size])
+            answers += self.answers.encode(predict(inputs), inputs)
         return answers
 
     def _entry(self, variant: str) -> Any:

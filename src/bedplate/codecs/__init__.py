@@ -36,7 +36,11 @@ def from_contract(contract: Mapping[str, Any]) -> Codec:
         from bedplate.codecs.series import SeriesCodec
 
         return SeriesCodec.from_contract(contract)
-    known = ["image", "series", "table", "tensor", "text"]
+    if kind == "sentence":
+        from bedplate.codecs.sentence import SentenceCodec
+
+        return SentenceCodec.from_contract(contract)
+    known = ["image", "sentence", "series", "table", "tensor", "text"]
     raise BundleError("unknown kind of codec", expected=f"one of {listing(known)}", received=repr(kind))
 
 

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from bedplate.codecs.codec import TEXT, Payload, Prepare, TensorSpec
+from bedplate.codecs.strings import checked_text, each, held
 from bedplate.core.arrays import Arrays
-from bedplate.core.errors import BundleError, InputError, PayloadError
+from bedplate.core.errors import BundleError, InputError
 
 try:
     from tokenizers import Tokenizer
@@ -26,9 +27,6 @@ except ImportError as error:  # serving images and tables needs no tokenizer
 TOKENS = "tokens"
 PAD = 0
 """The number that fills a row up; models take it for nothing."""
-
-MOST_CHARACTERS = 2_000_000
-"""A longer text is refused before it is read."""
 
 
 @dataclass(frozen=True)
@@ -83,45 +81,11 @@ class TextCodec:
         Raises:
             PayloadError: names the payload by its number, and the fault.
         """
-        found = np.empty(len(payloads), dtype=object)
-        for number, payload in enumerate(payloads):
-            try:
-                found[number] = self.text_of(payload)
-            except PayloadError as error:
-                where = f"payload {number}" if len(payloads) > 1 else None
-                raise PayloadError(
-                    error.what, where=where, expected=error.expected, received=error.received, hint=error.hint
-                ) from error
-        return {TEXT: found}
+        return {TEXT: each(payloads, self.text_of)}
 
     def text_of(self, payload: Payload) -> str:
         """Return one payload's text, checked. Raises PayloadError."""
-        if isinstance(payload, Mapping):
-            names = [name for name in (self.column, TEXT) if name in payload]
-            if not names:
-                raise PayloadError(
-                    "the row has no text", expected=f"'{self.column}'", received=f"{sorted(map(str, payload))[:8]}"
-                )
-            payload = payload[names[0]]
-        if isinstance(payload, bytes | bytearray | memoryview):
-            payload = _decoded(bytes(payload))
-        if not isinstance(payload, str):
-            raise PayloadError("not a text", expected="a string", received=type(payload).__name__)
-        if not payload.strip():
-            raise PayloadError("the text is empty", received=f"{len(payload)} characters, all of them spaces")
-        if len(payload) > MOST_CHARACTERS:
-            raise PayloadError(
-                "the text is too long", expected=f"at most {MOST_CHARACTERS:,} characters", received=f"{len(payload):,}"
-            )
-        try:
-            payload.encode()
-        except UnicodeEncodeError as error:
-            raise PayloadError(
-                "the text holds half a surrogate pair",
-                received=f"character {error.start}",
-                hint="send whole characters",
-            ) from error
-        return payload
+        return checked_text(held(payload, (self.column, TEXT)))
 
     def number(self, inputs: Arrays) -> dict[str, np.ndarray]:
         """Return `{"tokens": int32 [N, L]}`, filled up with 0 to the longest row; L is 1 at least."""
@@ -158,14 +122,3 @@ class TextCodec:
     def feature_spec(self) -> dict[str, Any]:
         """Return what a model's builder must know: how many token numbers there are, and the longest row."""
         return {"kind": self.kind, "vocabulary": self.vocabulary, "length": self.length}
-
-
-def _decoded(data: bytes) -> str:
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        raise PayloadError(
-            "the text is not UTF-8",
-            received=f"byte 0x{data[error.start]:02x} at {error.start}",
-            hint="save it as UTF-8",
-        ) from error

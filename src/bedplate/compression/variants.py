@@ -15,14 +15,15 @@ import numpy as np
 import onnx
 
 from bedplate.bundle.session import OnnxPredict
-from bedplate.codecs.answers import PROBABILITIES
+from bedplate.codecs.answers import PROBABILITIES, Answers
 from bedplate.codecs.codec import Prepare
 from bedplate.compression.isa import isa
 from bedplate.compression.measure import Latency, batch_dependence, measure_latencies
 from bedplate.compression.registry import methods
 from bedplate.core.arrays import Arrays, Predict, predict_in_batches
 from bedplate.core.machine import cpu_features
-from bedplate.evaluation import paired_drop
+from bedplate.evaluation import metric_drop, paired_drop
+from bedplate.evaluation.comparison import Drop
 
 FOUNDATION = "f32"
 SMALLER = 0.95
@@ -50,7 +51,10 @@ class Variant:
 
 @dataclass(frozen=True)
 class Trial:
-    """What variants are tried on: training rows for calibration, validation rows for judging (features and raw)."""
+    """What variants are tried on: training rows for calibration, validation rows for judging (features and raw).
+
+    `answers` are needed for tags.
+    """
 
     calibration: Arrays
     inputs: Arrays
@@ -59,13 +63,36 @@ class Trial:
     max_drop: float
     seed: int
     prepare: Prepare | None = None
+    answers: Answers | None = None
+
+    @property
+    def unit(self) -> str:
+        """What is lost, in words."""
+        if self.answers is not None and self.answers.tags is not None:
+            return "points of F1"
+        return "points of accuracy" if self.output == PROBABILITIES else "% of RMSE"  # a forecast's, too
+
+    def drop(self, before: np.ndarray, after: np.ndarray) -> Drop:
+        """Return what a variant's answers lose against the reference's."""
+        own = self.answers
+        if own is not None and own.tags is not None:
+            return metric_drop(
+                "f1", before, after, self.targets, tags=own.tags, transitions=own.transitions, seed=self.seed
+            )
+        return paired_drop(before, after, self.targets, seed=self.seed)
+
+    @property
+    def scale(self) -> float:
+        """What a large difference between two answers is."""
+        shares = self.output == PROBABILITIES or (self.answers is not None and self.answers.shares)
+        return 1.0 if shares else float(np.std(self.targets)) or 1.0
 
 
 def _verdict(
     size: int, base_size: int, latency: Latency, drop_high: float, dependence: float, trial: Trial
 ) -> tuple[bool, str]:
     """Return (kept, why)."""
-    unit = "points of accuracy" if trial.output == PROBABILITIES else "% of RMSE"  # a forecast's, too
+    unit = trial.unit
     ratio = size / base_size
     speed = f"{latency.ratio:.2f}× its latency ({latency.ratio_low:.2f}–{latency.ratio_high:.2f})"
     size_text = f"{ratio:.2f}× the size"
@@ -120,10 +147,8 @@ def try_variants(
         if name == FOUNDATION:
             continue
         after = predict_in_batches(predictors[name], trial.inputs)[trial.output]
-        drop = paired_drop(before, after, trial.targets, seed=trial.seed)
-        dependence = batch_dependence(predictors[name], trial.inputs, trial.output)
-        if trial.output != PROBABILITIES:
-            dependence /= float(np.std(trial.targets)) or 1.0
+        drop = trial.drop(before, after)
+        dependence = batch_dependence(predictors[name], trial.inputs, trial.output) / trial.scale
         kept, reason = _verdict(len(graph), len(base), latencies[name], drop.high, dependence, trial)
         found.append(
             Variant(name, graph, kept, reason, latencies[name], drop.value, drop.high, isa(cpu, graph, made_on=cpu))

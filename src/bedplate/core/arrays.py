@@ -28,8 +28,20 @@ def take(arrays: Arrays, index: np.ndarray | slice) -> dict[str, np.ndarray]:
 
 
 def concatenate(parts: Sequence[Arrays]) -> dict[str, np.ndarray]:
-    """Join batches along the row axis; the names of the first part decide."""
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
+    """Join batches along the row axis; the names of the first part decide.
+
+    Rows of several lengths (a tagger's answers) are filled up with 0 to the longest.
+    """
+    return {name: _joined([part[name] for part in parts]) for name in parts[0]} if parts else {}
+
+
+def _joined(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    shapes = {array.shape[1:] for array in arrays}
+    if len(shapes) > 1 and len({len(shape) for shape in shapes}) == 1:
+        sizes = np.max(list(shapes), axis=0)
+        arrays = [np.pad(one, [(0, 0), *((0, most - size) for size, most in zip(one.shape[1:], sizes, strict=True))])
+                  for one in arrays]  # fmt: skip
+    return np.concatenate(arrays)
 
 
 def predict_in_batches(predict: Predict, inputs: Arrays, batch_size: int = 512) -> dict[str, np.ndarray]:

@@ -10,6 +10,9 @@ from bedplate.data.dataset import Dataset
 from bedplate.data.shards import is_pattern
 from bedplate.recipe.schema import DataSpec
 
+_WHOLE = {"forecasting": "series", "text-classification": "texts", "token-classification": "sentences"}
+"""What is always held in memory, by task."""
+
 
 def load_dataset(
     spec: DataSpec, task: str, seed: int, *, base: Path, announce: Callable[[str], None] = lambda text: None
@@ -36,8 +39,8 @@ def load_dataset(
             received=f"folds: {spec.split.folds}, fold: {spec.split.fold}",
         )  # fmt: skip
     seed = seed if spec.split.seed is None else spec.split.seed
-    if spec.stream is not None and task in ("forecasting", "text-classification"):
-        what = "texts" if task == "text-classification" else "series"
+    if spec.stream is not None and task in _WHOLE:
+        what = _WHOLE[task]
         raise DataError(f"{what} aren't streamed yet", where="data.stream", hint="leave data.stream out")
     if spec.stream is not None:
         return _streamed(spec, task, seed, base=base, announce=announce)
@@ -58,6 +61,10 @@ def load_dataset(
         from bedplate.data.texts import load_texts
 
         return load_texts(spec, seed, base=base, announce=announce)
+    if task == "token-classification":
+        from bedplate.data.sentences import load_sentences
+
+        return load_sentences(spec, seed, base=base, announce=announce)
     from bedplate.data.tabular import load_table
 
     return load_table(spec, task, seed, base=base, announce=announce)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from bedplate.codecs.tags import TagSet, decoded
 from bedplate.core.errors import InputError, did_you_mean, listing
 from bedplate.evaluation.bootstrap import bootstrap, interval
 from bedplate.evaluation.metrics import (
@@ -18,11 +19,13 @@ from bedplate.evaluation.metrics import (
     LOWER_IS_BETTER,
     QUANTILES,
     REGRESSION,
+    TAGGING,
     ClassificationFacts,
     ForecastFacts,
     Measure,
     RegressionFacts,
 )
+from bedplate.evaluation.tagging import TaggingFacts, entity_scores
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,7 @@ def _squares(values: np.ndarray, targets: np.ndarray) -> np.ndarray:
 def metric_drop(
     metric: str, before: np.ndarray, after: np.ndarray, targets: np.ndarray, *, positive: int | None = None,
     scale: Sequence[float] = (), naive: Sequence[float] = (), levels: Sequence[float] = (),
+    tags: Sequence[str] = (), transitions: Sequence[Sequence[float]] = (),
     confidence: float = 0.95, resamples: int = 1000, seed: int = 0,
 ) -> Drop:  # fmt: skip
     """Return the drop of any metric from `before` to `after` on the same rows, with its one-sided upper bound.
@@ -119,13 +123,15 @@ def metric_drop(
 
     Args:
         metric: a name of `evaluation.metrics`.
-        before: probabilities [N,K] or values [N].
+        before: probabilities [N,K], values [N], forecasts, or tags' probabilities [N, words, tags].
         after: the same, from the other prediction.
-        targets: class indices [N] or values [N].
+        targets: class indices [N], values [N], what came, or tags' numbers [N, words].
         positive: the positive class's index, for two classes.
         scale: of a forecast's columns, as `ForecastFacts` takes it.
         naive: likewise.
         levels: likewise.
+        tags: of words, as `Answers` has them; () for others.
+        transitions: likewise.
         confidence: of the bound.
         resamples: of the bootstrap.
         seed: of the bootstrap.
@@ -133,13 +139,19 @@ def metric_drop(
     Raises:
         InputError: these answers have no such metric, or it is not defined on these rows.
     """
-    check_metric(metric, {1: "regression", 2: "classification", 3: "forecast", 4: "quantiles"}[before.ndim])
+    kind = {1: "regression", 2: "classification", 3: "forecast", 4: "quantiles"}[before.ndim]
+    check_metric(metric, "tagging" if tags else kind)
+    block = targets.shape[1] if before.ndim >= 3 and not tags else 1
     if metric in ("accuracy", "rmse"):
         return paired_drop(
             before, after, targets, confidence=confidence, resamples=resamples, seed=seed
         )  # fmt: skip
-    if before.ndim >= 3:
-        measures: list[Measure] = [ForecastFacts(one, targets, scale, naive, levels).measure for one in (before, after)]
+    measures: list[Measure]
+    if tags:
+        lengths, known = (targets >= 0).sum(axis=1), TagSet(tuple(tags))
+        measures = [TaggingFacts(decoded(one, lengths, transitions), targets, known).measure for one in (before, after)]
+    elif before.ndim >= 3:
+        measures = [ForecastFacts(one, targets, scale, naive, levels).measure for one in (before, after)]
     else:
         measures = [_measure_of(metric, values, targets, positive) for values in (before, after)]
     lower = metric in LOWER_IS_BETTER
@@ -155,18 +167,18 @@ def metric_drop(
     value = float(drops(np.ones((1, len(targets))))["drop"][0])
     if math.isnan(value):
         raise InputError(f"'{metric}' is not defined on these rows", hint="it needs rows of every class")
-    samples = bootstrap(drops, len(targets), resamples, seed, targets.shape[1] if before.ndim >= 3 else 1)["drop"]
+    samples = bootstrap(drops, len(targets), resamples, seed, block)["drop"]
     return Drop(value, float(np.quantile(samples[~np.isnan(samples)], confidence, method="higher")))
 
 
 def check_metric(metric: str, kind: str) -> None:
     """Raise an InputError unless answers of this kind have this metric.
 
-    They are classification, regression, forecast or quantiles: `Answers.kind`.
+    They are classification, regression, forecast, quantiles or tagging: `Answers.kind`.
     """
     known = {
         "classification": CLASSIFICATION, "regression": REGRESSION, "forecast": FORECASTS,
-        "quantiles": (*FORECASTS, *QUANTILES),
+        "quantiles": (*FORECASTS, *QUANTILES), "tagging": TAGGING,
     }[kind]  # fmt: skip
     if metric not in known:
         raise InputError(
@@ -205,11 +217,15 @@ def paired_interval(
 ) -> tuple[float, float, float]:
     """Return (difference, low, high), first minus second, of mean `first` and `second` [N] on the same rows.
 
-    With `rmse` the arrays are residuals and the figures are root mean squares; a `block` of rows is drawn together.
+    With `rmse` the arrays are residuals and the figures are root mean squares; of counts [N,3]
+    (`TaggingFacts.counts`) they are F1. A `block` of rows is drawn together.
     """
 
     def difference(weights: np.ndarray) -> dict[str, np.ndarray]:
         total = weights.sum(axis=1)
+        if first.ndim == 2:
+            scores = [entity_scores(*(weights @ one).T)["f1"] for one in (first, second)]
+            return {"d": scores[0] - scores[1]}
         if rmse:
             return {"d": np.sqrt(weights @ first**2 / total) - np.sqrt(weights @ second**2 / total)}
         return {"d": weights @ (first - second) / total}

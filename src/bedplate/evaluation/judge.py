@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from bedplate.codecs.answers import Answers
+from bedplate.codecs.tags import TagSet, decoded
 from bedplate.core.arrays import Arrays, Predict, count, predict_in_batches
 from bedplate.core.errors import GateError, InputError
 from bedplate.core.hashing import array_digest, fingerprint
@@ -21,12 +22,14 @@ from bedplate.evaluation.metrics import (
     PER_CLASS,
     QUANTILES,
     REGRESSION,
+    TAGGING,
     ClassificationFacts,
     ForecastFacts,
     RegressionFacts,
 )
 from bedplate.evaluation.report import Report
 from bedplate.evaluation.slices import Slice, slice_figures
+from bedplate.evaluation.tagging import TaggingFacts
 
 WORST = 24
 _POINTS = 500
@@ -51,10 +54,11 @@ def evaluate(
     """Judge a `Predict` on labelled rows.
 
     Args:
-        predict: gives `answers.output`: probabilities [N,K], values [N] or forecasts [N, steps, columns (, levels)].
+        predict: gives `answers.output`: probabilities [N,K], values [N], forecasts [N, steps, columns (, levels)]
+            or tags' probabilities [N, words, tags].
         inputs: what `predict` takes, N rows.
-        targets: class indices [N], values [N], or what came [N, steps, columns].
-        answers: the labels, or that the answer is a number or a forecast.
+        targets: class indices [N], values [N], what came [N, steps, columns], or tags' numbers [N, words].
+        answers: the labels or tags, or that the answer is a number or a forecast.
         ids: where each row came from, for the list of worst rows.
         slices: texts [N] by column, to slice by beside the class.
         resamples: of the bootstrap; 0 for no intervals.
@@ -78,6 +82,9 @@ def evaluate(
         if answers.levels and outputs.ndim == 3:  # a baseline that answers one number: all of its quantiles are that
             outputs = np.repeat(outputs[..., None], len(answers.levels), axis=-1)
         wanted += (len(answers.levels),) if answers.levels else ()
+    if answers.tags is not None and outputs.ndim == 3:
+        outputs, targets = _as_wide(outputs, np.asarray(targets))
+        wanted = (*targets.shape, len(answers.tags))
     if outputs.size == wanted[0] and len(wanted) == 1:
         outputs = outputs.reshape(-1)
     if outputs.shape != wanted:
@@ -94,6 +101,8 @@ def evaluate(
     judge = _judge_number if answers.labels is None else _judge_classes
     if answers.columns is not None:
         judge = _judge_forecast
+    if answers.tags is not None:
+        judge = _judge_tags
     names = list(ids) or [str(i) for i in range(len(targets))]
     setting = _Setting(resamples, confidence, seed, names, slices or {})
     return judge(outputs, np.asarray(targets), answers, setting)
@@ -225,6 +234,59 @@ def _judge_forecast(outputs: np.ndarray, targets: np.ndarray, answers: Answers, 
             "by_column": facts.by_column.tolist(),
         },
     )  # fmt: skip
+
+
+def _as_wide(outputs: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return tags' probabilities and numbers filled up to the same words."""
+    width = max(outputs.shape[1], targets.shape[1])
+    wide = np.pad(outputs, ((0, 0), (0, width - outputs.shape[1]), (0, 0)))
+    return wide, np.pad(targets, ((0, 0), (0, width - targets.shape[1])), constant_values=-1)
+
+
+def _judge_tags(outputs: np.ndarray, targets: np.ndarray, answers: Answers, setting: _Setting) -> Report:
+    tags = answers.tag_set
+    targets = targets.astype(np.int64)
+    facts = TaggingFacts(decoded(outputs, (targets >= 0).sum(axis=1), answers.transitions), targets, tags)
+    values = facts.measure(np.ones((1, facts.rows)))
+    samples = bootstrap(facts.measure, facts.rows, setting.resamples, setting.seed)
+    low, high = interval(samples["by_type"], setting.confidence) if samples else (values["by_type"][0],) * 2
+    per_type = [
+        {
+            "label": name, "rows": int(facts.truth[:, k].sum()),
+            **{
+                metric: Estimate(float(values["by_type"][0, n, k]), float(low[n, k]), float(high[n, k])).to_json()
+                for n, metric in enumerate(PER_CLASS)
+            },
+        }
+        for k, name in enumerate(tags.types)
+    ]  # fmt: skip
+    worst = np.argsort(-facts.mistakes, kind="stable")[:WORST]
+    size = len(tags.tags)
+    there = targets >= 0
+    counts = np.bincount(targets[there] * size + facts.answers[there], minlength=size * size)
+    return Report(
+        kind="tagging", rows=facts.rows, confidence=setting.confidence, resamples=setting.resamples,
+        metrics=estimates({name: values[name] for name in TAGGING}, samples, setting.confidence), per_class=per_type,
+        confusion={"labels": list(tags.tags), "counts": counts.reshape(size, size).tolist()}, calibration=[],
+        residuals=None, slices=[],
+        worst=[
+            {
+                "row": row, "id": setting.ids[row], "expected": _told(tags, targets[row]),
+                "answer": _told(tags, facts.answers[row]), "error": float(facts.mistakes[row]),
+            }
+            for row in worst.tolist() if facts.mistakes[row]
+        ],
+        rows_digest=setting.digest(targets), row_errors=facts.counts.astype(np.float32), outputs=outputs,
+    )  # fmt: skip
+
+
+def _told(tags: TagSet, codes: np.ndarray) -> str:
+    """Return a sentence's entities, such as "PER 1–2, LOC 7" (words counted from 1)."""
+    spans = [
+        f"{tags.types[kind]} {first + 1}" + (f"–{behind}" if behind > first + 1 else "")
+        for _, first, behind, kind in tags.entities(codes[None]).tolist()
+    ]
+    return ", ".join(spans) or "none"
 
 
 def _quarters(targets: np.ndarray, name: str) -> dict[str, np.ndarray]:

@@ -22,10 +22,11 @@ class Report:
     """What an evaluation found. All but `outputs` survives `to_json`.
 
     Attributes:
-        kind: "classification", "regression" or "forecast".
+        kind: "classification", "regression", "forecast" or "tagging".
         rows: how many rows were judged.
         metrics: every metric that is defined on these rows, by name.
         per_class: `{label, rows, precision, recall, f1}` a class, figures as `{value, low, high}`; [] for regression.
+            Of tags it is each type of entity, and `rows` is how many there are.
         confusion: `{labels, counts}`, counts by true class, then by answer; None for regression.
         calibration: the reliability diagram's bins; [] for regression.
         residuals: `{edges, counts, points, quantiles}` of answer minus truth; None for classification. Points are
@@ -33,9 +34,9 @@ class Report:
         slices: the leading metric by class (or by quarter of the target) and by column.
         worst: the worst rows first: `{row, id, expected, answer, confidence}` or `{…, error}`.
         rows_digest: equal for two reports on the same rows.
-        row_errors: [N] uint8 (1 = wrong), float32 residuals, or a forecast's root mean squared scaled error; what a
-            comparison row by row needs.
-        outputs: the raw output, [N,K], [N] or [N, steps, columns]; None after `from_json`.
+        row_errors: [N] uint8 (1 = wrong), float32 residuals, a forecast's root mean squared scaled error, or of tags
+            each sentence's entities that are right, found and true [N,3]; what a comparison row by row needs.
+        outputs: the raw output, [N,K], [N], [N, steps, columns] or [N, words, tags]; None after `from_json`.
         forecast: `{columns, season, by_step, by_column}`, mean squared scaled errors; None for others.
     """
 
@@ -95,6 +96,7 @@ class Report:
                 errors = np.unpackbits(np.frombuffer(packed, np.uint8))[: fields["rows"]]
             else:
                 errors = np.frombuffer(packed, "<f4").astype(np.float32)
+                errors = errors.reshape(-1, 3) if fields["kind"] == "tagging" else errors
             return cls(
                 kind=fields["kind"],
                 rows=int(fields["rows"]),
@@ -115,18 +117,18 @@ class Report:
             raise InputError("a damaged report", received=repr(error)) from error
 
     def compare(self, other: Report) -> Verdict:
-        """Return whether this report's accuracy (or RMSE, or MSE) differs from another's for real.
+        """Return whether this report's accuracy (or RMSE, MSE or F1) differs from another's for real.
 
-        On the same rows the comparison is made row by row: McNemar's exact test, or a paired bootstrap of RMSE, or of
-        blocks of a forecast's windows. On other rows the two intervals are combined, which sees less.
+        On the same rows the comparison is made row by row: McNemar's exact test, or a paired bootstrap of RMSE, of F1,
+        or of blocks of a forecast's windows. On other rows the two intervals are combined, which sees less.
 
         Raises:
             InputError: one is a classifier's and the other a regressor's.
         """
         if self.kind != other.kind:
             raise InputError("reports of two kinds can't be compared", received=f"{self.kind} and {other.kind}")
-        lower, rmse = self.kind != "classification", self.kind == "regression"
-        metric = {"regression": "rmse", "forecast": "mse"}.get(self.kind, "accuracy")
+        lower, rmse = self.kind in ("regression", "forecast"), self.kind == "regression"
+        metric = {"regression": "rmse", "forecast": "mse", "tagging": "f1"}.get(self.kind, "accuracy")
         mine, yours = self.metrics[metric], other.metrics[metric]
         paired = self.rows_digest == other.rows_digest
         p_value = None
@@ -136,14 +138,14 @@ class Report:
             if self.forecast is not None:
                 first, second = first**2, second**2
                 block = max(len(self.forecast["by_step"]), int(self.forecast["season"]))
-            elif not lower:
+            elif self.kind == "classification":
                 first, second = 1 - first, 1 - second
             difference, low, high = paired_interval(
                 first, second, rmse=rmse, confidence=self.confidence, resamples=max(1000, self.resamples), seed=0,
                 block=block,
             )  # fmt: skip
             real = low > 0 or high < 0
-            if not lower:
+            if self.kind == "classification":
                 p_value = mcnemar(int(((first == 1) & (second == 0)).sum()), int(((first == 0) & (second == 1)).sum()))
                 real = p_value < 1 - self.confidence
         else:

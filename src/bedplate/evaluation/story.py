@@ -43,11 +43,11 @@ METRIC_NAMES: Mapping[str, str] = {
     "accuracy": "Accuracy", "precision": "Precision", "recall": "Recall", "f1": "F1", "log_loss": "Log loss",
     "auroc": "AUROC", "auprc": "AUPRC", "brier": "Brier score", "ece": "Calibration error", "rmse": "RMSE",
     "mae": "MAE", "r2": "R²", "mse": "MSE", "mase": "MASE", "pinball": "Pinball loss",
-    "coverage": "Coverage",
+    "coverage": "Coverage", "token_accuracy": "Accuracy of words", "sentence_accuracy": "Accuracy of sentences",
 }  # fmt: skip
 """Metrics by the names that people read."""
 
-PERCENT = frozenset({"accuracy", "coverage", "precision", "recall", "f1"})
+PERCENT = frozenset({"accuracy", "coverage", "precision", "recall", "f1", "token_accuracy", "sentence_accuracy"})
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from bedplate.core.arrays import Arrays, take
 from bedplate.core.errors import GateError
 from bedplate.export.recurrent import TRANSLATIONS, exportable
 from bedplate.export.translations import kept_translations
-from bedplate.models import Answering, Network, TextInput, to_tensors
+from bedplate.models import PADDED, Answering, Network, to_tensors
 
 IR_VERSION = 10
 OPSET = 20
@@ -59,7 +59,7 @@ def export_network(network: Network, sample: Arrays) -> onnx.ModelProto:
     while len(tensors[0]) < 3:
         tensors = [torch.cat([tensor, tensor]) for tensor in tensors]
     rows = torch.export.Dim(ROWS)
-    free = {1: torch.export.Dim("length")} if isinstance(network.inputs, TextInput) else {}
+    free = {1: torch.export.Dim("length")} if isinstance(network.inputs, PADDED) else {}
     try:
         with _quiet(), kept_translations():
             program = torch.onnx.export(

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from bedplate.core.arrays import Arrays, Predict
 from bedplate.core.errors import InputError
-from bedplate.models.registry import ImageInput, Inputs, Outputs, SeriesInput, models
+from bedplate.models.registry import PADDED, ImageInput, Inputs, Outputs, SeriesInput, models
+from bedplate.models.text_layers import known
 
 
 class Network(nn.Module):
@@ -37,7 +38,10 @@ class Network(nn.Module):
             self.register_buffer("std", torch.tensor(inputs.std, dtype=torch.float32).reshape(shape))
 
     def forward(self, *features: Tensor) -> Tensor:
-        """Return logits [rows, classes], or standardised targets [rows, 1], [rows, steps · columns (· levels)]."""
+        """Return logits or standardised targets.
+
+        [rows, classes], [rows, words, tags], [rows, 1], or [rows, steps · columns (· levels)].
+        """
         if isinstance(self.inputs, SeriesInput):
             return self.by_level(self.scores(self.body((features[0] - self.mean) / self.std, *features[1:])))
         if isinstance(self.inputs, ImageInput):
@@ -61,18 +65,24 @@ class Network(nn.Module):
 
     def scores(self, raw: Tensor) -> Tensor:
         """Check the shape that the module returned."""
-        if raw.ndim != 2 or raw.shape[1] != self.outputs.width:
+        if raw.ndim != (3 if self.outputs.tags else 2) or raw.shape[-1] != self.outputs.width:
             raise InputError(
                 "the model returns the wrong shape",
                 where=f"{type(self.body).__name__}.forward",
-                expected=f"[rows, {self.outputs.width}]",
+                expected=f"[rows, {'words, ' if self.outputs.tags else ''}{self.outputs.width}]",
                 received=str(list(raw.shape)),
             )
         return raw if raw.dtype == torch.float32 else raw.float()  # losses are computed in full precision
 
-    def answer(self, raw: Tensor) -> Tensor:
-        """Turn raw scores into the graph's output: probabilities [rows, classes], values [rows], or a forecast."""
+    def answer(self, raw: Tensor, tokens: Tensor) -> Tensor:
+        """Turn raw scores into the graph's output.
+
+        Probabilities [rows, classes] or [rows, words, tags] (0 where `tokens`, the first feature, is padding), values
+        [rows], or a forecast.
+        """
         outputs = self.outputs
+        if outputs.tags:
+            return torch.softmax(raw, dim=2) * known(tokens)[:, :, None]
         if outputs.classes:
             return torch.softmax(raw, dim=1)
         if outputs.shape:
@@ -107,8 +117,8 @@ class Answering(nn.Module):
         self.network = network
 
     def forward(self, *features: Tensor) -> Tensor:
-        """Return probabilities [rows, classes] or values [rows]."""
-        return self.network.answer(self.network(*features))
+        """Return probabilities [rows, classes] or [rows, words, tags], values [rows], or a forecast."""
+        return self.network.answer(self.network(*features), features[0])
 
 
 def build(name: str, arguments: dict[str, Any], inputs: Inputs, outputs: Outputs, seed: int) -> Network:
@@ -138,6 +148,14 @@ def to_tensors(network: Network, features: Arrays) -> list[Tensor]:
     return [torch.from_numpy(array if array.flags.writeable else array.copy()) for array in arrays]
 
 
+def shortened(inputs: Inputs, features: Arrays) -> Arrays:
+    """Return features without the columns that are padding in every row; one column is left in any case."""
+    if not isinstance(inputs, PADDED):
+        return features
+    width = max(1, int((features[inputs.names[0]] != 0).sum(axis=1).max(initial=1)))
+    return {name: array[:, :width] for name, array in features.items()}
+
+
 def predictor(network: Network) -> Predict:
     """Return the network as a `Predict` over features, in evaluation mode."""
     answering = Answering(network)
@@ -148,7 +166,7 @@ def predictor(network: Network) -> Predict:
         network.eval()
         try:
             with torch.inference_mode():
-                return {output: answering(*to_tensors(network, features)).numpy()}
+                return {output: answering(*to_tensors(network, shortened(network.inputs, features))).numpy()}
         finally:
             network.train(training)
 

@@ -5,12 +5,15 @@ arguments. The module's `forward` takes normalised features and returns raw scor
 
 - images: one float tensor [rows, channels, height, width], standardised by the training pixels;
 - texts: one int32 tensor `tokens` [rows, length], filled up with 0 to the longest row of the batch;
+- sentences: `tokens` and `shapes`, int32 [rows, words], and `letters`, uint8 [rows, words, letters], filled up with 0
+  likewise;
 - series: one float tensor `history` [rows, length, columns], each column standardised by its training rows, and
   `calendar` [rows, features] beside it where the recipe names cycles;
 - tables: `numeric` float [rows, F] and `categories` int64 [rows, C], each only if the table has such columns.
 
 It returns [rows, outputs.width]: logits for classes, the standardised target for a number, and for a forecast the
-standardised values of every step (of every quantile of every step), their columns side by side.
+standardised values of every step (of every quantile of every step), their columns side by side. A tagger returns
+[rows, words, outputs.width]: logits for each word's tags.
 """
 
 from __future__ import annotations
@@ -70,6 +73,24 @@ class TextInput:
 
 
 @dataclass(frozen=True)
+class SentenceInput:
+    """Words, their shapes and letters: how many numbers each has, 0 for padding and 1 for what is unknown.
+
+    `letters` are read of each word.
+    """
+
+    vocabulary: int
+    shapes: int
+    alphabet: int
+    letters: int
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The tensors that the network takes, in order."""
+        return ("tokens", "shapes", "letters")
+
+
+@dataclass(frozen=True)
 class SeriesInput:
     """The latest `length` steps of some columns; `mean` and `std` (one a column) standardise them inside the graph.
 
@@ -88,15 +109,19 @@ class SeriesInput:
         return ("history", "calendar") if self.calendar else ("history",)
 
 
-Inputs = ImageInput | SeriesInput | TableInput | TextInput
+Inputs = ImageInput | SentenceInput | SeriesInput | TableInput | TextInput
+PADDED = (SentenceInput, TextInput)
+"""Rows of any length, filled up with 0 to the longest one of a batch; the first tensor says where a row ends."""
 
 
 @dataclass(frozen=True)
 class Outputs:
     """What the model answers: one score a class, or (classes=None) numbers with their training mean and spread.
 
-    `counts` are the training rows of each class, where they are known. `shape` is () for one number, and
-    (steps, columns) for a forecast, whose `mean` and `std` are one a column; `levels` are its quantiles, if any.
+    `counts` are the training rows (of a tagger, words) of each class, where they are known. `shape` is () for one
+    number, and (steps, columns) for a forecast, whose `mean` and `std` are one a column; `levels` are its quantiles, if
+    any. `tags` are those that a tagger's words may have, and `transitions` (tags + 1 × tags) what following which is
+    worth, as `codecs.tags` has them.
     """
 
     classes: int | None = None
@@ -105,15 +130,19 @@ class Outputs:
     counts: tuple[int, ...] = ()
     shape: tuple[int, ...] = ()
     levels: tuple[float, ...] = ()
+    tags: tuple[str, ...] = ()
+    transitions: tuple[tuple[float, ...], ...] = ()
 
     @property
     def width(self) -> int:
         """How many columns the module returns."""
-        return self.classes or math.prod(self.shape) * max(1, len(self.levels))
+        return self.classes or len(self.tags) or math.prod(self.shape) * max(1, len(self.levels))
 
     @property
     def name(self) -> str:
         """The name of the graph's output."""
+        if self.tags:
+            return "tag_probabilities"
         return "probabilities" if self.classes else "forecast" if self.shape else "value"
 
     @property
@@ -125,6 +154,7 @@ class Outputs:
         """Return what builds the same again, the counts left out."""
         told: dict[str, Any] = {"classes": self.classes, "mean": self.mean, "std": self.std}
         told |= {"shape": list(self.shape)} if self.shape else {}
+        told |= {"tags": list(self.tags), "transitions": [list(row) for row in self.transitions]} if self.tags else {}
         return told | ({"levels": list(self.levels)} if self.levels else {})
 
     @classmethod
@@ -132,7 +162,8 @@ class Outputs:
         """Rebuild from `to_json()`."""
         mean, std = (tuple(one) if isinstance(one, list | tuple) else one for one in (told["mean"], told["std"]))
         shape, levels = (tuple(told.get(name, ())) for name in ("shape", "levels"))
-        return cls(told["classes"], mean, std, tuple(counts), shape, levels)
+        transitions = tuple(tuple(row) for row in told.get("transitions", ()))
+        return cls(told["classes"], mean, std, tuple(counts), shape, levels, tuple(told.get("tags", ())), transitions)
 
 
 def inputs_from_spec(spec: dict[str, Any]) -> Inputs:
@@ -143,6 +174,8 @@ def inputs_from_spec(spec: dict[str, Any]) -> Inputs:
         return TableInput(spec["numeric"], tuple(spec["categories"]), tuple(tuple(e) for e in spec["edges"]))
     if spec["kind"] == "text":
         return TextInput(spec["vocabulary"], spec["length"])
+    if spec["kind"] == "sentence":
+        return SentenceInput(spec["vocabulary"], spec["shapes"], spec["alphabet"], spec["letters"])
     if spec["kind"] == "series":
         mean, std = tuple(spec["mean"]), tuple(spec["std"])
         return SeriesInput(spec["length"], spec["columns"], mean, std, int(spec.get("calendar", 0)))
@@ -165,12 +198,17 @@ def forecast_of(inputs: Inputs, outputs: Outputs, model: str) -> tuple[SeriesInp
 def only(inputs: Inputs, kind: type, model: str) -> None:
     """Refuse features that a model isn't made for."""
     if not isinstance(inputs, kind):
-        wanted = {ImageInput: "images", SeriesInput: "series", TableInput: "tables", TextInput: "texts"}[kind]
+        wanted = {
+            ImageInput: "images", SentenceInput: "sentences", SeriesInput: "series", TableInput: "tables",
+            TextInput: "texts",
+        }[kind]  # fmt: skip
         hint = (
             "`bag`, `text-cnn`, `lstm`, `gru`, `rnn` and `transformer-encoder` take texts"
             if isinstance(inputs, TextInput)
             else "`dlinear` and `tcn` take series"
             if isinstance(inputs, SeriesInput)
+            else "`bilstm-tagger` takes sentences"
+            if isinstance(inputs, SentenceInput)
             else "`mlp` and `linear` take both"
         )
         raise InputError(f"model '{model}' is for {wanted}", where="model.name", hint=hint)

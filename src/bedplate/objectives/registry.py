@@ -16,7 +16,8 @@ Losses = dict[str, Tensor]
 Loss = Callable[[nn.Module, list[Tensor], Tensor], Losses]
 """Takes (network, feature tensors in the network's order, targets) and returns named scalars; `loss` is minimised.
 
-Targets are int64 class indices [rows], or standardised float32 values [rows]."""
+Targets are int64 class indices [rows], tags' numbers int16 [rows, words] (negative beyond a row's end), or standardised
+float32 values [rows]."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,10 @@ class Objective:
 
     Attributes:
         steps: the updates.
-        kind: "classes", "number", "forecast" or "any".
+        kind: "classes", "number", "forecast", "tags" or "any".
         soft: whether class targets may also come as probabilities [rows, classes], as mixup gives them.
+        transitions: whether the answer's transitions between tags are counted in the training sentences; else they only
+            forbid what can't be.
         levels: the quantiles that a forecast's network answers; () for one number a step.
     """
 
@@ -42,6 +45,7 @@ class Objective:
     kind: str = "any"
     soft: bool = False
     levels: tuple[float, ...] = ()
+    transitions: bool = False
 
 
 objectives: Registry[Callable[..., Objective]] = Registry("objective")

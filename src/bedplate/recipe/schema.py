@@ -322,7 +322,12 @@ class Recipe(Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     seed: Annotated[int, Field(ge=0, lt=2**53)] = 0
     task: Literal[
-        "forecasting", "image-classification", "tabular-classification", "tabular-regression", "text-classification"
+        "forecasting",
+        "image-classification",
+        "tabular-classification",
+        "tabular-regression",
+        "text-classification",
+        "token-classification",
     ]
     data: DataSpec
     model: Part | None = None

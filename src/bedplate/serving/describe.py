@@ -13,6 +13,7 @@ from PIL import Image
 
 from bedplate.codecs.columns import ColumnSchema, tensor_names
 from bedplate.codecs.table import TableCodec
+from bedplate.codecs.words import END
 from bedplate.core.arrays import Arrays, count
 from bedplate.serving.models import Model
 
@@ -41,11 +42,16 @@ def describe(model: Model) -> dict[str, Any]:
         return found | {"columns": table_columns(bundle.codec), "examples": table_examples(model, bundle.codec)}
     if answers.columns is not None:
         found["columns"] = list(answers.columns)
-    if answers.tensors is not None or answers.columns is not None:
+    if answers.tags is not None:
+        found["tags"] = list(answers.tags)
+    if answers.tensors is not None or answers.columns is not None or answers.tags is not None:
         found["outputs"] = [spec.to_json() for spec in model.outputs]
     if model.is_tensor:
         inputs = [spec.to_json() for spec in model.inputs]
-        return found | {"inputs": inputs, "examples": tensor_examples(bundle.golden.inputs)}
+        examples = tensor_examples(bundle.golden.inputs)
+        if kind == "sentence":
+            examples = [{name: text.replace(END, " ").strip() for name, text in row.items()} for row in examples]
+        return found | {"inputs": inputs, "examples": examples}
     height, width, channels = model.inputs[0].shape
     return found | {
         "image": {"height": height, "width": width, "channels": channels},

@@ -65,7 +65,7 @@ class Trained:
         other = Bundle.open(path if path.exists() else Path(text))
         same = ("inputs", "outputs")
         if any(other.model.get(key) != self.bundle.model.get(key) for key in same) or (
-            other.answers.labels != self.answers.labels
+            (other.answers.labels, other.answers.tags) != (self.answers.labels, self.answers.tags)
         ):
             raise InputError(
                 "a teacher must take and answer what the original does", where=f"compression.teachers {text}",
@@ -114,7 +114,7 @@ class Trained:
         return seal(
             self.bundle, path, one, point, predict=predict, codec=dataset.codec, golden=golden, reference=reference,
             judged=self.test, seed=work.recipe.seed, resamples=min(RESAMPLES, work.recipe.evaluation.resamples),
-            scale=1.0 if self.answers.labels else work.outputs.spread,
+            scale=1.0 if self.answers.shares else work.outputs.spread,
         )  # fmt: skip
 
     def write_network(self, path: Path, one: Candidate) -> None:

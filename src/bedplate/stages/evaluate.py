@@ -15,6 +15,7 @@ from bedplate.evaluation import Report, evaluate
 from bedplate.models import Network, predictor
 from bedplate.models.baselines import fit_baselines
 from bedplate.models.series_baselines import fit_series_baselines
+from bedplate.models.tag_baselines import fit_tag_baselines
 from bedplate.stages.work import Work
 
 REPORT, BASELINES = "report.json", "baselines.json"
@@ -70,7 +71,9 @@ def _baselines(work: Work) -> dict[str, dict[str, float]]:
     dataset = work.dataset
     spec = dataset.codec.feature_spec()
     train, targets = work.features(dataset.train), dataset.train.targets
-    if dataset.answers.columns is not None:
+    if dataset.answers.tags is not None:
+        fitted = fit_tag_baselines(train, targets, len(dataset.answers.tags))
+    elif dataset.answers.columns is not None:
         fitted = fit_series_baselines(train, targets, spec, dataset.answers.season, work.recipe.seed)
     else:
         fitted = fit_baselines(train, targets, spec, work.outputs.classes, work.recipe.seed)

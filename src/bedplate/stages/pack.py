@@ -76,7 +76,7 @@ def _lineage(work: Work) -> dict[str, Any]:
 def _write_predictions(work: Work, report: Report, path: Path) -> None:
     """Write the served graph's answer to every test row, as `bedplate predict` would."""
     assert report.outputs is not None
-    answers = work.dataset.answers.encode({work.dataset.answers.output: report.outputs})
+    answers = work.dataset.answers.encode({work.dataset.answers.output: report.outputs}, work.dataset.test.inputs)
     lines = (
         json.dumps({"input": row, **answer}, ensure_ascii=False)
         for row, answer in zip(work.dataset.test.ids, answers, strict=True)

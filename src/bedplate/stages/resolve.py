@@ -16,7 +16,7 @@ from bedplate.compression import methods
 from bedplate.core.errors import BedplateError, InputError, RecipeError, did_you_mean, listing
 from bedplate.core.registry import Registry
 from bedplate.data.shards import is_pattern
-from bedplate.evaluation.metrics import CLASSIFICATION, FORECASTS, QUANTILES, REGRESSION
+from bedplate.evaluation.metrics import CLASSIFICATION, FORECASTS, QUANTILES, REGRESSION, TAGGING
 from bedplate.models import models
 from bedplate.objectives import objectives
 from bedplate.recipe.load import Raw, load
@@ -144,7 +144,7 @@ def check_combinations(raw: Raw) -> list[BedplateError]:
         bare = isinstance(source, str) and source not in embedded
         if task and task.payload in ("series", "table") and not data.get("target") and (bare or several):
             found.append(InputError(f"a {task.payload} needs `target`: the column to predict", where="data"))
-    known = {"classes": CLASSIFICATION, "forecast": (*FORECASTS, *QUANTILES), "number": REGRESSION}[
+    known = {"classes": CLASSIFICATION, "forecast": (*FORECASTS, *QUANTILES), "number": REGRESSION, "tags": TAGGING}[
         task.answer if task else "classes"
     ]
     gate = raw.get("gate")
@@ -288,8 +288,8 @@ def resolve(text: str, overrides: Sequence[str] = ()) -> Resolved:
                 )
             ]
         )
-    # A forecast is numbers: whoever minimises the error of one minimises that of several.
-    if kind not in ("any", task.answer, *(["number"] if task.answer == "forecast" else [])):
+    # A forecast is numbers, and tags are classes: what learns one learns several.
+    if kind not in ("any", task.answer, {"forecast": "number", "tags": "classes"}.get(task.answer)):
         raise RecipeError(
             [
                 InputError(

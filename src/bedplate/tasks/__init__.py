@@ -7,6 +7,7 @@ from bedplate.tasks import (
     tabular_classification,
     tabular_regression,
     text_classification,
+    token_classification,
 )
 from bedplate.tasks.task import Task
 
@@ -14,7 +15,7 @@ TASKS = {
     task.name: task
     for task in (
         forecasting.TASK, image_classification.TASK, tabular_classification.TASK, tabular_regression.TASK,
-        text_classification.TASK,
+        text_classification.TASK, token_classification.TASK,
     )
 }  # fmt: skip
 

@@ -11,9 +11,9 @@ class Task:
     """One task. `select` is the validation figure that chooses the best epoch; `primary` leads the report."""
 
     name: str
-    payload: Literal["image", "series", "table", "text"]
-    answer: Literal["classes", "forecast", "number"]
+    payload: Literal["image", "sentence", "series", "table", "text"]
+    answer: Literal["classes", "forecast", "number", "tags"]
     model: str
     objective: str
-    select: Literal["accuracy", "loss"]
+    select: Literal["accuracy", "f1", "loss"]
     primary: str
