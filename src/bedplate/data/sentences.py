@@ -27,6 +27,9 @@ from bedplate.recipe.schema import DataSpec, TextSpec
 MOST_KNOWN = 50_000
 """How many words are known at most where the recipe doesn't say."""
 
+LEAST = 2
+"""A word that is seen fewer times is unknown, so that what to do with unknown words is learnt."""
+
 _EXAMPLES = 12
 _SAID = ("train", "validation", "test")
 
@@ -129,7 +132,7 @@ def fit_codec(sentences: list[Sentence], spec: TextSpec) -> tuple[SentenceCodec,
     codec = SentenceCodec((), "", spec.lower, column=spec.column or TEXT)
     words = Counter(codec.spelt(word) for one in sentences for word in one.words)
     letters = Counter(letter for one in sentences for word in one.words for letter in word)
-    kept = [word for word, _ in words.most_common(spec.size or MOST_KNOWN)]
+    kept = [word for word, times in words.most_common(spec.size or MOST_KNOWN) if times >= LEAST]
     alphabet = "".join(letter for letter, _ in letters.most_common(MOST_ALPHABET))
     sizes = [len(one.words) for one in sentences]
     median, longest = int(np.median(sizes)), max(sizes)

@@ -22,17 +22,16 @@ class Spelling(nn.Module):
     Ma and Hovy 2016, "End-to-end Sequence Labeling via Bi-directional LSTM-CNNs-CRF", section 2.1.
     """
 
-    def __init__(self, alphabet: int, size: int, filters: int, dropout: float) -> None:
+    def __init__(self, alphabet: int, size: int, filters: int) -> None:
         super().__init__()
         self.letters = Embedding(alphabet, size)
-        self.dropout = nn.Dropout(dropout)
         self.filters = nn.Conv1d(size, filters, 3, padding=1)
 
     def forward(self, letters: Tensor) -> Tensor:
         """Map [rows, words, letters] to [rows, words, filters]; 0 for a word without letters."""
         rows, words, length = letters.shape
         each = letters.reshape(rows * words, length).to(torch.int32)
-        found = self.filters(self.dropout(self.letters(each)).transpose(1, 2)).transpose(1, 2)
+        found = self.filters(self.letters(each).transpose(1, 2)).transpose(1, 2)
         return masked_max(found, known(each)).reshape(rows, words, found.shape[2])
 
 
@@ -50,7 +49,7 @@ class Tagger(nn.Module):
         super().__init__()
         self.tokens = Embedding(inputs.vocabulary, size, hidden=unknown)
         self.shapes = Embedding(inputs.shapes, shape) if shape else None
-        self.spelling = Spelling(inputs.alphabet, letter, filters, dropout) if filters else None
+        self.spelling = Spelling(inputs.alphabet, letter, filters) if filters else None
         self.ways = nn.ModuleList(
             _CELLS[cell](
                 size + shape + filters, hidden, layers, batch_first=True, dropout=dropout if layers > 1 else 0.0
@@ -87,7 +86,7 @@ def bilstm_tagger(
     hidden: Annotated[int, Field(ge=1, le=4096)] = 128,
     layers: Annotated[int, Field(ge=1, le=8)] = 1,
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5,
-    unknown: Annotated[float, Field(ge=0, lt=1)] = 0.05,
+    unknown: Annotated[float, Field(ge=0, lt=1)] = 0.1,
 ) -> nn.Module:
     """Return a tagger of words.
 
