@@ -14,6 +14,7 @@ import numpy as np
 from bedplate.core.errors import InputError
 from bedplate.evaluation.bootstrap import Estimate
 from bedplate.evaluation.comparison import Verdict, mcnemar, paired_interval
+from bedplate.evaluation.metrics import LOWER_IS_BETTER
 from bedplate.evaluation.slices import Slice, worst_slice
 
 
@@ -55,6 +56,11 @@ class Report:
     row_errors: np.ndarray = field(repr=False)
     outputs: np.ndarray | None = field(default=None, repr=False, compare=False)
     forecast: dict[str, Any] | None = None
+
+    @property
+    def leading(self) -> str:
+        """The metric by which reports are compared."""
+        return {"regression": "rmse", "forecast": "mse", "tagging": "f1"}.get(self.kind, "accuracy")
 
     @property
     def worst_slice(self) -> Slice | None:
@@ -127,8 +133,8 @@ class Report:
         """
         if self.kind != other.kind:
             raise InputError("reports of two kinds can't be compared", received=f"{self.kind} and {other.kind}")
-        lower, rmse = self.kind in ("regression", "forecast"), self.kind == "regression"
-        metric = {"regression": "rmse", "forecast": "mse", "tagging": "f1"}.get(self.kind, "accuracy")
+        metric, rmse = self.leading, self.kind == "regression"
+        lower = metric in LOWER_IS_BETTER
         mine, yours = self.metrics[metric], other.metrics[metric]
         paired = self.rows_digest == other.rows_digest
         p_value = None
