@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bedplate.core.arrays import concatenate, count, predict_in_batches, take
+from bedplate.core.arrays import Arrays, concatenate, count, predict_in_batches, take
 
 
 @given(st.integers(1, 50), st.integers(1, 60))
@@ -29,3 +29,23 @@ def test_disagreeing_rows_are_refused() -> None:
     with pytest.raises(ValueError, match="no rows"):
         predict_in_batches(lambda x: x, {"a": np.zeros(0)})
     assert take(concatenate([{"a": np.arange(2)}, {"a": np.arange(3)}]), slice(1, 3))["a"].tolist() == [1, 0]
+
+
+def test_rows_of_several_lengths_are_filled_up() -> None:
+    found = concatenate([{"a": np.ones((2, 3, 2))}, {"a": np.full((1, 1, 2), 5.0)}])["a"]
+    assert found.shape == (3, 3, 2)
+    assert found[2].tolist() == [[5, 5], [0, 0], [0, 0]]
+    with pytest.raises(ValueError, match="dimension"):
+        concatenate([{"a": np.ones((2, 3))}, {"a": np.ones((2, 3, 1))}])
+
+
+def test_texts_of_like_length_run_together_and_answers_keep_the_rows_order() -> None:
+    texts = np.array(["x" * size for size in (9, 1, 8, 2, 7, 3)], object)
+    widths: list[int] = []
+
+    def predict(inputs: Arrays) -> Arrays:
+        widths.append(max(map(len, inputs["text"])))
+        return {"size": np.array([len(text) for text in inputs["text"]])}
+
+    assert predict_in_batches(predict, {"text": texts}, 2)["size"].tolist() == [9, 1, 8, 2, 7, 3]
+    assert widths == [2, 7, 9]

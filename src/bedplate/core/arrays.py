@@ -45,8 +45,22 @@ def _joined(arrays: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def predict_in_batches(predict: Predict, inputs: Arrays, batch_size: int = 512) -> dict[str, np.ndarray]:
-    """Run `predict` over all rows of `inputs`, `batch_size` rows at a time, and join the answers."""
+    """Run `predict` over all rows of `inputs`, `batch_size` rows at a time, and join the answers.
+
+    Texts of like length run together, since a batch is as long as its longest; the answers come in the rows' order.
+    """
     total = count(inputs)
     if total == 0:
         raise ValueError("nothing to predict: the inputs have no rows")
-    return concatenate([predict(take(inputs, slice(i, i + batch_size))) for i in range(0, total, batch_size)])
+    order = _by_length(inputs) if total > batch_size else None
+    given = inputs if order is None else take(inputs, order)
+    found = concatenate([predict(take(given, slice(i, i + batch_size))) for i in range(0, total, batch_size)])
+    return found if order is None else take(found, np.argsort(order))
+
+
+def _by_length(inputs: Arrays) -> np.ndarray | None:
+    """Return the rows' order by the length of their texts, where they are nothing but texts."""
+    (first, *others) = inputs.values()
+    if others or first.ndim != 1 or first.dtype != object:
+        return None
+    return np.argsort([len(str(text)) for text in first.tolist()], kind="stable")
