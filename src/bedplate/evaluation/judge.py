@@ -33,6 +33,8 @@ from bedplate.evaluation.tagging import TaggingFacts
 
 WORST = 24
 _POINTS = 500
+_TOLD = 12
+"""So many of a sentence's entities are listed."""
 _HISTOGRAM_BINS = 31
 _RANKING_WORK = 500_000_000
 _FEWEST_RESAMPLES = 100
@@ -286,7 +288,8 @@ def _told(tags: TagSet, codes: np.ndarray) -> str:
         f"{tags.types[kind]} {first + 1}" + (f"–{behind}" if behind > first + 1 else "")
         for _, first, behind, kind in tags.entities(codes[None]).tolist()
     ]
-    return ", ".join(spans) or "none"
+    more = [f"and {len(spans) - _TOLD} more"] if len(spans) > _TOLD else []
+    return ", ".join([*spans[:_TOLD], *more]) or "none"
 
 
 def _quarters(targets: np.ndarray, name: str) -> dict[str, np.ndarray]:
