@@ -18,9 +18,10 @@ from bedplate.bundle import Bundle
 from bedplate.codecs.words import joined
 from bedplate.compression.front import Budget
 from bedplate.core.arrays import take
-from bedplate.core.errors import BedplateError
+from bedplate.core.errors import BedplateError, ServerError
 from bedplate.evaluation import Report
 from bedplate.models import predictor
+from bedplate.serving.client_grpc import GrpcClient
 from bedplate.stages.bundle_network import bundle_network
 from bedplate.stages.compress_bundle import compress_bundle
 from bedplate.stages.init import init
@@ -145,6 +146,11 @@ def test_every_protocol_answers_as_the_bundle_and_refuses_what_is_no_sentence(bu
             v2 = client.post("/v2/models/names/infer", json=asked).json()["outputs"][0]
             assert v2["shape"] == list(raw.shape)
             np.testing.assert_allclose(np.reshape(v2["data"], v2["shape"]), raw, atol=1e-6)
+            with GrpcClient(server.grpc) as rpc:
+                found = rpc.infer("names", {"text": np.array(data, object)})["tag_probabilities"]
+                np.testing.assert_allclose(found, raw, atol=1e-6)
+                with pytest.raises(ServerError, match="control character"):
+                    rpc.infer("names", {"text": np.array(["a\0"], object)})
         assert client.get("/v2/models/names").json()["outputs"][0]["shape"] == [-1, -1, raw.shape[2]]
         for text in STRANGE:
             assert client.post("/predict/names", json=text).status_code == 200, text
