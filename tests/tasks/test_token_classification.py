@@ -234,7 +234,7 @@ def test_init_proposes_a_recipe_that_runs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("objective.name=squared-error", "is for number"), ("model.name=lstm", "bilstm-tagger"), ("model.name=mlp", "bilstm-tagger"),
+        ("objective.name=squared-error", "is for number"), ("objective.name=perceptron", "is for classes"), ("model.name=lstm", "bilstm-tagger"), ("model.name=mlp", "bilstm-tagger"),
         ("data.stream={}", "aren't streamed yet"), ("data.split.by=group", "not split by group"),
         ("gate.minimum={accuracy: 1}", "unknown metric"), ("training.augment={name: mixup}", "gives mixed targets"),
         ("training.sampling=balanced", "for classes"), ("training.pseudo_labels={source: a.csv}", "for classes"),

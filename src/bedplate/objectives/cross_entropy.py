@@ -67,4 +67,4 @@ def cross_entropy(
         found = functional.cross_entropy(scores, targets, weight=factors, label_smoothing=label_smoothing)
         return {"loss": found}
 
-    return Objective((Step(loss),), "classes", soft=True)
+    return Objective((Step(loss),), "classes", soft=True, words=True)

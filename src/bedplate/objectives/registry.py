@@ -36,6 +36,7 @@ class Objective:
         steps: the updates.
         kind: "classes", "number", "forecast", "tags" or "any".
         soft: whether class targets may also come as probabilities [rows, classes], as mixup gives them.
+        words: whether an objective for classes learns tags, too, word by word.
         transitions: whether the answer's transitions between tags are counted in the training sentences; else they only
             forbid what can't be.
         levels: the quantiles that a forecast's network answers; () for one number a step.
@@ -45,6 +46,7 @@ class Objective:
     kind: str = "any"
     soft: bool = False
     levels: tuple[float, ...] = ()
+    words: bool = False
     transitions: bool = False
 
 
