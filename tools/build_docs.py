@@ -73,7 +73,7 @@ MEANINGS = {
     "data.image.width": "pixels",
     "data.image.channels": "1 grey, 3 colour",
     "data.image.resize": "how images of other sizes are fitted",
-    "data.text": "how texts become tokens; left out: chosen from the training rows",
+    "data.text": "how texts become tokens; left out: chosen from the training rows; sentences come as words",
     "data.text.tokens": "what is cut out: whole words, characters, byte pairs (every text is known), or parts of words",
     "data.series": "how a time series becomes windows of a past and the future to forecast",
     "data.series.calendar": "cycles (day, week, year) in which the latest step's place is read beside the history",

@@ -66,6 +66,18 @@ def deep(units: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(4, units), nn.ReLU(), nn.Linear(units, 3))
 
 
+def test_of_a_tagger_words_are_matched_and_padding_is_not() -> None:
+    torch.manual_seed(0)
+    teacher, student, features = nn.Linear(4, 3), nn.Linear(4, 3), [torch.randn(2, 5, 4)]
+    targets = torch.tensor([[0, 1, 2, 0, 1], [2, 1, -1, -1, -1]])
+    own = objectives.get("cross-entropy")()
+    there = targets >= 0
+    for distil in (soft_target, hard_target):
+        found = losses(distil(teacher, own), student, features, targets)
+        words = losses(distil(teacher, own), student, [features[0][there]], targets[there])
+        torch.testing.assert_close(found, words)
+
+
 def test_features_are_matched_by_the_similarities_of_rows() -> None:
     _, _, features, targets = rows(3)
     teacher, student = deep(7), deep(5)

@@ -11,7 +11,7 @@ import pytest
 from onnx import numpy_helper
 
 from bedplate.bundle.session import OnnxPredict
-from bedplate.checks.battery import SAMPLES, sample_features
+from bedplate.checks.battery import SAMPLES, TAGGED, sample_features
 from bedplate.compression import methods
 from bedplate.compression.int8_weights import channel_axes
 from bedplate.export import export_network
@@ -96,3 +96,20 @@ def test_what_16_bits_cannot_hold_stays_in_32() -> None:
         assert halves[f"{tiny.name}/fp16"][0, 1] == 65504
         assert halves[f"{tiny.name}/fp16"][0, 0] > 0
     assert np.isfinite(answers(small, features)).all()
+
+
+@pytest.mark.parametrize("method", SHARE)
+def test_embeddings_and_recurrent_layers_are_stored_small_too(method: str) -> None:
+    network = build("bilstm-tagger", {"size": 64, "hidden": 64}, SAMPLES["sentences"], TAGGED, 0)
+    features = sample_features(SAMPLES["sentences"], rows=32)
+    graph = export_network(network, features)
+    small = methods.get(method)(graph, {}, NONE)
+    share = len(small.SerializeToString()) / len(graph.SerializeToString())
+    assert share < SHARE[method] + 0.08  # of so small a network the nodes weigh something
+    found = [
+        OnnxPredict(one.SerializeToString(), variant="one")(features)["tag_probabilities"] for one in (graph, small)
+    ]
+    assert np.abs(found[0] - found[1]).max() < 5e-3
+    if method == "int8-weights":
+        ranks = {len(tensor.dims) for tensor in small.graph.initializer if tensor.data_type == onnx.TensorProto.INT8}
+        assert ranks == {2, 3}

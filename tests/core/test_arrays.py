@@ -60,3 +60,23 @@ def test_rows_of_like_length_run_together_and_come_back_in_order(lengths: list[i
         assert all(rows <= MOST_OF_LIKE_LENGTH for rows, _ in sizes)
         assert [width for _, width in sizes] == sorted(width for _, width in sizes)
         assert len(sizes) <= len(lengths) / FEWEST_OF_LIKE_LENGTH + 1
+
+
+def test_rows_of_several_lengths_are_filled_up() -> None:
+    found = concatenate([{"a": np.ones((2, 3, 2))}, {"a": np.full((1, 1, 2), 5.0)}])["a"]
+    assert found.shape == (3, 3, 2)
+    assert found[2].tolist() == [[5, 5], [0, 0], [0, 0]]
+    with pytest.raises(ValueError, match="dimension"):
+        concatenate([{"a": np.ones((2, 3))}, {"a": np.ones((2, 3, 1))}])
+
+
+def test_texts_of_like_length_run_together_and_answers_keep_the_rows_order() -> None:
+    texts = np.array(["x" * size for size in (9, 1, 8, 2, 7, 3)], object)
+    widths: list[int] = []
+
+    def predict(inputs: Arrays) -> Arrays:
+        widths.append(max(map(len, inputs["text"])))
+        return {"size": np.array([len(text) for text in inputs["text"]])}
+
+    assert predict_in_batches(predict, {"text": texts}, 2)["size"].tolist() == [9, 1, 8, 2, 7, 3]
+    assert widths == [2, 7, 9]

@@ -20,6 +20,7 @@ def row(trial: int, *values: float, loss: float = 1.0, **params: Any) -> dict[st
 def test_more_accuracy_is_better_and_less_of_all_else() -> None:
     names = ("validation_accuracy", "validation_loss", "validation_rmse", "seconds", "parameters")
     assert [direction(name) for name in names] == ["maximize"] + ["minimize"] * 4
+    assert direction("validation_f1") == "maximize"
 
 
 def test_equal_trials_are_told_apart_by_validation_loss_then_by_number() -> None:

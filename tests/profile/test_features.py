@@ -58,3 +58,13 @@ def test_columns_and_answers_are_watched() -> None:
 def test_a_column_may_have_the_name_of_an_answer() -> None:
     watched = watch({"answer": np.array([1.0])}, {"value": np.array([2.5], np.float32)})
     assert {name: array.tolist() for name, array in watched.items()} == {"answer": [1.0], "answer_": [2.5]}
+
+
+def test_of_tags_shares_and_confidence_are_watched() -> None:
+    probabilities = np.zeros((2, 3, 2), np.float32)
+    probabilities[0] = [[0.9, 0.1], [0.2, 0.8], [0.1, 0.9]]
+    probabilities[1, 0] = [0.7, 0.3]
+    found = answer_figures({"tag_probabilities": probabilities})
+    np.testing.assert_allclose(found["answer.0"], [1 / 3, 1])
+    np.testing.assert_allclose(found["answer.1"], [2 / 3, 0])
+    np.testing.assert_allclose(found["answer.confidence"], [0.87, 0.7])

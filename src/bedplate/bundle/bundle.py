@@ -135,6 +135,8 @@ class Bundle:
         if written is not None:
             return [TensorSpec(spec.name, spec.dtype, tuple(spec.shape)) for spec in written]
         answers = self.answers
+        if answers.tags is not None:
+            return [TensorSpec(self.output, "float32", (-1, len(answers.tags)))]
         if answers.columns is not None:
             shape = (answers.horizon, len(answers.columns), *([len(answers.levels)] if answers.levels else []))
             return [TensorSpec(self.output, "float32", shape)]
@@ -265,7 +267,7 @@ class Bundle:
         return generator_of(self.codec, predict)
 
     def predict(self, payloads: Sequence[Payload], batch_size: int = 256) -> list[dict[str, Any]]:
-        """Return one answer a payload: `{answer, probabilities}`, `{answer, value}`, or `{outputs}` by tensor name.
+        """Return one answer a payload, as `Answers.encode` says.
 
         A language model answers with the continuation of a text, `{answer, finish_reason, tokens}`, as `Sampling` has
         it where nothing is said.
@@ -279,7 +281,8 @@ class Bundle:
         predict = self.predictor()
         answers: list[dict[str, Any]] = []
         for start in range(0, len(payloads), batch_size):
-            answers += self.answers.encode(predict(self.codec.decode(payloads[start : start + batch_size])))
+            inputs = self.codec.decode(payloads[start : start + batch_size])
+            answers += self.answers.encode(predict(inputs), inputs)
         return answers
 
     def _entry(self, variant: str) -> Any:

@@ -18,19 +18,22 @@ import torch
 
 from bedplate.bundle.session import OnnxPredict
 from bedplate.codecs.codec import TOKENS
+from bedplate.codecs.tags import TagSet
 from bedplate.compression import methods
 from bedplate.compression.measure import batch_dependence
-from bedplate.core.arrays import Arrays, take
+from bedplate.core.arrays import Arrays, concatenate, take
 from bedplate.core.errors import BedplateError, InputError
 from bedplate.core.machine import cpu_features
 from bedplate.core.registry import Registry
 from bedplate.export import check_parity, export_network
 from bedplate.export.stepwise import check_steps
 from bedplate.models import (
+    PADDED,
     ImageInput,
     Inputs,
     Network,
     Outputs,
+    SentenceInput,
     SeriesInput,
     TableInput,
     TextInput,
@@ -53,11 +56,14 @@ SAMPLES: dict[str, Inputs] = {
     "a table of numbers": TableInput(4, (), (_EDGES,) * 4),
     "a table of categories": TableInput(0, (4, 7), ()),
     "texts": TextInput(300, 12),
+    "sentences": SentenceInput(300, 11, 40, 8),
     "series": SeriesInput(30, 2, (3.0, -50.0), (2.0, 10.0)),
 }
 OUTPUTS: dict[str, Outputs] = {"3 classes": Outputs(3), "a number": Outputs(None, 5.0, 2.0)}
 VECTOR = Outputs(vector=6)
 NEXT = Outputs(300, sequence=True)
+TAGS = ("O", "B-PER", "I-PER")
+TAGGED = Outputs(tags=TAGS, transitions=tuple(map(tuple, TagSet(TAGS).rules().tolist())))
 FORECAST = Outputs(None, (3.0, -50.0), (2.0, 10.0), shape=(4, 2))
 
 
@@ -76,10 +82,16 @@ def sample_features(inputs: Inputs, rows: int = ROWS, seed: int = 0) -> dict[str
     draw = np.random.default_rng(seed)
     if isinstance(inputs, ImageInput):
         return {"image": draw.integers(0, 256, (rows, inputs.height, inputs.width, inputs.channels), dtype=np.uint8)}
-    if isinstance(inputs, TextInput):
-        tokens = draw.integers(1, inputs.vocabulary, (rows, inputs.length)).astype(np.int32)
-        lengths = draw.integers(1, inputs.length + 1, rows)
-        return {"tokens": np.where(np.arange(inputs.length) < lengths[:, None], tokens, 0).astype(np.int32)}
+    if isinstance(inputs, PADDED):
+        longest = inputs.length if isinstance(inputs, TextInput) else 12
+        tokens = draw.integers(1, inputs.vocabulary, (rows, longest)).astype(np.int32)
+        there = np.arange(longest) < draw.integers(1, longest + 1, rows)[:, None]
+        if isinstance(inputs, TextInput):
+            return {"tokens": np.where(there, tokens, 0)}
+        there[0] = True
+        shapes = draw.integers(1, inputs.shapes, there.shape).astype(np.int32)
+        letters = draw.integers(1, inputs.alphabet, (*there.shape, inputs.letters)).astype(np.uint8)
+        return {"tokens": tokens * there, "shapes": shapes * there, "letters": letters * there[:, :, None]}
     if isinstance(inputs, SeriesInput):
         walk = draw.normal(size=(rows, inputs.length, inputs.columns)).cumsum(axis=1)
         return {"history": (walk * inputs.std + inputs.mean).astype(np.float32)}
@@ -92,9 +104,11 @@ def sample_features(inputs: Inputs, rows: int = ROWS, seed: int = 0) -> dict[str
 
 
 def sample_targets(outputs: Outputs, rows: int = ROWS) -> torch.Tensor:
-    """Return targets that fit `outputs`: every class in turn (of vectors, three), or standardised values."""
+    """Return targets that fit `outputs`: every class in turn (of vectors, three), tags, or standardised values."""
     if outputs.vector:
         return torch.arange(rows) % 3
+    if outputs.tags:
+        return (torch.arange(rows * 12) % 2).reshape(rows, 12).to(torch.int16)
     if outputs.shape:
         return torch.linspace(-1, 1, rows * math.prod(outputs.shape)).reshape(rows, *outputs.shape)
     return torch.arange(rows) % outputs.classes if outputs.classes else torch.linspace(-1, 1, rows)
@@ -125,26 +139,29 @@ def _gradients(network: Network, features: Arrays) -> str | None:
 def _row_alone(network: Network, features: Arrays) -> str | None:
     predict = predictor(network)
     (together,) = predict(features).values()
-    alone = np.concatenate(
-        [next(iter(predict(take(features, slice(i, i + 1))).values())) for i in range(len(together))]
-    )
+    (alone,) = concatenate([predict(take(features, slice(i, i + 1))) for i in range(len(together))]).values()
     gap = float(np.abs(together - alone).max())
     return None if gap < 1e-4 else f"a row's answer changes by {gap:.2g} with the rows beside it"
+
+
+_NOTHING = "it takes no images, tables, texts, sentences or series"
 
 
 def check_model(name: str) -> Iterator[Result]:
     """Check one registered model on every kind of input that it takes."""
     taken = 0
     for input_name, inputs in SAMPLES.items():
-        asked = {"a forecast": FORECAST} if isinstance(inputs, SeriesInput) else OUTPUTS
-        if isinstance(inputs, TextInput):
-            asked = {**asked, "a vector": VECTOR, "the next token": NEXT}
+        own = {
+            SeriesInput: {"a forecast": FORECAST}, SentenceInput: {"tags": TAGGED},
+            TextInput: {**OUTPUTS, "a vector": VECTOR, "the next token": NEXT},
+        }  # fmt: skip
+        asked = own.get(type(inputs), OUTPUTS)
         for output_name, outputs in asked.items():
             results = _check_on(name, f"model {name} ({input_name}, {output_name})", inputs, outputs)
             taken += bool(results)
             yield from results
     if not taken:
-        yield Result(f"model {name}", "takes some kind of input", False, "it takes no images, tables, texts or series")
+        yield Result(f"model {name}", "takes some kind of input", False, _NOTHING)
 
 
 def _check_on(name: str, part: str, inputs: Inputs, outputs: Outputs) -> list[Result]:
@@ -162,7 +179,7 @@ def _check_on(name: str, part: str, inputs: Inputs, outputs: Outputs) -> list[Re
         return [shape] if isinstance(inputs, _wants(name)) else []
     padding = (
         [_check(part, "padding changes nothing", partial(_padded, network, features))]
-        if isinstance(inputs, TextInput) else []
+        if isinstance(inputs, PADDED) else []
     )  # fmt: skip
     return [
         shape,
@@ -177,8 +194,10 @@ def _check_on(name: str, part: str, inputs: Inputs, outputs: Outputs) -> list[Re
 def _padded(network: Network, features: Arrays) -> str | None:
     predict = predictor(network)
     (before,) = predict(features).values()
-    (after,) = predict({name: np.pad(array, ((0, 0), (0, 5))) for name, array in features.items()}).values()
-    if network.outputs.sequence:  # what is filled up has scores, too, which nobody reads
+    wide = {name: np.pad(array, [(0, 0), (0, 5), *[(0, 0)] * (array.ndim - 2)]) for name, array in features.items()}
+    with torch.inference_mode():
+        after = network.eval().answer(network(*to_tensors(network, wide)), torch.from_numpy(wide["tokens"])).numpy()
+    if network.outputs.tags or network.outputs.sequence:  # what is filled up has scores, too, which nobody reads
         after = after[:, : before.shape[1]]
     gap = float(np.abs(before - after).max())
     return None if gap < 1e-4 else f"an answer changes by {gap:.2g} with what its row is filled up with"
@@ -186,9 +205,10 @@ def _padded(network: Network, features: Arrays) -> str | None:
 
 def _wants(name: str) -> type:
     """Return the kind of features that a model runs on, tables last (so that failing on others is no fault)."""
-    for inputs in (SAMPLES["grey images"], SAMPLES["colour images"], SAMPLES["texts"], SAMPLES["series"]):
+    for inputs in (SAMPLES["grey images"], SAMPLES["colour images"], SAMPLES["texts"], SAMPLES["sentences"],
+                   SAMPLES["series"]):  # fmt: skip
         try:
-            outputs = FORECAST if isinstance(inputs, SeriesInput) else OUTPUTS["3 classes"]
+            outputs = {SeriesInput: FORECAST, SentenceInput: TAGGED}.get(type(inputs), OUTPUTS["3 classes"])
             network = build(name, {}, inputs, outputs, 7)
             network(*to_tensors(network, sample_features(inputs)))
         except Exception:  # noqa: BLE001, S112 - any failure means the same here: it doesn't run on these
@@ -227,19 +247,24 @@ def check_objective(name: str) -> Iterator[Result]:
         return
     asked = OUTPUTS | {
         "a forecast": replace(FORECAST, levels=objective.levels), "a vector": VECTOR, "the next token": NEXT,
+        "tags": TAGGED,
     }  # fmt: skip
     kinds = {
         "classes": ["3 classes"], "number": ["a number"], "forecast": ["a forecast"], "vector": ["a vector"],
-        "tokens": ["the next token"], "any": list(OUTPUTS),
+        "tokens": ["the next token"], "tags": ["tags"], "any": list(OUTPUTS),
     }  # fmt: skip
     for kind in kinds[objective.kind]:
         yield _check(f"{part} ({kind})", "training with it lowers it", partial(_lowers, objective, asked[kind]))
 
 
 def _lowers(objective: Any, outputs: Outputs) -> str | None:
-    inputs = SAMPLES["texts" if outputs.sequence else "series" if outputs.shape else "a table of numbers"]
-    model = "transformer-decoder" if outputs.sequence else "dlinear" if outputs.shape else "linear"
-    network = build(model, {}, inputs, outputs, 7)
+    name, sample = ("dlinear", "series") if outputs.shape else ("linear", "a table of numbers")
+    if outputs.tags:
+        name, sample = "bilstm-tagger", "sentences"
+    if outputs.sequence:
+        name, sample = "transformer-decoder", "texts"
+    inputs = SAMPLES[sample]
+    network = build(name, {}, inputs, outputs, 7)
     with torch.no_grad():
         for parameter in network.parameters() if not outputs.sequence else ():
             parameter.copy_(torch.linspace(-0.1, 0.1, parameter.numel()).reshape(parameter.shape))

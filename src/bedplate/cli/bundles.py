@@ -13,7 +13,7 @@ from typing import Any
 from bedplate.bundle import Bundle
 from bedplate.cli.generate import check_no_generation, generate
 from bedplate.cli.main import console_for
-from bedplate.codecs.codec import Payload
+from bedplate.codecs.codec import STRINGS, Payload
 from bedplate.codecs.files import image_payloads, is_junk
 from bedplate.codecs.rows import read_rows
 from bedplate.codecs.table import TableCodec
@@ -30,10 +30,10 @@ def read_payloads(bundle: Bundle, inputs: list[str]) -> Iterator[tuple[str, Payl
             raise InputError("nothing to predict", hint="name files, or pipe a payload into standard input")
         data = sys.stdin.buffer.read()
         if bundle.codec.kind in ("image", "series") or (
-            bundle.codec.kind == "text" and data.lstrip()[:1] not in (b"[", b"{")
+            bundle.codec.kind in STRINGS and data.lstrip()[:1] not in (b"[", b"{")
         ):
             yield "standard input", data
-        elif bundle.codec.kind == "text":
+        elif bundle.codec.kind in STRINGS:
             yield from read_rows(data, name="standard input")
         elif bundle.codec.kind == "tensor":
             yield from read_tensors(data, "standard input")
@@ -44,8 +44,9 @@ def read_payloads(bundle: Bundle, inputs: list[str]) -> Iterator[tuple[str, Payl
         yield from image_payloads(inputs)
         return
     for text in inputs:
-        if bundle.codec.kind == "text":
-            yield from _texts(Path(text))
+        if bundle.codec.kind in STRINGS:
+            found = _texts(Path(text))
+            yield from found if bundle.codec.kind == "text" else _lines(found)
             continue
         if bundle.codec.kind == "series":
             yield _series(Path(text))
@@ -83,6 +84,17 @@ def _texts(path: Path) -> Iterator[tuple[str, Payload]]:
         raise PayloadError("can't be read", where=str(path), received=error.strerror or str(error)) from error
 
 
+def _lines(found: Iterable[tuple[str, Payload]]) -> Iterator[tuple[str, Payload]]:
+    """Yield rows as they are, and of files each line, which is a sentence."""
+    for name, payload in found:
+        if not isinstance(payload, bytes):
+            yield name, payload
+            continue
+        for number, line in enumerate(payload.split(b"\n"), 1):
+            if line.strip():
+                yield f"{name}:{number}", line
+
+
 def _table(bundle: Bundle) -> TableCodec:
     assert isinstance(bundle.codec, TableCodec)
     return bundle.codec
@@ -97,11 +109,12 @@ def answers(bundle: Bundle, payloads: Iterable[tuple[str, Payload]], variant: st
         found: list[dict[str, Any]] = [{"input": name} for name, _ in batch]
         try:
             arrays = bundle.codec.decode([payload for _, payload in batch])
-            good = list(enumerate(bundle.answers.encode(predict(arrays))))
+            good = list(enumerate(bundle.answers.encode(predict(arrays), arrays)))
         except PayloadError:
             for index, (_, payload) in enumerate(batch):
                 try:
-                    good.append((index, bundle.answers.encode(predict(bundle.codec.decode([payload])))[0]))
+                    arrays = bundle.codec.decode([payload])
+                    good.append((index, bundle.answers.encode(predict(arrays), arrays)[0]))
                 except PayloadError as error:
                     found[index]["error"] = error.message
         for index, answer in good:
@@ -116,7 +129,7 @@ def _line(found: dict[str, Any]) -> str:
         return f"{found['input']}\t{found['answer']}\t{max(found['probabilities'].values()):.4f}"
     if "quantiles" in found:
         return f"{found['input']}\t{json.dumps(found['quantiles'], ensure_ascii=False)}"
-    if isinstance(found["answer"], dict):
+    if isinstance(found["answer"], dict | list):
         return f"{found['input']}\t{json.dumps(found['answer'], ensure_ascii=False)}"
     return f"{found['input']}\t{found['answer']:.6g}"
 

@@ -126,7 +126,8 @@ def _sweep_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--trials", metavar="N", help="how many, the recipe as it is among them (default: 20)")
     parser.add_argument(
         "--objective", metavar="FIGURE", action="append",
-        help="validation_accuracy, validation_loss, validation_rmse, seconds or parameters; several: a Pareto front",
+        help="validation_accuracy, validation_f1, validation_loss, validation_rmse, seconds or parameters; several: a "
+        "Pareto front",
     )  # fmt: skip
     parser.add_argument("--sampler", help="tpe (default), random, grid or nsga2")
     parser.add_argument("--pruner", help="median (default), hyperband or none: which trials are stopped early")

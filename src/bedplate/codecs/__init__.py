@@ -40,7 +40,11 @@ def from_contract(contract: Mapping[str, Any]) -> Codec:
         from bedplate.codecs.language import LanguageCodec
 
         return LanguageCodec.from_contract(contract)
-    known = ["image", "language", "series", "table", "tensor", "text"]
+    if kind == "sentence":
+        from bedplate.codecs.sentence import SentenceCodec
+
+        return SentenceCodec.from_contract(contract)
+    known = ["image", "language", "sentence", "series", "table", "tensor", "text"]
     raise BundleError("unknown kind of codec", expected=f"one of {listing(known)}", received=repr(kind))
 
 

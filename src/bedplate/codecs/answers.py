@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from bedplate.codecs.codec import TEXT
+from bedplate.codecs.tags import TagSet, tagged
 from bedplate.core.arrays import Arrays
 from bedplate.core.errors import BundleError
 
@@ -16,17 +19,20 @@ VALUE = "value"
 FORECAST = "forecast"
 EMBEDDING = "embedding"
 LOGITS = "logits"
+TAG_PROBABILITIES = "tag_probabilities"
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What the model answers: one of `labels`, a number, a forecast, a vector, or plain tensors.
+    """What the model answers: one of `labels`, a number, a forecast, a vector, a tag a word, or plain tensors.
 
     A classifier's graph gives `probabilities` (float32, rows × classes); a regressor's gives `value` (float32, rows).
     A forecaster's gives `forecast` (float32, rows × `horizon` × `columns`, and × quantiles, where `levels` names some);
     of each column `scale` is the spread and `naive` the mean absolute error of "as a season ago" among the training
     steps, and `season` is its steps.
     An encoder gives `embedding` (float32, rows × `dimensions`).
+    A tagger's gives `tag_probabilities` (float32, rows × words × tags; 0 beyond a row's words), of which Viterbi's
+    algorithm makes one of `tags` a word; `transitions` (tags + 1 × tags) say what following which is worth.
     `positive` is the index of the label that binary metrics speak of (for two classes). `tensors` names the outputs of
     a graph of which nothing else is known; they are answered as they are. A language model's graph gives `logits`
     (float32, rows × tokens × vocabulary) of what comes next; `sizes` are then the bytes of each token of the
@@ -45,24 +51,40 @@ class Answers:
     levels: tuple[float, ...] = ()
     dimensions: int = 0
     sizes: tuple[int, ...] = ()
+    tags: tuple[str, ...] | None = None
+    transitions: tuple[tuple[float, ...], ...] = ()
 
     @property
     def kind(self) -> str:
         """What they are judged as.
 
-        It is "classification", "regression", "embedding", "language", "forecast" or (a forecast's) "quantiles".
+        It is "classification", "regression", "embedding", "language", "forecast", (its) "quantiles", or "tagging".
         """
         if self.dimensions:
             return EMBEDDING
         if self.sizes:
             return "language"
+        if self.tags is not None:
+            return "tagging"
         if self.columns is not None:
             return "quantiles" if self.levels else "forecast"
         return "regression" if self.labels is None else "classification"
 
     @property
+    def shares(self) -> bool:
+        """Whether numbers are probabilities or a vector's, so that a difference of one is all there can be."""
+        return self.labels is not None or self.tags is not None or self.dimensions > 0
+
+    @cached_property
+    def tag_set(self) -> TagSet:
+        """What the tags mean; empty where there are none."""
+        return TagSet(self.tags or ())
+
+    @property
     def output(self) -> str:
         """The name of the graph's output tensor; the first one's where there are several."""
+        if self.tags is not None:
+            return TAG_PROBABILITIES
         if self.tensors is not None:
             return self.tensors[0]
         if self.columns is not None:
@@ -71,13 +93,15 @@ class Answers:
             return EMBEDDING
         return VALUE if self.labels is None else PROBABILITIES
 
-    def encode(self, outputs: Arrays) -> list[dict[str, Any]]:
-        """Return one answer a row.
+    def encode(self, outputs: Arrays, inputs: Arrays) -> list[dict[str, Any]]:
+        """Return one answer a row; `inputs` are the codec's tensors of the same rows.
 
         `{answer, probabilities}`, `{answer, value}`, `{outputs: lists by name}`, `{answer: a vector's numbers}`, or a
         forecast's `{answer: {column: a value a step}}`; with quantiles the answer is the median, and `quantiles` has
-        `{column: {level: …}}` beside it.
+        `{column: {level: …}}` beside it. A tagger's is `{answer: entities, words, tags}`; see `tags.tagged`.
         """
+        if self.tags is not None:
+            return tagged(outputs[TAG_PROBABILITIES], inputs[TEXT], self.tag_set, self.transitions)
         if self.tensors is not None:
             columns = [outputs[name].tolist() for name in self.tensors]
             return [{"outputs": dict(zip(self.tensors, row, strict=True))} for row in zip(*columns, strict=True)]
@@ -109,6 +133,14 @@ class Answers:
             for k, row in zip(best, rows.tolist(), strict=True)
         ]
 
+    def trimmed(self, outputs: Arrays) -> Arrays:
+        """Return outputs without what only fills rows up to the longest of the batch that they ran in."""
+        if self.tags is None:
+            return outputs
+        used = np.flatnonzero(outputs[TAG_PROBABILITIES].any(axis=(0, 2)))
+        width = int(used[-1]) + 1 if len(used) else 1
+        return {**outputs, TAG_PROBABILITIES: np.ascontiguousarray(outputs[TAG_PROBABILITIES][:, :width])}
+
     def contract(self) -> dict[str, Any]:
         """Return this as JSON."""
         fields: dict[str, Any] = {
@@ -124,6 +156,8 @@ class Answers:
         fields |= {"dimensions": self.dimensions} if self.dimensions else {}
         if self.sizes:
             fields["sizes"] = list(self.sizes)
+        if self.tags is not None:
+            fields |= {"tags": list(self.tags), "transitions": [list(row) for row in self.transitions]}
         return fields if self.tensors is None else {**fields, "tensors": list(self.tensors)}
 
     @classmethod
@@ -136,6 +170,7 @@ class Answers:
         """Rebuild from `contract()`'s JSON."""
         try:
             labels, tensors, columns = contract["labels"], contract.get("tensors"), contract.get("columns")
+            tags = contract.get("tags")
             found = cls(
                 contract["target"],
                 None if labels is None else tuple(labels),
@@ -149,8 +184,12 @@ class Answers:
                 tuple(map(float, contract.get("levels", ()))),
                 int(contract.get("dimensions", 0)),
                 tuple(map(int, contract.get("sizes", ()))),
+                None if tags is None else tuple(map(str, tags)),
+                tuple(tuple(map(float, row)) for row in contract.get("transitions", ())),
             )
             found.output.encode()
-            return found
-        except (KeyError, TypeError, IndexError, AttributeError) as error:
+        except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
             raise BundleError("the contract of the answers is incomplete", received=repr(error)) from error
+        if tags is not None and [len(row) for row in found.transitions] != [len(tags)] * (len(tags) + 1):
+            raise BundleError("the contract of the answers lacks transitions between tags")
+        return found

@@ -10,10 +10,14 @@ from bedplate.core.arrays import Arrays
 
 Payload = Any
 """What a user has: image bytes (`bytes`) for an image codec; a mapping of column to value for a table codec; a string
-for a text codec; one row's arrays by tensor name for a tensor codec."""
+for a text codec; a string or a list of words for a sentence codec; one row's arrays by tensor name for a tensor
+codec."""
 
 TEXT = "text"
-"""The tensor of a text codec."""
+"""The tensor of a text codec, and of a sentence's."""
+
+STRINGS = frozenset({"sentence", "text"})
+"""The kinds of codecs whose payload is one string."""
 
 TOKENS = "tokens"
 """The tensor of token numbers, as models of texts take them."""

@@ -60,6 +60,14 @@ def is_archive(path: Path) -> bool:
     return path.name.lower().endswith(ARCHIVES)
 
 
+def inside_archive(path: Path) -> tuple[Path, str] | None:
+    """Return the archive, and the name in it, that a path such as `set.zip/folder/file` means; None for others."""
+    for above in path.parents:
+        if is_archive(above):
+            return (above, path.relative_to(above).as_posix()) if above.is_file() else None
+    return None
+
+
 def is_idx(path: Path) -> bool:
     """Whether a path is named like an IDX file (`t10k-images-idx3-ubyte.gz`)."""
     return bool(_IDX_NAME.search(path.name.lower()))

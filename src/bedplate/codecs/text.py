@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from bedplate.codecs.codec import PAD, TEXT, TOKENS, Payload, Prepare, TensorSpec
+from bedplate.codecs.strings import checked_text, each, held
 from bedplate.core.arrays import Arrays
 from bedplate.core.errors import BundleError, InputError, PayloadError
 
@@ -22,9 +23,6 @@ try:
     from tokenizers import Tokenizer
 except ImportError as error:  # serving images and tables needs no tokenizer
     raise InputError("texts need the tokenizers library", hint="pip install 'bedplate[text]'") from error
-
-MOST_CHARACTERS = 2_000_000
-"""A longer text is refused before it is read."""
 
 
 class Tokenized(str):
@@ -98,45 +96,11 @@ class TextCodec:
         Raises:
             PayloadError: names the payload by its number, and the fault.
         """
-        found = np.empty(len(payloads), dtype=object)
-        for number, payload in enumerate(payloads):
-            try:
-                found[number] = self.text_of(payload)
-            except PayloadError as error:
-                where = f"payload {number}" if len(payloads) > 1 else None
-                raise PayloadError(
-                    error.what, where=where, expected=error.expected, received=error.received, hint=error.hint
-                ) from error
-        return {TEXT: found}
+        return {TEXT: each(payloads, self.text_of)}
 
     def text_of(self, payload: Payload) -> str:
         """Return one payload's text, checked. Raises PayloadError."""
-        if isinstance(payload, Mapping):
-            names = [name for name in (self.column, TEXT) if name in payload]
-            if not names:
-                raise PayloadError(
-                    "the row has no text", expected=f"'{self.column}'", received=f"{sorted(map(str, payload))[:8]}"
-                )
-            payload = payload[names[0]]
-        if isinstance(payload, bytes | bytearray | memoryview):
-            payload = _decoded(bytes(payload))
-        if not isinstance(payload, str):
-            raise PayloadError("not a text", expected="a string", received=type(payload).__name__)
-        if not payload.strip():
-            raise PayloadError("the text is empty", received=f"{len(payload)} characters, all of them spaces")
-        if len(payload) > MOST_CHARACTERS:
-            raise PayloadError(
-                "the text is too long", expected=f"at most {MOST_CHARACTERS:,} characters", received=f"{len(payload):,}"
-            )
-        try:
-            payload.encode()
-        except UnicodeEncodeError as error:
-            raise PayloadError(
-                "the text holds half a surrogate pair",
-                received=f"character {error.start}",
-                hint="send whole characters",
-            ) from error
-        return payload
+        return checked_text(held(payload, (self.column, TEXT)))
 
     def number(self, inputs: Arrays) -> dict[str, np.ndarray]:
         """Return `{"tokens": int32 [N, L]}`, filled up with 0 to the longest row; L is 1 at least."""
@@ -201,14 +165,3 @@ class TextCodec:
         """Return what a model's builder must know: how many token numbers there are, and the longest row."""
         told = {"kind": self.kind, "vocabulary": self.vocabulary, "length": self.length}
         return told | ({"shift": self.shift} if self.shift else {})
-
-
-def _decoded(data: bytes) -> str:
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        raise PayloadError(
-            "the text is not UTF-8",
-            received=f"byte 0x{data[error.start]:02x} at {error.start}",
-            hint="save it as UTF-8",
-        ) from error

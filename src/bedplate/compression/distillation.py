@@ -43,7 +43,7 @@ class Teachers(nn.Module):
         scores = torch.stack([network(*features) for network in self.networks])
         if scores.shape[2] == 1:
             return scores.mean(0)
-        return torch.log_softmax(scores, dim=2).logsumexp(0)
+        return torch.log_softmax(scores, dim=-1).logsumexp(0)
 
 
 @distillations.register("soft-target")
@@ -185,6 +185,8 @@ def _mixed(teacher: nn.Module, objective: Objective, matching: Matching, weight:
 
         own = step.loss(cast(nn.Module, _Seen(network, once)), features, targets)["loss"] if weight < 1 else None
         student = scores[-1] if scores else network(*features)
+        if student.ndim == 3:  # a tag a word: words are what is matched
+            student, teachers = student[targets >= 0], teachers[targets >= 0]
         found = weight * matching(student, teachers)
         return {"loss": found if own is None else found + (1 - weight) * own}
 

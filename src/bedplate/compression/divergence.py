@@ -20,7 +20,7 @@ def divergence(reference: np.ndarray, found: np.ndarray) -> float:
     the mean squared difference as a share of the reference's variance.
 
     Args:
-        reference: [rows, classes] or [rows].
+        reference: [rows, classes] or [rows]; of a tagger [rows, words, tags], whose words' divergences add up.
         found: of the same shape.
     """
     if reference.shape != found.shape:
@@ -30,4 +30,4 @@ def divergence(reference: np.ndarray, found: np.ndarray) -> float:
         return float(((p - q) ** 2).mean() / max(float(p.var()), LEAST))
     p, q = np.maximum(p, LEAST), np.maximum(q, LEAST)
     # The last two terms are 0 for sums of 1; rounded ones would else make it negative.
-    return float((p * np.log(p / q) - p + q).sum(1).mean())
+    return float((p * np.log(p / q) - p + q).reshape(len(p), -1).sum(1).mean())

@@ -39,12 +39,29 @@ def channel_axes(model: onnx.ModelProto) -> dict[str, int]:
     return found
 
 
+def stored_axes(model: onnx.ModelProto) -> dict[str, int]:
+    """Return `channel_axes`, each embedding's rows, and each gate's units in the weights of recurrent layers, by name.
+
+    Those are only stored: no arithmetic on 8 bits is made of them.
+    """
+    sizes = {tensor.name: len(tensor.dims) for tensor in model.graph.initializer}
+    found = channel_axes(model)
+    for node in model.graph.node:
+        if node.op_type == "Gather" and sizes.get(node.input[0]) == 2:
+            found.setdefault(node.input[0], 0)
+        if node.op_type in ("GRU", "LSTM", "RNN"):  # [ways, gates · units, size]
+            for name in node.input[1:3]:
+                if sizes.get(name) == 3:
+                    found.setdefault(name, 1)
+    return found
+
+
 @methods.register("int8-weights")
 def int8_weights(model: onnx.ModelProto, features: Arrays, cpu: frozenset[str]) -> onnx.ModelProto:
-    """Return the graph with the weights of its convolutions and dense layers in int8."""
+    """Return the graph with its embeddings and the weights of its convolutions, dense and recurrent layers in int8."""
     del features, cpu
     model = onnx.ModelProto.FromString(model.SerializeToString())
-    axes = channel_axes(model)
+    axes = stored_axes(model)
     nodes: list[onnx.NodeProto] = []
     scales: list[onnx.TensorProto] = []
     for tensor in model.graph.initializer:

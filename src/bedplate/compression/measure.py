@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bedplate.codecs.answers import LOGITS
-from bedplate.core.arrays import Arrays, Predict, count, take
+from bedplate.core.arrays import Arrays, Predict, concatenate, count, take
 
 ROUNDS = 200
 MAX_SECONDS = 6.0
@@ -89,5 +89,5 @@ def batch_dependence(predict: Predict, rows: Arrays, output: str) -> float:
     """Return the largest change of a row's answer when it is asked alone instead of with others."""
     sample = take(rows, slice(0, 32 if output != LOGITS else 4))  # which are a vocabulary wide at every token
     together = np.asarray(predict(sample)[output], np.float64)
-    alone = np.concatenate([predict(take(sample, slice(i, i + 1)))[output] for i in range(len(together))])
+    alone = concatenate([predict(take(sample, slice(i, i + 1))) for i in range(len(together))])[output]
     return float(np.abs(together - alone).max())

@@ -52,7 +52,10 @@ class Variant:
 
 @dataclass(frozen=True)
 class Trial:
-    """What variants are tried on: training rows for calibration, validation rows for judging (features and raw)."""
+    """What variants are tried on: training rows for calibration, validation rows for judging (features and raw).
+
+    `answers` are needed for tags.
+    """
 
     calibration: Arrays
     inputs: Arrays
@@ -61,32 +64,48 @@ class Trial:
     max_drop: float
     seed: int
     prepare: Prepare | None = None
-    language: Answers | None = None
-    """A language model's: it is judged by the loss of every token."""
+    answers: Answers | None = None
 
-    def answers(self, predict: Predict) -> np.ndarray:
-        """Return what a drop is worked out from: the output, or each window's loss."""
-        if self.language is not None:
-            losses = losses_of(predict, self.inputs, self.targets, self.language)
+    @property
+    def unit(self) -> str:
+        """What is lost, in words."""
+        kind = None if self.answers is None else self.answers.kind
+        known = {"tagging": "points of F1", "language": "% of perplexity", EMBEDDING: "points of recall at 1"}
+        # Of RMSE where it is a forecast's, too.
+        return known.get(kind or "", "points of accuracy" if self.output == PROBABILITIES else "% of RMSE")
+
+    def judged(self, predict: Predict) -> np.ndarray:
+        """Return what a drop is worked out from: the output, or of a language model each window's loss."""
+        if self.answers is not None and self.answers.sizes:
+            losses = losses_of(predict, self.inputs, self.targets, self.answers)
             return np.asarray(losses.mean(axis=1, dtype=np.float64))
         return predict_in_batches(predict, self.inputs)[self.output]
 
     def drop(self, before: np.ndarray, after: np.ndarray) -> Drop:
-        """Return what was lost: points of accuracy or of recall, percent of RMSE, or percent of perplexity."""
-        if self.language is not None:
+        """Return what a variant's answers lose against the reference's."""
+        own = self.answers
+        if own is not None and own.sizes:
             return perplexity_drop(before, after, seed=self.seed)
-        if self.output == EMBEDDING:
+        if own is not None and own.dimensions:
             return metric_drop("recall_at_1", before, after, self.targets, kind=EMBEDDING, seed=self.seed)
+        if own is not None and own.tags is not None:
+            return metric_drop(
+                "f1", before, after, self.targets, tags=own.tags, transitions=own.transitions, seed=self.seed
+            )
         return paired_drop(before, after, self.targets, seed=self.seed)
+
+    @property
+    def scale(self) -> float:
+        """What a large difference between two answers is."""
+        shares = self.output == PROBABILITIES or (self.answers is not None and self.answers.shares)
+        return 1.0 if shares else float(np.std(self.targets)) or 1.0
 
 
 def _verdict(
     size: int, base_size: int, latency: Latency, drop_high: float, dependence: float, trial: Trial
 ) -> tuple[bool, str]:
     """Return (kept, why)."""
-    # Of RMSE where it is a forecast's, too.
-    unit = {PROBABILITIES: "points of accuracy", EMBEDDING: "points of recall at 1"}.get(trial.output, "% of RMSE")
-    unit = "% of perplexity" if trial.language is not None else unit
+    unit = trial.unit
     ratio = size / base_size
     speed = f"{latency.ratio:.2f}× its latency ({latency.ratio_low:.2f}–{latency.ratio_high:.2f})"
     size_text = f"{ratio:.2f}× the size"
@@ -135,15 +154,13 @@ def try_variants(
     }
     announce("measuring in turns")
     latencies = measure_latencies(predictors, trial.inputs, seed=trial.seed)
-    before = trial.answers(predictors[FOUNDATION])
+    before = trial.judged(predictors[FOUNDATION])
     found = [Variant(FOUNDATION, base, True, "the reference: runs everywhere", latencies[FOUNDATION])]
     for name, graph in graphs.items():
         if name == FOUNDATION:
             continue
-        drop = trial.drop(before, trial.answers(predictors[name]))
-        dependence = batch_dependence(predictors[name], trial.inputs, trial.output)
-        if trial.output not in (PROBABILITIES, EMBEDDING):
-            dependence /= float(np.std(trial.targets)) or 1.0
+        drop = trial.drop(before, trial.judged(predictors[name]))
+        dependence = batch_dependence(predictors[name], trial.inputs, trial.output) / trial.scale
         kept, reason = _verdict(len(graph), len(base), latencies[name], drop.high, dependence, trial)
         found.append(
             Variant(name, graph, kept, reason, latencies[name], drop.value, drop.high, isa(cpu, graph, made_on=cpu))

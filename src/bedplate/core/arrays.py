@@ -28,8 +28,20 @@ def take(arrays: Arrays, index: np.ndarray | slice) -> dict[str, np.ndarray]:
 
 
 def concatenate(parts: Sequence[Arrays]) -> dict[str, np.ndarray]:
-    """Join batches along the row axis; the names of the first part decide."""
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
+    """Join batches along the row axis; the names of the first part decide.
+
+    Rows of several lengths (a tagger's answers) are filled up with 0 to the longest.
+    """
+    return {name: _joined([part[name] for part in parts]) for name in parts[0]} if parts else {}
+
+
+def _joined(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    shapes = {array.shape[1:] for array in arrays}
+    if len(shapes) > 1 and len({len(shape) for shape in shapes}) == 1:
+        sizes = np.max(list(shapes), axis=0)
+        arrays = [np.pad(one, [(0, 0), *((0, most - size) for size, most in zip(one.shape[1:], sizes, strict=True))])
+                  for one in arrays]  # fmt: skip
+    return np.concatenate(arrays)
 
 
 FEWEST_OF_LIKE_LENGTH, MOST_OF_LIKE_LENGTH, LIKE = 8, 64, 1.25
@@ -73,8 +85,22 @@ def _like(rising: np.ndarray) -> Iterator[tuple[int, int]]:
 
 
 def predict_in_batches(predict: Predict, inputs: Arrays, batch_size: int = 512) -> dict[str, np.ndarray]:
-    """Run `predict` over all rows of `inputs`, `batch_size` rows at a time, and join the answers."""
+    """Run `predict` over all rows of `inputs`, `batch_size` rows at a time, and join the answers.
+
+    Texts of like length run together, since a batch is as long as its longest; the answers come in the rows' order.
+    """
     total = count(inputs)
     if total == 0:
         raise ValueError("nothing to predict: the inputs have no rows")
-    return concatenate([predict(take(inputs, slice(i, i + batch_size))) for i in range(0, total, batch_size)])
+    order = _by_length(inputs) if total > batch_size else None
+    given = inputs if order is None else take(inputs, order)
+    found = concatenate([predict(take(given, slice(i, i + batch_size))) for i in range(0, total, batch_size)])
+    return found if order is None else take(found, np.argsort(order))
+
+
+def _by_length(inputs: Arrays) -> np.ndarray | None:
+    """Return the rows' order by the length of their texts, where they are nothing but texts."""
+    (first, *others) = inputs.values()
+    if others or first.ndim != 1 or first.dtype != object:
+        return None
+    return np.argsort([len(str(text)) for text in first.tolist()], kind="stable")

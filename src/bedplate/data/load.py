@@ -10,6 +10,12 @@ from bedplate.data.dataset import Dataset
 from bedplate.data.shards import is_pattern
 from bedplate.recipe.schema import DataSpec
 
+_WHOLE = {
+    "forecasting": "series", "language-modelling": "texts", "text-classification": "texts", "text-embedding": "texts",
+    "token-classification": "sentences",
+}  # fmt: skip
+"""What is always held in memory, by task."""
+
 _TEXTS = ("text-classification", "text-embedding")
 
 
@@ -38,8 +44,8 @@ def load_dataset(
             received=f"folds: {spec.split.folds}, fold: {spec.split.fold}",
         )  # fmt: skip
     seed = seed if spec.split.seed is None else spec.split.seed
-    if spec.stream is not None and task in ("forecasting", "language-modelling", *_TEXTS):
-        what = "series" if task == "forecasting" else "texts"
+    if spec.stream is not None and task in _WHOLE:
+        what = _WHOLE[task]
         raise DataError(f"{what} aren't streamed yet", where="data.stream", hint="leave data.stream out")
     if spec.stream is not None:
         return _streamed(spec, task, seed, base=base, announce=announce)
@@ -64,6 +70,10 @@ def load_dataset(
         from bedplate.data.texts import load_texts
 
         return load_texts(spec, seed, base=base, announce=announce, vectors=task == "text-embedding")
+    if task == "token-classification":
+        from bedplate.data.sentences import load_sentences
+
+        return load_sentences(spec, seed, base=base, announce=announce)
     from bedplate.data.tabular import load_table
 
     return load_table(spec, task, seed, base=base, announce=announce)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -10,7 +10,8 @@ from bedplate.codecs.files import natural
 from bedplate.core.errors import DataError, did_you_mean, listing
 from bedplate.data.folds import fold_rows
 from bedplate.data.splits import carve_validation, split_rows
-from bedplate.recipe.schema import SplitSpec
+from bedplate.data.tables import counted
+from bedplate.recipe.schema import DataSpec, SplitSpec
 
 
 def check_labels(labels: np.ndarray, splits: np.ndarray | None, where: str, noun: str) -> None:
@@ -109,3 +110,16 @@ def torn_labels(keys: np.ndarray, labels: np.ndarray, ids: Sequence[str], noun: 
         return []
     examples = [one for one, key in zip(ids, keys.tolist(), strict=True) if key in torn]
     return [f"{len(torn)} {noun} appear under more than one class: {listing(examples, 4)}"]
+
+
+def refuse(bad: Mapping[str, str], spec: DataSpec, where: str, notes: list[str], noun: str = "row") -> None:
+    """Raise DataError for rows at fault (place → why), or note that they are left out."""
+    if not bad:
+        return
+    place, why = min(bad.items(), key=lambda item: natural(item[0]))
+    if spec.on_bad_row != "skip":
+        raise DataError(
+            why, where=place, received=f"{counted(len(bad), noun)} at fault in {where}",
+            hint=f"mend the data, or leave such {noun}s out with data.on_bad_row: skip",
+        )  # fmt: skip
+    notes.append(f"left out: {counted(len(bad), noun)} of {where}; the first is {place}: {why}")

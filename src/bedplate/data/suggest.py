@@ -21,6 +21,7 @@ from bedplate.data.named import NAMED
 from bedplate.data.schema import infer_column
 from bedplate.data.splits import check_rows
 from bedplate.data.suggest_language import suggest_language
+from bedplate.data.suggest_sentence import holds_sentences, suggest_sentences
 from bedplate.data.suggest_series import suggest_series
 from bedplate.data.suggest_text import check_task, holds_texts, text_column_of
 from bedplate.data.tables import PACKED_SUFFIXES, TABLE_SUFFIXES, RawTable, counted, read_table, unpack
@@ -31,7 +32,7 @@ from bedplate.recipe.schema import ColumnSpec, DataSpec
 _IMAGES, _TEXTS = "image-classification", "text-classification"
 _NAMED_TEXTS = tuple(name for name, named in NAMED.items() if named.kind == "texts")
 _NAMED_IMAGES = (*EMBEDDED_IMAGES, "mnist", "fashion-mnist", "cifar10-jpeg")
-_SERIES, _LANGUAGE = "forecasting", "language-modelling"
+_SERIES, _LANGUAGE, _SENTENCES = "forecasting", "language-modelling", "token-classification"
 _ORDER = (
     "source", "files", "target", "text", "series", "names", "delimiter", "encoding", "comment", "columns", "on_bad_row"
 )  # fmt: skip
@@ -92,12 +93,17 @@ def _suggest(path: Path | str, target: str | None, task: str | None, time: str |
         raise DataError(
             "no such file or folder",
             where=text,
-            expected="a table, or a folder or archive of images or texts by class",
+            expected="a table, CoNLL files, or a folder or archive of images or texts by class",
             hint=near,
         )
     where = where.resolve()
     if task == _LANGUAGE:
         return _proven(Suggestion(_LANGUAGE, *suggest_language(where)))
+    if task == _SENTENCES or (task is None and target is None and holds_sentences(where)):
+        data: dict[str, Any] = {}
+        reasons: list[str] = []
+        suggest_sentences(where, data, reasons)
+        return _proven(Suggestion(_SENTENCES, data, reasons))
     tables = _tables(where)
     if not tables and holds_texts(where):
         return _proven(Suggestion(_TEXTS, {"source": str(where)}, ["texts in a folder for each class"]))
@@ -393,6 +399,8 @@ def _facts(dataset: Dataset) -> dict[str, Any]:
     }
     if spec["kind"] == "series":
         return facts | {"length": spec["length"], "horizon": dataset.answers.horizon}
+    if spec["kind"] == "sentence":
+        return facts | {"tags": len(dataset.answers.tags or ()), "vocabulary": spec["vocabulary"]}
     if spec["kind"] == "language":
         facts |= {"tokens": dataset.train.targets.size}
     if spec["kind"] in ("language", "text"):

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from bedplate.codecs.codec import TEXT
-from bedplate.codecs.files import is_archive, natural, walk
+from bedplate.codecs.files import is_archive, walk
 from bedplate.codecs.text import TextCodec
 from bedplate.core.errors import DataError, InputError, PayloadError, did_you_mean, listing
 from bedplate.data.download import Announce
 from bedplate.data.layout import read_layout
 from bedplate.data.named import NAMED, locate
+from bedplate.data.official import refuse
 from bedplate.data.table_parts import read_tables
 from bedplate.data.tables import RawTable, counted
 from bedplate.data.targets import read_labels
@@ -112,7 +113,7 @@ def _from_folders(name: str, sources: list[tuple[Path, str | None]], spec: DataS
             labels.append(label)
             ids.append(place)
             splits.append(split or own)
-    _refuse(bad, spec, str(sources[0][0]), notes)
+    refuse(bad, spec, str(sources[0][0]), notes)
     if not texts:
         raise DataError("no texts", where=str(sources[0][0]), expected="a folder for each class with its texts in it")
     return TextPool(
@@ -147,7 +148,7 @@ def _from_tables(tables: dict[str, RawTable], name: str, target: str, spec: Data
             labels.append(str(read.values[row]))
             ids.append(table.ids[row])
             splits.append(split)
-    _refuse(bad, spec, name, notes)
+    refuse(bad, spec, name, notes)
     return TextPool(
         name, np.array(texts, object), np.array(labels, object), ids,
         np.array(splits, object) if len(tables) > 1 else None, column, target, notes, bad,
@@ -171,16 +172,3 @@ def text_column(table: RawTable, target: str, spec: DataSpec) -> str:
     if not others:
         raise DataError("the table has no column but the target", where=table.name, expected="a column of texts")
     return max(others, key=lambda name: sum(len(str(value)) for value in table.columns[name] if value is not None))
-
-
-def _refuse(bad: dict[str, str], spec: DataSpec, where: str, notes: list[str]) -> None:
-    """Raise DataError for rows at fault, or note that they are left out."""
-    if not bad:
-        return
-    place, why = min(bad.items(), key=lambda item: natural(item[0]))
-    if spec.on_bad_row != "skip":
-        raise DataError(
-            why, where=place, received=f"{counted(len(bad))} at fault in {where}",
-            hint="mend the data, or leave such rows out with data.on_bad_row: skip",
-        )  # fmt: skip
-    notes.append(f"left out: {counted(len(bad))} of {where}; the first is {place}: {why}")

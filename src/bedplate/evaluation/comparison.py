@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from bedplate.codecs.tags import TagSet, decoded
 from bedplate.core.errors import InputError, did_you_mean, listing
 from bedplate.evaluation.bootstrap import bootstrap, interval
 from bedplate.evaluation.metrics import (
@@ -18,12 +19,14 @@ from bedplate.evaluation.metrics import (
     LOWER_IS_BETTER,
     QUANTILES,
     REGRESSION,
+    TAGGING,
     ClassificationFacts,
     ForecastFacts,
     Measure,
     RegressionFacts,
 )
 from bedplate.evaluation.neighbours import EMBEDDINGS, EmbeddingFacts
+from bedplate.evaluation.tagging import TaggingFacts, entity_scores
 
 
 @dataclass(frozen=True)
@@ -128,7 +131,8 @@ def _squares(values: np.ndarray, targets: np.ndarray) -> np.ndarray:
 
 def metric_drop(
     metric: str, before: np.ndarray, after: np.ndarray, targets: np.ndarray, *, positive: int | None = None,
-    scale: Sequence[float] = (), naive: Sequence[float] = (), levels: Sequence[float] = (), kind: str | None = None,
+    scale: Sequence[float] = (), naive: Sequence[float] = (), levels: Sequence[float] = (),
+    tags: Sequence[str] = (), transitions: Sequence[Sequence[float]] = (), kind: str | None = None,
     confidence: float = 0.95, resamples: int = 1000, seed: int = 0,
 ) -> Drop:  # fmt: skip
     """Return the drop of any metric from `before` to `after` on the same rows, with its one-sided upper bound.
@@ -139,14 +143,17 @@ def metric_drop(
 
     Args:
         metric: a name of `evaluation.metrics`.
-        before: probabilities [N,K], values [N], forecasts, or (with `kind` "embedding") vectors [N,D].
+        before: probabilities [N,K], values [N], forecasts, tags' probabilities [N, words, tags], or (with `kind`
+            "embedding") vectors [N,D].
         after: the same, from the other prediction.
-        targets: class indices [N] or values [N].
+        targets: class indices [N], values [N], what came, or tags' numbers [N, words].
         positive: the positive class's index, for two classes.
         scale: of a forecast's columns, as `ForecastFacts` takes it.
         naive: likewise.
         levels: likewise.
         kind: `Answers.kind`; None goes by the shape, which doesn't tell vectors from probabilities.
+        tags: of words, as `Answers` has them; () for others.
+        transitions: likewise.
         confidence: of the bound.
         resamples: of the bootstrap.
         seed: of the bootstrap.
@@ -154,17 +161,23 @@ def metric_drop(
     Raises:
         InputError: these answers have no such metric, or it is not defined on these rows.
     """
-    kind = kind or {1: "regression", 2: "classification", 3: "forecast", 4: "quantiles"}[before.ndim]
+    by_shape = {1: "regression", 2: "classification", 3: "forecast", 4: "quantiles"}
+    kind = kind or ("tagging" if tags else by_shape[before.ndim])
     check_metric(metric, kind)
     if metric == "recall_at_1":
         old, new = (EmbeddingFacts(vectors, targets).hits for vectors in (before, after))
         return _accuracy_drop(int((old > new).sum()), int((old < new).sum()), len(targets), confidence)
+    block = targets.shape[1] if before.ndim >= 3 and not tags else 1
     if metric in ("accuracy", "rmse"):
         return paired_drop(
             before, after, targets, confidence=confidence, resamples=resamples, seed=seed
         )  # fmt: skip
-    if before.ndim >= 3:
-        measures: list[Measure] = [ForecastFacts(one, targets, scale, naive, levels).measure for one in (before, after)]
+    measures: list[Measure]
+    if tags:
+        lengths, known = (targets >= 0).sum(axis=1), TagSet(tuple(tags))
+        measures = [TaggingFacts(decoded(one, lengths, transitions), targets, known).measure for one in (before, after)]
+    elif before.ndim >= 3:
+        measures = [ForecastFacts(one, targets, scale, naive, levels).measure for one in (before, after)]
     elif kind == "embedding":
         measures = [EmbeddingFacts(vectors, targets).measure for vectors in (before, after)]
     else:
@@ -182,18 +195,18 @@ def metric_drop(
     value = float(drops(np.ones((1, len(targets))))["drop"][0])
     if math.isnan(value):
         raise InputError(f"'{metric}' is not defined on these rows", hint="it needs rows of every class")
-    samples = bootstrap(drops, len(targets), resamples, seed, targets.shape[1] if before.ndim >= 3 else 1)["drop"]
+    samples = bootstrap(drops, len(targets), resamples, seed, block)["drop"]
     return Drop(value, float(np.quantile(samples[~np.isnan(samples)], confidence, method="higher")))
 
 
 def check_metric(metric: str, kind: str) -> None:
     """Raise an InputError unless answers of this kind have this metric.
 
-    They are classification, regression, embedding, forecast or quantiles: `Answers.kind`.
+    They are classification, regression, embedding, forecast, quantiles or tagging: `Answers.kind`.
     """
     known = {
         "classification": CLASSIFICATION, "regression": REGRESSION, "forecast": FORECASTS,
-        "quantiles": (*FORECASTS, *QUANTILES), "embedding": EMBEDDINGS,
+        "quantiles": (*FORECASTS, *QUANTILES), "embedding": EMBEDDINGS, "tagging": TAGGING,
     }[kind]  # fmt: skip
     if metric not in known:
         raise InputError(
@@ -232,11 +245,15 @@ def paired_interval(
 ) -> tuple[float, float, float]:
     """Return (difference, low, high), first minus second, of mean `first` and `second` [N] on the same rows.
 
-    With `rmse` the arrays are residuals and the figures are root mean squares; a `block` of rows is drawn together.
+    With `rmse` the arrays are residuals and the figures are root mean squares; of counts [N,3]
+    (`TaggingFacts.counts`) they are F1. A `block` of rows is drawn together.
     """
 
     def difference(weights: np.ndarray) -> dict[str, np.ndarray]:
         total = weights.sum(axis=1)
+        if first.ndim == 2:
+            scores = [entity_scores(*(weights @ one).T)["f1"] for one in (first, second)]
+            return {"d": scores[0] - scores[1]}
         if rmse:
             return {"d": np.sqrt(weights @ first**2 / total) - np.sqrt(weights @ second**2 / total)}
         return {"d": weights @ (first - second) / total}

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from bedplate.codecs.answers import Answers
+from bedplate.codecs.tags import TagSet, decoded
 from bedplate.core.arrays import Arrays, Predict, count, predict_in_batches, take
 from bedplate.core.errors import GateError, InputError
 from bedplate.core.hashing import array_digest, fingerprint
@@ -22,6 +23,7 @@ from bedplate.evaluation.metrics import (
     PER_CLASS,
     QUANTILES,
     REGRESSION,
+    TAGGING,
     ClassificationFacts,
     ForecastFacts,
     LanguageFacts,
@@ -31,9 +33,12 @@ from bedplate.evaluation.metrics import (
 from bedplate.evaluation.neighbours import EMBEDDINGS, EmbeddingFacts
 from bedplate.evaluation.report import Report
 from bedplate.evaluation.slices import Slice, slice_figures
+from bedplate.evaluation.tagging import TaggingFacts
 
 WORST = 24
 _POINTS = 500
+_TOLD = 12
+"""So many of a sentence's entities are listed."""
 _HISTOGRAM_BINS = 31
 _MOST_SCORES, _MOST_WINDOWS = 1 << 23, 16
 _RANKING_WORK = 500_000_000
@@ -57,11 +62,12 @@ def evaluate(
 
     Args:
         predict: gives `answers.output`: probabilities [N,K], values [N], forecasts [N, steps, columns (, levels)],
-            vectors [N, D] of any length D, or the scores of every next token [N, tokens, vocabulary].
+            vectors [N, D] of any length D, tags' probabilities [N, words, tags], or the scores of every next token
+            [N, tokens, vocabulary].
         inputs: what `predict` takes, N rows.
-        targets: class indices [N] (of vectors, too), values [N], what came [N, steps, columns], or the next tokens
-            [N, tokens].
-        answers: the labels, or that the answer is a number, a vector or a forecast.
+        targets: class indices [N] (of vectors, too), values [N], what came [N, steps, columns], tags' numbers
+            [N, words], or the next tokens [N, tokens].
+        answers: the labels or tags, or that the answer is a number, a vector or a forecast.
         ids: where each row came from, for the list of worst rows.
         slices: texts [N] by column, to slice by beside the class.
         resamples: of the bootstrap; 0 for no intervals.
@@ -90,6 +96,9 @@ def evaluate(
         wanted += (len(answers.levels),) if answers.levels else ()
     if answers.dimensions:  # a baseline's vectors may be of another length
         wanted = (len(targets), outputs.shape[-1])
+    if answers.tags is not None and outputs.ndim == 3:
+        outputs, targets = _as_wide(outputs, np.asarray(targets))
+        wanted = (*targets.shape, len(answers.tags))
     if outputs.size == wanted[0] and len(wanted) == 1:
         outputs = outputs.reshape(-1)
     if outputs.shape != wanted:
@@ -108,6 +117,8 @@ def evaluate(
         judge = _judge_forecast
     if answers.dimensions:
         judge = _judge_vectors
+    if answers.tags is not None:
+        judge = _judge_tags
     names = list(ids) or [str(i) for i in range(len(targets))]
     setting = _Setting(resamples, confidence, seed, names, slices or {})
     if answers.sizes:
@@ -305,6 +316,60 @@ def _judge_language(losses: np.ndarray, targets: np.ndarray, answers: Answers, s
         worst=[{"row": row, "id": setting.ids[row], "error": float(means[row])} for row in order.tolist()],
         rows_digest=setting.digest(targets), row_errors=means.astype(np.float32), outputs=losses,
     )  # fmt: skip
+
+
+def _as_wide(outputs: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return tags' probabilities and numbers filled up to the same words."""
+    width = max(outputs.shape[1], targets.shape[1])
+    wide = np.pad(outputs, ((0, 0), (0, width - outputs.shape[1]), (0, 0)))
+    return wide, np.pad(targets, ((0, 0), (0, width - targets.shape[1])), constant_values=-1)
+
+
+def _judge_tags(outputs: np.ndarray, targets: np.ndarray, answers: Answers, setting: _Setting) -> Report:
+    tags = answers.tag_set
+    targets = targets.astype(np.int64)
+    facts = TaggingFacts(decoded(outputs, (targets >= 0).sum(axis=1), answers.transitions), targets, tags)
+    values = facts.measure(np.ones((1, facts.rows)))
+    samples = bootstrap(facts.measure, facts.rows, setting.resamples, setting.seed)
+    low, high = interval(samples["by_type"], setting.confidence) if samples else (values["by_type"][0],) * 2
+    per_type = [
+        {
+            "label": name, "rows": int(facts.truth[:, k].sum()),
+            **{
+                metric: Estimate(float(values["by_type"][0, n, k]), float(low[n, k]), float(high[n, k])).to_json()
+                for n, metric in enumerate(PER_CLASS)
+            },
+        }
+        for k, name in enumerate(tags.types)
+    ]  # fmt: skip
+    worst = np.argsort(-facts.mistakes, kind="stable")[:WORST]
+    size = len(tags.tags)
+    there = targets >= 0
+    counts = np.bincount(targets[there] * size + facts.answers[there], minlength=size * size)
+    return Report(
+        kind="tagging", rows=facts.rows, confidence=setting.confidence, resamples=setting.resamples,
+        metrics=estimates({name: values[name] for name in TAGGING}, samples, setting.confidence), per_class=per_type,
+        confusion={"labels": list(tags.tags), "counts": counts.reshape(size, size).tolist()}, calibration=[],
+        residuals=None, slices=[],
+        worst=[
+            {
+                "row": row, "id": setting.ids[row], "expected": _told(tags, targets[row]),
+                "answer": _told(tags, facts.answers[row]), "error": float(facts.mistakes[row]),
+            }
+            for row in worst.tolist() if facts.mistakes[row]
+        ],
+        rows_digest=setting.digest(targets), row_errors=facts.counts.astype(np.float32), outputs=outputs,
+    )  # fmt: skip
+
+
+def _told(tags: TagSet, codes: np.ndarray) -> str:
+    """Return a sentence's entities, such as "PER 1–2, LOC 7" (words counted from 1)."""
+    spans = [
+        f"{tags.types[kind]} {first + 1}" + (f"–{behind}" if behind > first + 1 else "")
+        for _, first, behind, kind in tags.entities(codes[None]).tolist()
+    ]
+    more = [f"and {len(spans) - _TOLD} more"] if len(spans) > _TOLD else []
+    return ", ".join([*spans[:_TOLD], *more]) or "none"
 
 
 def _quarters(targets: np.ndarray, name: str) -> dict[str, np.ndarray]:

@@ -11,6 +11,7 @@ R² of constant targets) is NaN. Names and definitions are scikit-learn's, and t
 - `auroc`, `auprc` (average precision): of the positive class, else the mean of one-against-rest over present classes;
 - `ece`: expected calibration error of the answer's probability over 15 equal bins (Guo et al. 2017);
 - `rmse`, `mae`, `r2`;
+- of tags: see `evaluation.tagging`;
 - of a forecast: `mse` and `mae` of all its numbers, each column's divided by its spread among the training steps (as
   the literature on long horizons has them); `mase`: each column's mean absolute error over that of "as a season ago"
   among the training steps (Hyndman and Koehler 2006), averaged over the columns. Where it has quantiles these are of
@@ -34,6 +35,7 @@ QUANTILES = ("pinball", "coverage")
 LANGUAGE = ("loss", "perplexity", "bits_per_byte")
 PER_CLASS = ("precision", "recall", "f1")
 LOWER_IS_BETTER = frozenset({"log_loss", "brier", "ece", "rmse", "mae", "mse", "mase", "pinball", *LANGUAGE})
+TAGGING = ("f1", "precision", "recall", "token_accuracy", "sentence_accuracy")
 CALIBRATION_BINS = 15
 _UNBOUNDED = frozenset({"log_loss", "brier", "rmse", "mae", "mse", "mase", "pinball", *LANGUAGE})
 
@@ -85,7 +87,8 @@ def _sums(codes: np.ndarray, weights: np.ndarray, size: int) -> np.ndarray:
     return np.stack([np.bincount(codes, weights=row, minlength=size)[:size] for row in weights])
 
 
-def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+def share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Return part / whole; 0 where the whole is 0."""
     shares: np.ndarray = np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
     return shares
 
@@ -124,9 +127,9 @@ class ClassificationFacts:
         found = _sums(self.answers, weights, self.classes)
         both = _sums(self.targets, weights * self.correct, self.classes)
         scores = {
-            "precision": _share(both, found),
-            "recall": _share(both, actual),
-            "f1": _share(2 * both, actual + found),
+            "precision": share(both, found),
+            "recall": share(both, actual),
+            "f1": share(2 * both, actual + found),
         }
         return scores | {"rows": actual, "found": found}
 

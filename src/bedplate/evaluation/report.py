@@ -14,6 +14,7 @@ import numpy as np
 from bedplate.core.errors import InputError
 from bedplate.evaluation.bootstrap import Estimate
 from bedplate.evaluation.comparison import Verdict, mcnemar, paired_interval
+from bedplate.evaluation.metrics import LOWER_IS_BETTER
 from bedplate.evaluation.slices import Slice, worst_slice
 
 _RIGHT_OR_WRONG = ("classification", "embedding")
@@ -25,10 +26,11 @@ class Report:
     """What an evaluation found. All but `outputs` survives `to_json`.
 
     Attributes:
-        kind: "classification", "regression", "embedding", "forecast" or "language".
+        kind: "classification", "regression", "embedding", "forecast", "language" or "tagging".
         rows: how many rows were judged.
         metrics: every metric that is defined on these rows, by name.
         per_class: `{label, rows, precision, recall, f1}` a class, figures as `{value, low, high}`; [] for regression.
+            Of tags it is each type of entity, and `rows` is how many there are.
         confusion: `{labels, counts}`, counts by true class, then by answer; None for regression.
         calibration: the reliability diagram's bins; [] for regression.
         residuals: `{edges, counts, points, quantiles}` of answer minus truth; None for classification. Points are
@@ -37,9 +39,10 @@ class Report:
         worst: the worst rows first: `{row, id, expected, answer, confidence}` or `{…, error}`.
         rows_digest: equal for two reports on the same rows.
         row_errors: [N] uint8 (1 = wrong, of vectors the nearest neighbour), float32 residuals, a forecast's root
-            mean squared scaled error, or a window's mean loss a token; what a comparison row by row needs.
-        outputs: the raw output, [N,K], [N] or [N, steps, columns], or the loss of every token [N, tokens]; None after
-            `from_json`.
+            mean squared scaled error, a window's mean loss a token, or of tags each sentence's entities that are
+            right, found and true [N,3]; what a comparison row by row needs.
+        outputs: the raw output, [N,K], [N], [N, steps, columns] or [N, words, tags], or the loss of every token
+            [N, tokens]; None after `from_json`.
         forecast: `{columns, season, by_step, by_column}`, mean squared scaled errors; None for others.
     """
 
@@ -58,6 +61,11 @@ class Report:
     row_errors: np.ndarray = field(repr=False)
     outputs: np.ndarray | None = field(default=None, repr=False, compare=False)
     forecast: dict[str, Any] | None = None
+
+    @property
+    def leading(self) -> str:
+        """The metric by which reports are compared."""
+        return {"regression": "rmse", "forecast": "mse", "tagging": "f1"}.get(self.kind, "accuracy")
 
     @property
     def worst_slice(self) -> Slice | None:
@@ -98,6 +106,7 @@ class Report:
                 errors = np.unpackbits(np.frombuffer(packed, np.uint8))[: fields["rows"]]
             else:
                 errors = np.frombuffer(packed, "<f4").astype(np.float32)
+                errors = errors.reshape(-1, 3) if fields["kind"] == "tagging" else errors
             return cls(
                 kind=fields["kind"],
                 rows=int(fields["rows"]),
@@ -118,20 +127,18 @@ class Report:
             raise InputError("a damaged report", received=repr(error)) from error
 
     def compare(self, other: Report) -> Verdict:
-        """Return whether this report's accuracy (or RMSE, or MSE) differs from another's for real.
+        """Return whether this report's accuracy (or RMSE, MSE or F1) differs from another's for real.
 
-        On the same rows the comparison is made row by row: McNemar's exact test, or a paired bootstrap of RMSE, or of
-        blocks of a forecast's windows. On other rows the two intervals are combined, which sees less.
+        On the same rows the comparison is made row by row: McNemar's exact test, or a paired bootstrap of RMSE, of F1,
+        or of blocks of a forecast's windows. On other rows the two intervals are combined, which sees less.
 
         Raises:
             InputError: one is a classifier's and the other a regressor's.
         """
         if self.kind != other.kind:
             raise InputError("reports of two kinds can't be compared", received=f"{self.kind} and {other.kind}")
-        lower, rmse = self.kind not in _RIGHT_OR_WRONG, self.kind == "regression"
-        metric = {"regression": "rmse", "forecast": "mse", "embedding": "recall_at_1", "language": "loss"}.get(
-            self.kind, "accuracy"
-        )
+        metric, rmse = self.leading, self.kind == "regression"
+        lower = metric in LOWER_IS_BETTER
         mine, yours = self.metrics[metric], other.metrics[metric]
         paired = self.rows_digest == other.rows_digest
         p_value = None
@@ -141,14 +148,14 @@ class Report:
             if self.forecast is not None:
                 first, second = first**2, second**2
                 block = max(len(self.forecast["by_step"]), int(self.forecast["season"]))
-            elif not lower:
+            elif self.kind == "classification":
                 first, second = 1 - first, 1 - second
             difference, low, high = paired_interval(
                 first, second, rmse=rmse, confidence=self.confidence, resamples=max(1000, self.resamples), seed=0,
                 block=block,
             )  # fmt: skip
             real = low > 0 or high < 0
-            if not lower:
+            if self.kind == "classification":
                 p_value = mcnemar(int(((first == 1) & (second == 0)).sum()), int(((first == 0) & (second == 1)).sum()))
                 real = p_value < 1 - self.confidence
         else:

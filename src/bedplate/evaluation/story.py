@@ -46,13 +46,14 @@ METRIC_NAMES: Mapping[str, str] = {
     "coverage": "Coverage", "recall_at_1": "Recall at 1", "recall_at_10": "Recall at 10",
     "precision_at_10": "Precision at 10", "knn_accuracy": "Accuracy of 10 nearest neighbours",
     "loss": "Loss", "perplexity": "Perplexity", "bits_per_byte": "Bits a byte",
+    "token_accuracy": "Accuracy of words", "sentence_accuracy": "Accuracy of sentences",
 }  # fmt: skip
 """Metrics by the names that people read."""
 
 PERCENT = frozenset(
     {
         "accuracy", "coverage", "precision", "recall", "f1", "recall_at_1", "recall_at_10", "precision_at_10",
-        "knn_accuracy",
+        "knn_accuracy", "token_accuracy", "sentence_accuracy",
     }
 )  # fmt: skip
 

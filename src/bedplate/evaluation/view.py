@@ -170,6 +170,7 @@ def _classes(report: Mapping[str, Any]) -> dict[str, Any] | None:
     confusion = report.get("confusion")
     if not confusion:
         return None
+    tags = report["kind"] == "tagging"
     labels, counts = confusion["labels"], confusion["counts"]
     pairs = sorted(
         (-counts[i][j], labels[i], labels[j], sum(counts[i]))
@@ -180,9 +181,14 @@ def _classes(report: Mapping[str, Any]) -> dict[str, Any] | None:
     drawn = len(labels) <= _MOST_CLASSES_DRAWN
     return {
         "chart": charts.confusion_chart(labels, counts, "Confusion matrix") if drawn else None,
-        "f1": charts.interval_chart(rows[:_MOST_CLASSES_DRAWN], "F1 of each class with its interval", percent=True),
+        "f1": charts.interval_chart(
+            rows[:_MOST_CLASSES_DRAWN], f"F1 of each {'type' if tags else 'class'} with its interval", percent=True
+        ),
         "pairs": [(-times, true, answer, -times / total) for times, true, answer, total in pairs[:_MOST_CONFUSIONS]],
         "table": report["per_class"],
+        "title": "Entities, type by type" if tags else "Class by class",
+        "noun": "type" if tags else "class",
+        "counted": "entities" if tags else "rows",
         "left": max(0, len(rows) - _MOST_CLASSES_DRAWN),
     }
 

@@ -107,7 +107,7 @@ def _summary(values: Sequence[float], matrix: Matrix, overlap: float) -> dict[st
 def _curves(histories: Sequence[Sequence[Mapping[str, float]]]) -> dict[str, list[list[float]]]:
     """Return the mean validation figures by epoch, over the runs that came that far: `{figure: [[epoch, mean]]}`."""
     found: dict[str, list[list[float]]] = {}
-    for figure in ("validation_accuracy", "validation_rmse", "validation_loss"):
+    for figure in ("validation_f1", "validation_accuracy", "validation_rmse", "validation_loss"):
         by_epoch: dict[int, list[float]] = {}
         for history in histories:
             for entry in history:

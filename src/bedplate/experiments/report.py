@@ -199,7 +199,10 @@ def _charts(figures: Figures) -> dict[str, Any]:
 def _curves(figures: Figures) -> list[tuple[str, Markup]]:
     """Return a chart of validation figures by epoch for each arm, the reference quiet beside it."""
     by_name = {arm["name"]: arm["curves"] for arm in figures["arms"]}
-    figure = next((f for f in ("validation_accuracy", "validation_rmse") if f in by_name[figures["reference"]]), None)
+    figure = next(
+        (f for f in ("validation_f1", "validation_accuracy", "validation_rmse") if f in by_name[figures["reference"]]),
+        None,
+    )
     if figure is None:
         return []
     metric = figure.removeprefix("validation_")

@@ -12,6 +12,7 @@ from markupsafe import Markup, escape
 from bedplate.evaluation import svg
 from bedplate.evaluation.svg import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Scale, number
 from bedplate.experiments.search_space import short_names
+from bedplate.experiments.sweep_result import direction
 
 Row = Mapping[str, Any]
 
@@ -209,8 +210,8 @@ def front_chart(trials: Sequence[Row], front: Sequence[Row], names: Sequence[str
         return Markup("")
     height = 360.0
     xs, ys = ([row["values"][k] for row in finished] for k in (second, first))
-    x = scale_of(xs, LEFT, WIDTH - RIGHT - 20, maximize=names[second].endswith("accuracy"))
-    y = scale_of(ys, height - BOTTOM, TOP, maximize=names[first].endswith("accuracy"))
+    x = scale_of(xs, LEFT, WIDTH - RIGHT - 20, maximize=direction(names[second]) == "maximize")
+    y = scale_of(ys, height - BOTTOM, TOP, maximize=direction(names[first]) == "maximize")
     labels = [words(names[k]) + (" (log)" if scale.log else "") for k, scale in ((second, x), (first, y))]
     parts = [svg.axes(x, y, labels[0], labels[1])]
     members = {row["trial"] for row in front}

@@ -78,9 +78,11 @@ def settle(recipe: str, changes: Sequence[str] = (), space: Sequence[str] = ()) 
 
 def _check_objectives(resolved: Resolved, spec: SearchSpec, objectives: Sequence[str]) -> None:
     where = f"{resolved.path} search.objectives"
-    absent = "validation_rmse" if resolved.task.answer == "classes" else "validation_accuracy"
-    if absent in objectives:
-        raise RecipeError([InputError(f"{resolved.task.name} has no {absent}", where=where)])
+    here = {"classes": {"validation_accuracy"}, "tags": {"validation_accuracy", "validation_f1"}}
+    given = here.get(resolved.task.answer, {"validation_rmse"})
+    for absent in sorted({"validation_accuracy", "validation_f1", "validation_rmse"} - given):
+        if absent in objectives:
+            raise RecipeError([InputError(f"{resolved.task.name} has no {absent}", where=where)])
     if len(set(objectives)) < len(objectives):
         raise RecipeError([InputError("the same objective twice", where=where, received=", ".join(objectives))])
     if len(objectives) > 1 and spec.pruner not in (None, "none"):

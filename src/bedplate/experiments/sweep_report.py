@@ -20,7 +20,15 @@ from bedplate.experiments.search_space import short_names
 from bedplate.experiments.sweep_charts import shown, words
 
 _MOST_ROWS = 500
-_FIGURES = ("validation_accuracy", "validation_loss", "validation_rmse", "seconds", "parameters", "best_epoch")
+_FIGURES = (
+    "validation_accuracy",
+    "validation_f1",
+    "validation_loss",
+    "validation_rmse",
+    "seconds",
+    "parameters",
+    "best_epoch",
+)
 
 
 def write_report(path: Path, found: Mapping[str, Any]) -> None:

@@ -24,7 +24,7 @@ Row = dict[str, Any]
 
 def direction(objective: str) -> Direction:
     """Return whether more of a figure is better: "maximize" or "minimize"."""
-    return "maximize" if objective.endswith("accuracy") else "minimize"
+    return "maximize" if objective.endswith(("accuracy", "f1")) else "minimize"
 
 
 def rows(study: optuna.Study, space: SearchSpace) -> list[Row]:

@@ -21,7 +21,7 @@ from bedplate.core.errors import GateError
 from bedplate.export.recurrent import TRANSLATIONS, exportable
 from bedplate.export.stepwise import LENGTH, Stepping, past_names, sample_past
 from bedplate.export.translations import kept_translations
-from bedplate.models import Answering, Network, TextInput, to_tensors
+from bedplate.models import PADDED, Answering, Network, to_tensors
 
 IR_VERSION = 10
 OPSET = 20
@@ -63,7 +63,7 @@ def export_network(network: Network, sample: Arrays) -> onnx.ModelProto:
     while len(tensors[0]) < 3:
         tensors = [torch.cat([tensor, tensor]) for tensor in tensors]
     dims = {name: torch.export.Dim(name) for name in (ROWS, "length", "past")}
-    free = [{0: ROWS} | ({1: "length"} if isinstance(network.inputs, TextInput) else {}) for _ in tensors]
+    free = [{0: ROWS} | ({1: "length"} if isinstance(network.inputs, PADDED) else {}) for _ in tensors]
     if sequence:
         past, free_past = sample_past(network, len(tensors[0]))
         tensors, free = [*tensors, *past], [*free, *free_past]

@@ -9,7 +9,7 @@ import numpy as np
 
 from bedplate.core.arrays import Arrays, Predict, take
 from bedplate.core.errors import GateError
-from bedplate.models import ImageInput, Inputs, Network, SeriesInput, TextInput
+from bedplate.models import ImageInput, Inputs, Network, SentenceInput, SeriesInput, TextInput, shortened
 
 BATCHES = (1, 2, 7, 33)
 RTOL, ATOL = 1e-3, 1e-4
@@ -50,6 +50,14 @@ def edge_features(inputs: Inputs, rows: int = 4) -> dict[str, np.ndarray]:
         tokens[1, 0], tokens[2], tokens[3, : length // 2] = 1, 1, top
         tokens[4] = generator.integers(1, inputs.vocabulary, length)
         return {"tokens": tokens}
+    if isinstance(
+        inputs, SentenceInput
+    ):  # likewise, a row of nothing but padding left out: no sentence is without words
+        words = edge_features(TextInput(inputs.vocabulary, 64))["tokens"][1:]
+        there = words != 0
+        shapes = generator.integers(1, inputs.shapes, words.shape) * there
+        letters = generator.integers(0, inputs.alphabet, (*words.shape, inputs.letters)) * there[:, :, None]
+        return {"tokens": words, "shapes": shapes.astype(np.int32), "letters": letters.astype(np.uint8)}
     if isinstance(inputs, SeriesInput):  # level, far away, a jump, chance
         steps = np.zeros((4, inputs.length, inputs.columns))
         steps[1], steps[2, inputs.length // 2 :] = 10.0, -5.0
@@ -92,7 +100,7 @@ def check_parity(network: Network, reference: Predict, exported: Predict, featur
         source = {name: source[name] for name in names}
         for batch in BATCHES if most >= BATCHES[-1] else BATCHES[:2]:
             index = np.arange(batch) % len(source[names[0]])
-            rows = take(source, index)
+            rows = shortened(network.inputs, take(source, index))
             left, right = (np.asarray(predict(rows)[output], np.float64) for predict in (reference, exported))
             if left.shape != right.shape:
                 raise GateError(

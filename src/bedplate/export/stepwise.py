@@ -35,7 +35,7 @@ class Stepping(nn.Module):
         body = self.network.body
         assert isinstance(body, Stepwise)
         scores, present = body.step(tokens, length, past)
-        return (self.network.answer(self.network.scores(scores)), *present)
+        return (self.network.answer(self.network.scores(scores), tokens), *present)
 
 
 def past_names(network: Network) -> list[str]:

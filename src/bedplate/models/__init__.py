@@ -10,16 +10,19 @@ from bedplate.models import (
     perceptron,
     recurrent,
     resnet,
+    tagger,
     tcn,
     text_cnn,
     transformer_decoder,
     transformer_encoder,
 )
-from bedplate.models.network import Answering, Network, build, predictor, to_tensors
+from bedplate.models.network import Answering, Network, build, predictor, shortened, to_tensors
 from bedplate.models.registry import (
+    PADDED,
     ImageInput,
     Inputs,
     Outputs,
+    SentenceInput,
     SeriesInput,
     Stepwise,
     TableInput,
@@ -29,11 +32,13 @@ from bedplate.models.registry import (
 )
 
 __all__ = [
+    "PADDED",
     "Answering",
     "ImageInput",
     "Inputs",
     "Network",
     "Outputs",
+    "SentenceInput",
     "SeriesInput",
     "Stepwise",
     "TableInput",
@@ -51,6 +56,8 @@ __all__ = [
     "predictor",
     "recurrent",
     "resnet",
+    "shortened",
+    "tagger",
     "tcn",
     "text_cnn",
     "to_tensors",

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bedplate.core.errors import InputError
-from bedplate.models.registry import ImageInput, Inputs, SeriesInput, TextInput
+from bedplate.models.registry import ImageInput, Inputs, SentenceInput, SeriesInput, TableInput
 
 UNKNOWN_SHARE = 0.01
 
@@ -81,8 +81,10 @@ class Flat(nn.Module):
         if isinstance(inputs, ImageInput):
             self.size = inputs.channels * inputs.height * inputs.width
             return
-        if isinstance(inputs, SeriesInput | TextInput):
-            takes = "`bag` takes texts" if isinstance(inputs, TextInput) else "`dlinear` takes series"
+        if not isinstance(inputs, TableInput):
+            takes = {SentenceInput: "`bilstm-tagger` takes sentences", SeriesInput: "`dlinear` takes series"}.get(
+                type(inputs), "`bag` takes texts"
+            )
             raise InputError("this model is for images and tables", where="model.name", hint=takes)
         self.cardinalities = inputs.categories
         self.size = inputs.numeric

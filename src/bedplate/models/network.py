@@ -15,7 +15,8 @@ from torch.nn import functional
 
 from bedplate.core.arrays import Arrays, Predict, by_length
 from bedplate.core.errors import InputError
-from bedplate.models.registry import ImageInput, Inputs, Outputs, SeriesInput, Stepwise, TextInput, models
+from bedplate.models.registry import PADDED, ImageInput, Inputs, Outputs, SeriesInput, Stepwise, TextInput, models
+from bedplate.models.text_layers import known
 
 
 class Network(nn.Module):
@@ -38,7 +39,10 @@ class Network(nn.Module):
             self.register_buffer("std", torch.tensor(inputs.std, dtype=torch.float32).reshape(shape))
 
     def forward(self, *features: Tensor) -> Tensor:
-        """Return logits [rows, classes], or standardised targets [rows, 1], [rows, steps · columns (· levels)]."""
+        """Return logits or standardised targets.
+
+        [rows, classes], [rows, words, tags], [rows, 1], or [rows, steps · columns (· levels)].
+        """
         if isinstance(self.inputs, SeriesInput):
             return self.by_level(self.scores(self.body((features[0] - self.mean) / self.std, *features[1:])))
         if isinstance(self.inputs, ImageInput):
@@ -62,7 +66,7 @@ class Network(nn.Module):
 
     def scores(self, raw: Tensor) -> Tensor:
         """Check the shape that the module returned."""
-        axes = "[rows, length" if self.outputs.sequence else "[rows"
+        axes = "[rows, length" if self.outputs.sequence else "[rows, words" if self.outputs.tags else "[rows"
         if raw.ndim != axes.count(",") + 2 or raw.shape[-1] != self.outputs.width:
             raise InputError(
                 "the model returns the wrong shape",
@@ -72,14 +76,17 @@ class Network(nn.Module):
             )
         return raw if raw.dtype == torch.float32 else raw.float()  # losses are computed in full precision
 
-    def answer(self, raw: Tensor) -> Tensor:
+    def answer(self, raw: Tensor, tokens: Tensor) -> Tensor:
         """Turn raw scores into the graph's output.
 
-        It is probabilities or vectors [rows, width], values [rows], a forecast, or the scores at every token.
+        Probabilities [rows, classes] or [rows, words, tags] (0 where `tokens`, the first feature, is padding), vectors
+        [rows, width], values [rows], a forecast, or the scores at every token.
         """
         outputs = self.outputs
         if outputs.sequence:
             return raw
+        if outputs.tags:
+            return torch.softmax(raw, dim=2) * known(tokens)[:, :, None]
         if outputs.classes:
             return torch.softmax(raw, dim=1)
         if outputs.vector:
@@ -116,8 +123,8 @@ class Answering(nn.Module):
         self.network = network
 
     def forward(self, *features: Tensor) -> Tensor:
-        """Return probabilities [rows, classes] or values [rows]."""
-        return self.network.answer(self.network(*features))
+        """Return probabilities [rows, classes] or [rows, words, tags], values [rows], or a forecast."""
+        return self.network.answer(self.network(*features), features[0])
 
 
 def build(name: str, arguments: dict[str, Any], inputs: Inputs, outputs: Outputs, seed: int) -> Network:
@@ -153,6 +160,14 @@ def to_tensors(network: Network, features: Arrays) -> list[Tensor]:
     return [torch.from_numpy(array if array.flags.writeable else array.copy()) for array in arrays]
 
 
+def shortened(inputs: Inputs, features: Arrays) -> Arrays:
+    """Return features without the columns that are padding in every row; one column is left in any case."""
+    if not isinstance(inputs, PADDED):
+        return features
+    width = max(1, int((features[inputs.names[0]] != 0).sum(axis=1).max(initial=1)))
+    return {name: array[:, :width] for name, array in features.items()}
+
+
 def predictor(network: Network) -> Predict:
     """Return the network as a `Predict` over features, in evaluation mode."""
     answering = Answering(network)
@@ -167,6 +182,7 @@ def predictor(network: Network) -> Predict:
         try:
             with torch.inference_mode():
                 texts = isinstance(network.inputs, TextInput)
+                features = shortened(network.inputs, features)
                 return by_length(run, features, network.inputs.names[0]) if texts else run(features)
         finally:
             network.train(training)

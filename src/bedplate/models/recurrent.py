@@ -25,6 +25,22 @@ def backwards(mask: Tensor) -> Tensor:
     return torch.where(places < lengths, lengths - 1 - places, places)
 
 
+def both_ways(ways: nn.ModuleList, forth: Tensor, back: Tensor | None, turned: Tensor | None) -> Tensor:
+    """Return the states of one or two recurrent layers, side by side [rows, length, ways · hidden].
+
+    Args:
+        ways: the layer that reads from the beginning and, with `back`, the one that reads from the end.
+        forth: what the first one reads [rows, length, size].
+        back: what the other one reads: the rows turned round.
+        turned: where each position stands then, as `backwards` says.
+    """
+    found = [ways[0](forth)[0]]
+    if back is not None and turned is not None:
+        states = ways[1](back)[0]
+        found.append(states.gather(1, turned[:, :, None].expand(-1, -1, states.shape[2])))
+    return torch.cat(found, dim=2)
+
+
 class Recurrent(nn.Module):
     """tokens → vectors → recurrent layers, each way by itself → pooled over the text's own tokens → linear.
 
@@ -51,12 +67,12 @@ class Recurrent(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """Return scores [rows, width]."""
         mask = known(tokens)
-        found = [self.ways[0](self.dropout(self.tokens(tokens)))[0]]
+        forth, turned, back = self.dropout(self.tokens(tokens)), None, None
         if len(self.ways) > 1:
             turned = backwards(mask)
-            states = self.ways[1](self.dropout(self.tokens(tokens.gather(1, turned))))[0]
-            found.append(states.gather(1, turned[:, :, None].expand(-1, -1, self.hidden)))
-        out: Tensor = self.head(self.dropout(self.pool(torch.cat(found, dim=2), mask)))
+            back = self.dropout(self.tokens(tokens.gather(1, turned)))
+        states = both_ways(self.ways, forth, back, turned)
+        out: Tensor = self.head(self.dropout(self.pool(states, mask)))
         return out
 
 

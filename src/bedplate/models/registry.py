@@ -5,13 +5,16 @@ arguments. The module's `forward` takes normalised features and returns raw scor
 
 - images: one float tensor [rows, channels, height, width], standardised by the training pixels;
 - texts: one int32 tensor `tokens` [rows, length], filled up with 0 to the longest row of the batch;
+- sentences: `tokens` and `shapes`, int32 [rows, words], and `letters`, uint8 [rows, words, letters], filled up with 0
+  likewise;
 - series: one float tensor `history` [rows, length, columns], each column standardised by its training rows, and
   `calendar` [rows, features] beside it where the recipe names cycles;
 - tables: `numeric` float [rows, F] and `categories` int64 [rows, C], each only if the table has such columns.
 
 It returns [rows, outputs.width]: logits for classes, a vector, the standardised target for a number, and for a forecast
-the standardised values of every step (of every quantile of every step), their columns side by side. What answers token
-by token returns [rows, length, outputs.width] and is `Stepwise`, so that generating needn't read the past again.
+the standardised values of every step (of every quantile of every step), their columns side by side. A tagger returns
+[rows, words, outputs.width]: logits for each word's tags. What answers token by token returns [rows, length,
+outputs.width] and is `Stepwise`, so that generating needn't read the past again.
 """
 
 from __future__ import annotations
@@ -75,6 +78,24 @@ class TextInput:
 
 
 @dataclass(frozen=True)
+class SentenceInput:
+    """Words, their shapes and letters: how many numbers each has, 0 for padding and 1 for what is unknown.
+
+    `letters` are read of each word.
+    """
+
+    vocabulary: int
+    shapes: int
+    alphabet: int
+    letters: int
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The tensors that the network takes, in order."""
+        return ("tokens", "shapes", "letters")
+
+
+@dataclass(frozen=True)
 class SeriesInput:
     """The latest `length` steps of some columns; `mean` and `std` (one a column) standardise them inside the graph.
 
@@ -114,17 +135,20 @@ class Stepwise(Protocol):
         ...
 
 
-Inputs = ImageInput | SeriesInput | TableInput | TextInput
+Inputs = ImageInput | SentenceInput | SeriesInput | TableInput | TextInput
+PADDED = (SentenceInput, TextInput)
+"""Rows of any length, filled up with 0 to the longest one of a batch; the first tensor says where a row ends."""
 
 
 @dataclass(frozen=True)
 class Outputs:
     """What the model answers: one score a class, a vector, or (neither) numbers with their training mean and spread.
 
-    `counts` are the training rows of each class, where they are known. `shape` is () for one number, and
-    (steps, columns) for a forecast, whose `mean` and `std` are one a column; `levels` are its quantiles, if any.
-    `vector` is how many numbers a vector has, and `normalise` whether its length is 1. With `sequence` there is one
-    score a class at every token: what comes next.
+    `counts` are the training rows (of a tagger, words) of each class, where they are known. `shape` is () for one
+    number, and (steps, columns) for a forecast, whose `mean` and `std` are one a column; `levels` are its quantiles, if
+    any. `vector` is how many numbers a vector has, and `normalise` whether its length is 1. With `sequence` there is
+    one score a class at every token: what comes next. `tags` are those that a tagger's words may have, and
+    `transitions` (tags + 1 × tags) what following which is worth, as `codecs.tags` has them.
     """
 
     classes: int | None = None
@@ -136,6 +160,8 @@ class Outputs:
     vector: int = 0
     normalise: bool = True
     sequence: bool = False
+    tags: tuple[str, ...] = ()
+    transitions: tuple[tuple[float, ...], ...] = ()
 
     @property
     def labels(self) -> int | None:
@@ -145,7 +171,7 @@ class Outputs:
     @property
     def width(self) -> int:
         """How many columns the module returns."""
-        return self.classes or self.vector or math.prod(self.shape) * max(1, len(self.levels))
+        return self.classes or self.vector or len(self.tags) or math.prod(self.shape) * max(1, len(self.levels))
 
     @property
     def name(self) -> str:
@@ -154,6 +180,8 @@ class Outputs:
             return "embedding"
         if self.sequence:
             return "logits"
+        if self.tags:
+            return "tag_probabilities"
         return "probabilities" if self.classes else "forecast" if self.shape else "value"
 
     @property
@@ -172,6 +200,7 @@ class Outputs:
         told |= {"shape": list(self.shape)} if self.shape else {}
         told |= {"vector": self.vector, "normalise": self.normalise} if self.vector else {}
         told |= {"sequence": True} if self.sequence else {}
+        told |= {"tags": list(self.tags), "transitions": [list(row) for row in self.transitions]} if self.tags else {}
         return told | ({"levels": list(self.levels)} if self.levels else {})
 
     @classmethod
@@ -180,8 +209,11 @@ class Outputs:
         mean, std = (tuple(one) if isinstance(one, list | tuple) else one for one in (told["mean"], told["std"]))
         shape, levels = (tuple(told.get(name, ())) for name in ("shape", "levels"))
         vector, normalise = int(told.get("vector", 0)), bool(told.get("normalise", True))
-        sequence = bool(told.get("sequence"))
-        return cls(told["classes"], mean, std, tuple(counts), shape, levels, vector, normalise, sequence)
+        sequence, tags = bool(told.get("sequence")), tuple(told.get("tags", ()))
+        transitions = tuple(tuple(row) for row in told.get("transitions", ()))
+        return cls(
+            told["classes"], mean, std, tuple(counts), shape, levels, vector, normalise, sequence, tags, transitions
+        )
 
 
 def inputs_from_spec(spec: dict[str, Any]) -> Inputs:
@@ -192,6 +224,8 @@ def inputs_from_spec(spec: dict[str, Any]) -> Inputs:
         return TableInput(spec["numeric"], tuple(spec["categories"]), tuple(tuple(e) for e in spec["edges"]))
     if spec["kind"] in ("language", "text"):
         return TextInput(spec["vocabulary"], spec["length"], spec.get("shift", 0))
+    if spec["kind"] == "sentence":
+        return SentenceInput(spec["vocabulary"], spec["shapes"], spec["alphabet"], spec["letters"])
     if spec["kind"] == "series":
         mean, std = tuple(spec["mean"]), tuple(spec["std"])
         return SeriesInput(spec["length"], spec["columns"], mean, std, int(spec.get("calendar", 0)))
@@ -214,12 +248,17 @@ def forecast_of(inputs: Inputs, outputs: Outputs, model: str) -> tuple[SeriesInp
 def only(inputs: Inputs, kind: type, model: str) -> None:
     """Refuse features that a model isn't made for."""
     if not isinstance(inputs, kind):
-        wanted = {ImageInput: "images", SeriesInput: "series", TableInput: "tables", TextInput: "texts"}[kind]
+        wanted = {
+            ImageInput: "images", SentenceInput: "sentences", SeriesInput: "series", TableInput: "tables",
+            TextInput: "texts",
+        }[kind]  # fmt: skip
         hint = (
             "`bag`, `text-cnn`, `lstm`, `gru`, `rnn`, `bert`, `transformer-encoder` and `-decoder` take texts"
             if isinstance(inputs, TextInput)
             else "`dlinear` and `tcn` take series"
             if isinstance(inputs, SeriesInput)
+            else "`bilstm-tagger` takes sentences"
+            if isinstance(inputs, SentenceInput)
             else "`mlp` and `linear` take both"
         )
         raise InputError(f"model '{model}' is for {wanted}", where="model.name", hint=hint)

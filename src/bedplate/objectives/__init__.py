@@ -1,6 +1,7 @@
 """What is minimised: one training objective a file."""
 
 from bedplate.objectives import (
+    crf,
     cross_entropy,
     next_token,
     perceptron,
@@ -14,6 +15,7 @@ __all__ = [
     "Losses",
     "Objective",
     "Step",
+    "crf",
     "cross_entropy",
     "next_token",
     "objectives",

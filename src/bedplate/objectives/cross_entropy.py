@@ -33,7 +33,7 @@ def cross_entropy(
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0,
     class_weights: Literal["balanced"] | list[Weight] | None = None,
 ) -> Objective:
-    """Return mean cross-entropy.
+    """Return mean cross-entropy, of rows or, where words are tagged, of words.
 
     Args:
         label_smoothing: share of each label spread over all classes (Szegedy et al. 2016, section 7).
@@ -48,11 +48,11 @@ def cross_entropy(
         if device not in weights:
             outputs: Any = network.outputs  # `models.Outputs`
             values = balanced_weights(outputs.counts) if class_weights == "balanced" else class_weights
-            if len(values) != outputs.classes:
+            if len(values) != outputs.width:
                 raise InputError(
                     "not one weight a class",
                     where="objective.class_weights",
-                    expected=str(outputs.classes),
+                    expected=str(outputs.width),
                     received=str(len(values)),
                 )
             weights[device] = torch.tensor(values, dtype=torch.float32, device=device)
@@ -60,8 +60,11 @@ def cross_entropy(
 
     def loss(network: nn.Module, features: list[Tensor], targets: Tensor) -> Losses:
         scores = network(*features)
+        if scores.ndim == 3:  # a tag a word
+            there = targets >= 0
+            scores, targets = scores[there], targets[there].to(torch.int64)
         factors = weight(network, targets.device)
         found = functional.cross_entropy(scores, targets, weight=factors, label_smoothing=label_smoothing)
         return {"loss": found}
 
-    return Objective((Step(loss),), "classes", soft=True)
+    return Objective((Step(loss),), "classes", soft=True, words=True)

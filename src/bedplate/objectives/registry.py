@@ -16,8 +16,8 @@ Losses = dict[str, Tensor]
 Loss = Callable[[nn.Module, list[Tensor], Tensor], Losses]
 """Takes (network, feature tensors in the network's order, targets) and returns named scalars; `loss` is minimised.
 
-Targets are int64 class indices [rows] (of vectors, too), next tokens [rows, length], or standardised float32 values
-[rows]."""
+Targets are int64 class indices [rows] (of vectors, too), next tokens [rows, length], tags' numbers int16 [rows, words]
+(negative beyond a row's end), or standardised float32 values [rows]."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,11 @@ class Objective:
 
     Attributes:
         steps: the updates.
-        kind: "classes", "number", "vector", "forecast", "tokens" or "any".
+        kind: "classes", "number", "vector", "forecast", "tags", "tokens" or "any".
         soft: whether class targets may also come as probabilities [rows, classes], as mixup gives them.
+        words: whether an objective for classes learns tags, too, word by word.
+        transitions: whether the answer's transitions between tags are counted in the training sentences; else they only
+            forbid what can't be.
         levels: the quantiles that a forecast's network answers; () for one number a step.
     """
 
@@ -43,6 +46,8 @@ class Objective:
     kind: str = "any"
     soft: bool = False
     levels: tuple[float, ...] = ()
+    words: bool = False
+    transitions: bool = False
 
 
 objectives: Registry[Callable[..., Objective]] = Registry("objective")

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bedplate.codecs.answers import EMBEDDING, FORECAST, PROBABILITIES, VALUE
+from bedplate.codecs.answers import EMBEDDING, FORECAST, PROBABILITIES, TAG_PROBABILITIES, VALUE
 from bedplate.codecs.calendar import CALENDAR
 from bedplate.codecs.codec import TEXT
 from bedplate.codecs.series import HISTORY
@@ -133,6 +133,8 @@ def answer_figures(outputs: Arrays, labels: Sequence[str] | None = None) -> dict
     if EMBEDDING in outputs:
         vectors = np.asarray(outputs[EMBEDDING], np.float64)
         return {f"{PREDICTION}.mean": vectors.mean(axis=1), f"{PREDICTION}.positive": (vectors > 0).mean(axis=1)}
+    if TAG_PROBABILITIES in outputs:
+        return tag_figures(np.asarray(outputs[TAG_PROBABILITIES], np.float64))
     if PROBABILITIES not in outputs:
         return {PREDICTION: np.asarray(outputs[VALUE], np.float64).reshape(-1)}
     probabilities = np.asarray(outputs[PROBABILITIES], np.float64)
@@ -166,3 +168,16 @@ def _edge_share(grey: np.ndarray) -> np.ndarray:
     right = np.abs(np.diff(grey, axis=2))[:, :-1]
     below = np.abs(np.diff(grey, axis=1))[:, :, :-1]
     return np.asarray((right + below > _EDGE).mean(axis=(1, 2)))
+
+
+def tag_figures(probabilities: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the figures of tags' probabilities [N, words, tags] (0 beyond a row's words), each float64 [N].
+
+    For each tag its share of the row's words, and `confidence`, the mean of the words' largest probabilities, rounded
+    to 0.01: the variants of one model differ by less.
+    """
+    there = probabilities.any(axis=2)
+    words = np.maximum(1, there.sum(axis=1))
+    best = np.where(there, probabilities.argmax(axis=2), -1)
+    shares = {f"{PREDICTION}.{k}": (best == k).sum(axis=1) / words for k in range(probabilities.shape[2])}
+    return shares | {CONFIDENCE: np.round(probabilities.max(axis=2, initial=0.0).sum(axis=1) / words, 2)}

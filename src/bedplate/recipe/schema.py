@@ -353,6 +353,7 @@ class Recipe(Section):
         "tabular-regression",
         "text-classification",
         "text-embedding",
+        "token-classification",
     ]
     data: DataSpec
     model: Part | None = None

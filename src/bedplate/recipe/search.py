@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Figure = Literal["validation_accuracy", "validation_loss", "validation_rmse", "seconds", "parameters"]
+Figure = Literal["validation_accuracy", "validation_f1", "validation_loss", "validation_rmse", "seconds", "parameters"]
 """What a sweep may judge trials by: validation figures of the weights that were kept, training seconds, and weights."""
 
 _NUMBER = r"[-+]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"

@@ -223,7 +223,7 @@ class DataPlane:
             # Of such a graph only the signature is known: what it makes of the values can't be checked beforehand.
             log.warning("'%s' failed on a request: %s", model.name, str(error).strip()[:300])
             raise bad_request(f"'{model.name}' fails on these inputs: their sizes or values don't fit") from error
-        outputs = done.outputs
+        outputs = model.bundle.answers.trimmed(done.outputs)
         waited, ran = done.begun - done.queued, done.ended - done.begun
         model.counts.queue.add(waited)
         model.counts.run.add(ran)

@@ -15,6 +15,7 @@ from bedplate.bundle.golden import PROMPT
 from bedplate.codecs.codec import TOKENS
 from bedplate.codecs.columns import ColumnSchema, tensor_names
 from bedplate.codecs.table import TableCodec
+from bedplate.codecs.words import END
 from bedplate.core.arrays import Arrays, count
 from bedplate.serving.models import Model
 
@@ -43,13 +44,19 @@ def describe(model: Model) -> dict[str, Any]:
         return found | {"columns": table_columns(bundle.codec), "examples": table_examples(model, bundle.codec)}
     if answers.columns is not None:
         found["columns"] = list(answers.columns)
-    if answers.tensors is not None or answers.columns is not None or answers.dimensions:
+    if answers.tags is not None:
+        found["tags"] = list(answers.tags)
+    other = answers.columns is not None or answers.tags is not None or answers.dimensions > 0
+    if answers.tensors is not None or other:
         found["outputs"] = [spec.to_json() for spec in model.outputs]
     if model.streams is not None:
         return found | {"inputs": [spec.to_json() for spec in model.inputs], "examples": text_examples(model)}
     if model.is_tensor:
         inputs = [spec.to_json() for spec in model.inputs]
-        return found | {"inputs": inputs, "examples": tensor_examples(bundle.golden.inputs)}
+        examples = tensor_examples(bundle.golden.inputs)
+        if kind == "sentence":
+            examples = [{name: text.replace(END, " ").strip() for name, text in row.items()} for row in examples]
+        return found | {"inputs": inputs, "examples": examples}
     height, width, channels = model.inputs[0].shape
     return found | {
         "image": {"height": height, "width": width, "channels": channels},

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from bedplate.bundle import Bundle
-from bedplate.codecs.codec import TEXT, TOKENS, TensorSpec
+from bedplate.codecs.codec import STRINGS, TEXT, TOKENS, TensorSpec
 from bedplate.codecs.columns import ColumnSchema, read_categories, tensor_names
 from bedplate.codecs.table import TableCodec
+from bedplate.codecs.words import joined
 from bedplate.core.arrays import Arrays, count
 from bedplate.core.errors import PayloadError
 from bedplate.serving.batcher import Batcher
@@ -103,14 +104,28 @@ class Model:
 
     @property
     def is_tensor(self) -> bool:
-        """Whether payloads are tensors by input name: plain ones, texts, which are strings, or a series' past."""
-        return self.bundle.codec.kind in ("language", "series", "tensor", "text")
+        """Whether payloads are tensors by input name: plain ones, strings, or a series' past."""
+        return self.bundle.codec.kind in ("language", "series", "tensor", *STRINGS)
 
     def decode(self, payloads: Sequence[Any]) -> Arrays:
         """Return the tensors of payloads (image bytes, or rows by column). Raises Problem 400 or 413."""
         check_rows(len(payloads), "payload")
         try:
             return self.bundle.codec.decode(payloads)
+        except PayloadError as error:
+            raise from_error(error) from error
+
+    def in_one_string(self, value: Any) -> Any:
+        """Return a row, or rows by input, whose lists of words are strings, as its tensor has them; others as they are.
+
+        Raises Problem 400.
+        """
+        if self.bundle.codec.kind != "sentence":
+            return value
+        try:
+            if isinstance(value, dict):
+                return {name: self.in_one_string(one) for name, one in value.items()}
+            return joined(value) if isinstance(value, list) else value
         except PayloadError as error:
             raise from_error(error) from error
 
@@ -237,7 +252,7 @@ class Model:
             for name, array in arrays.items()
         }
         count(cleaned)
-        if self.bundle.codec.kind == "text":
+        if self.bundle.codec.kind in STRINGS:
             return self.decode(cleaned[TEXT].tolist())
         if self.streams is not None:
             codec, tokens = self.streams.generator.codec, cleaned[TOKENS]

@@ -66,7 +66,7 @@ def read(call: Call) -> Question:
 def write(call: Call, question: Question, outputs: Arrays) -> Reply:
     """Answer with labels and probabilities, with a number, or with tensors."""
     model = call.model
-    answers = model.bundle.answers.encode(outputs)
+    answers = model.bundle.answers.encode(outputs, question.inputs)
     return Reply(
         to_json({"model": model.name, "version": model.version, "bundle": model.bundle.id, "answers": answers})
     )

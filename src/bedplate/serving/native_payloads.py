@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
+from bedplate.codecs.codec import STRINGS
 from bedplate.codecs.rows import json_rows, read_rows
 from bedplate.codecs.table import TableCodec
 from bedplate.core.arrays import Arrays
@@ -46,15 +47,15 @@ def payloads(model: Model, body: bytes, content_type: str) -> Payloads:
         return _from_form(model, read_form(body, content_type))
     if model.is_table:
         return Payloads(_rows(model, body, kind), _decoder(model, body))
-    if model.bundle.codec.kind == "text" and kind == "text/csv":
+    if model.bundle.codec.kind in STRINGS and kind == "text/csv":
         return Payloads(_lines(body), model.decode)
-    if model.bundle.codec.kind in ("series", "text") and not _is_json(kind, body) and kind not in _LINES:
+    if model.bundle.codec.kind in ("series", *STRINGS) and not _is_json(kind, body) and kind not in _LINES:
         return Payloads([body], model.decode)
     if model.is_tensor and kind in _LINES:
         return Payloads(_objects(model, body), model.decode)
     if model.is_tensor:
         value = _parsed(model, body)
-        one = (isinstance(value, str) and model.bundle.codec.kind == "text") or (
+        one = (isinstance(value, str) and model.bundle.codec.kind in STRINGS) or (
             model.bundle.codec.kind == "series" and _are_steps(value)
         )
         return Payloads([value] if one else _list(value), model.decode)

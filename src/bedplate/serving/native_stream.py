@@ -116,7 +116,7 @@ class Lines:
         question = Question(arrays, count(arrays))
         deadline = self._deadline if self._deadline is not None else after(plane.timeout)
         outputs = await plane.predict(model, question, deadline)
-        answers = model.bundle.answers.encode(outputs)
+        answers = model.bundle.answers.encode(outputs, question.inputs)
         self._rows += question.rows
         return b"".join(to_json(answer) + b"\n" for answer in answers)
 

@@ -161,6 +161,11 @@ def _answer(model: Model, described: dict[str, Any]) -> dict[str, Any]:
         names = [spec.name for spec in model.outputs]
         outputs = {"type": "object", "required": names, "properties": {name: {} for name in names}}
         return {"type": "object", "required": ["outputs"], "properties": {"outputs": outputs}}
+    if model.bundle.answers.tags is not None:
+        strings = {"type": "array", "items": {"type": "string"}}
+        entities = {"type": "array", "items": {"type": "object", "required": ["type", "text", "words"]}}
+        properties = {"answer": entities, "words": strings, "tags": strings}
+        return {"type": "object", "required": list(properties), "properties": properties}
     labels = described["labels"]
     if model.bundle.answers.dimensions:
         vector = _nested(model.output, model.output.shape)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from bedplate.codecs.codec import TensorSpec
+from bedplate.codecs.codec import STRINGS, TensorSpec
 from bedplate.core.arrays import Arrays, count
 from bedplate.serving.body import json_kind
 from bedplate.serving.exchange import Ask, Call, Question
@@ -35,7 +35,7 @@ Features = dict[str, list[Any]]
 def answers_to(model: Model) -> str:
     """Return which of the verbs a model answers: "classify", "regress", or "" for plain tensors."""
     answers = model.bundle.answers
-    if answers.tensors is not None or answers.dimensions:
+    if answers.tensors is not None or answers.dimensions or answers.tags is not None:
         return ""
     return REGRESS if answers.labels is None else CLASSIFY
 
@@ -120,7 +120,7 @@ def question(model: Model, rows: list[Features]) -> Question:
         arrays = _images(model, rows)
     else:
         arrays = {spec.name: _stacked(spec, rows) for spec in model.inputs}
-    if model.bundle.codec.kind == "text":
+    if model.bundle.codec.kind in STRINGS:
         arrays = model.cleaned(arrays, "examples")
     return Question(arrays, count(arrays))
 

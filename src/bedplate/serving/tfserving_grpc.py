@@ -11,7 +11,7 @@ from typing import Any
 
 import grpc
 
-from bedplate.codecs.codec import TensorSpec
+from bedplate.codecs.codec import STRINGS, TensorSpec
 from bedplate.core.arrays import Arrays
 from bedplate.serving.dataplane import DataPlane
 from bedplate.serving.exchange import Call, Protocol, Question
@@ -200,7 +200,7 @@ def _inputs(model: Model, given: Any) -> Arrays:
             return model.decode(to_array(proto, where).tolist())
         check_shape(proto, spec, where)
         arrays[name] = fitted(to_array(proto, where), spec, where)
-    return model.cleaned(arrays, "inputs") if model.is_table or model.bundle.codec.kind == "text" else arrays
+    return model.cleaned(arrays, "inputs") if model.is_table or model.bundle.codec.kind in STRINGS else arrays
 
 
 def _table_columns(model: Model, given: Any) -> Arrays:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from bedplate.codecs.codec import TensorSpec
+from bedplate.codecs.codec import STRINGS, TEXT, TensorSpec
 from bedplate.core.arrays import Arrays, count
 from bedplate.serving.body import json_kind
 from bedplate.serving.exchange import Ask, Call, Question
@@ -81,12 +81,13 @@ def read_predict(call: Call) -> Question:
         raise bad_request("Missing 'inputs' or 'instances' key")
     if "instances" in request and "inputs" in request:
         raise bad_request("Request has both 'instances' and 'inputs'; give one")
-    own, texts = call.model.is_tensor, call.model.bundle.codec.kind == "text"
+    own, texts = call.model.is_tensor, call.model.bundle.codec.kind in STRINGS
     if "instances" in request:
         rows = request["instances"]
         if not isinstance(rows, list) or not rows:
             raise bad_request(f"instances: expected a list with at least one row, received {json_kind(rows)}")
         check_rows(len(rows), "instances")
+        rows = [call.model.in_one_string(row) for row in rows]
         arrays = _tensor_rows(call.model, rows) if own else call.model.decode_json(rows, "instances")
         if speaks_of_truths(ask.body):
             call.model.refuse_truths(rows, "instances")
@@ -146,6 +147,8 @@ def _tensor_columns(model: Model, inputs: Any) -> Arrays:
     for spec in model.inputs:
         if spec.name not in inputs:
             raise bad_request(f"Missing named input: {spec.name} in 'inputs' object.")
+    if isinstance(inputs.get(TEXT), list):
+        inputs = {**inputs, TEXT: [model.in_one_string(row) for row in inputs[TEXT]]}
     arrays = {spec.name: tensor(inputs[spec.name], spec, f"inputs['{spec.name}']") for spec in model.inputs}
     sizes = {len(array) for array in arrays.values()}
     if len(sizes) > 1:

@@ -19,7 +19,7 @@ from bedplate.bundle.layout import MANIFEST
 from bedplate.core.errors import InputError, RunError, listing
 from bedplate.core.files import read_json
 from bedplate.evaluation import Report, Verdict
-from bedplate.evaluation.metrics import within_range
+from bedplate.evaluation.metrics import LOWER_IS_BETTER, within_range
 from bedplate.evaluation.significance import FEW_RUNS, FEWEST_RUNS, holm, mean_interval, paired_t, welch_t
 
 
@@ -48,7 +48,7 @@ class Side:
     @cached_property
     def metric(self) -> str:
         """The metric that sides are compared by."""
-        return "rmse" if self.runs[0].report.kind == "regression" else "accuracy"
+        return self.runs[0].report.leading
 
     @property
     def values(self) -> list[float]:
@@ -203,7 +203,7 @@ def _in_words(verdict: Verdict, facts: Mapping[str, Any], p_value: float) -> Ver
     """Return the verdict across runs with its text, by the p-value that was corrected for several comparisons."""
     few = facts["n"] < FEWEST_RUNS
     real = p_value < 0.05 and not few
-    better = (verdict.difference < 0) == (verdict.metric == "rmse")
+    better = (verdict.difference < 0) == (verdict.metric in LOWER_IS_BETTER)
     sides = f"{verdict.metric} {verdict.this:.4g} against {verdict.other:.4g}"
     how = f"({verdict.low:+.2g} to {verdict.high:+.2g}, p {p_value:.2g}, n {facts['n']}, {facts['method']})"
     if few:

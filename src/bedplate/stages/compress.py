@@ -17,7 +17,7 @@ from bedplate.core.files import read_json, write_bytes, write_json
 from bedplate.evaluation import evaluate
 from bedplate.export import check_parity, export_network, join
 from bedplate.export.stepwise import check_steps
-from bedplate.models import Network, predictor
+from bedplate.models import Network, predictor, shortened
 from bedplate.packaging import spread
 from bedplate.stages.work import Work
 
@@ -71,14 +71,14 @@ def _variants(work: Work, model: onnx.ModelProto) -> list[Variant]:
     pre_graph = dataset.codec.graph()
     rows = spread(dataset.train.targets, spec.calibration_rows, work.outputs.labels, work.recipe.seed)
     trial = Trial(
-        take(work.features(dataset.train), rows),
+        shortened(work.inputs, take(work.features(dataset.train), rows)),
         dataset.validation.inputs,
         dataset.validation.targets,
         dataset.answers.output,
         spec.max_drop,
         work.recipe.seed,
         dataset.codec.prepare,
-        dataset.answers if dataset.answers.sizes else None,
+        dataset.answers,
     )
     return try_variants(
         model, lambda graph: join(pre_graph, graph).SerializeToString(), spec.methods, trial, work.console.detail

@@ -101,7 +101,7 @@ class Judge:
         return None
 
     def _scale(self) -> float:
-        return 1.0 if self.answers.labels or self.answers.dimensions else float(np.std(self.selection.targets)) or 1.0
+        return 1.0 if self.answers.shares else float(np.std(self.selection.targets)) or 1.0
 
     def _answers(self, predict: Predict, rows: Rows) -> np.ndarray:
         found = np.asarray(predict_in_batches(predict, rows.inputs)[self.answers.output])
@@ -117,7 +117,8 @@ class Judge:
             return Point(one.name, steps, len(one.graph), latency, (self.metric, value), facts=facts)
         drop = metric_drop(
             self.metric, before, after, rows.targets, positive=self.answers.positive, scale=self.answers.scale,
-            naive=self.answers.naive, levels=self.answers.levels, kind=self.answers.kind, seed=self.seed,
+            naive=self.answers.naive, levels=self.answers.levels, tags=self.answers.tags or (),
+            transitions=self.answers.transitions, kind=self.answers.kind, seed=self.seed,
         )  # fmt: skip
         return Point(
             one.name, steps, len(one.graph), latency, (self.metric, value), drop.value, drop.high, facts

@@ -13,6 +13,7 @@ from bedplate.bundle import Bundle, Golden
 from bedplate.bundle.session import OnnxPredict
 from bedplate.codecs.answers import Answers
 from bedplate.codecs.codec import Codec
+from bedplate.codecs.tags import decoded
 from bedplate.compression.front import Budget, Point
 from bedplate.compression.isa import isa, target_features
 from bedplate.compression.registry import methods
@@ -95,7 +96,7 @@ class Sealed:
         return seal(
             self.bundle, path, one, point, predict=predict, codec=self.codec, golden=again,
             reference=self.bundle.reference, judged=self.test, seed=self.seed, resamples=200,
-            scale=1.0 if self.answers.labels else float(np.std(self.test.targets)) or 1.0,
+            scale=1.0 if self.answers.shares else float(np.std(self.test.targets)) or 1.0,
         )  # fmt: skip
 
     def write_network(self, path: Path, one: Candidate) -> None:
@@ -125,6 +126,8 @@ def golden_source(bundle: Bundle, why: str, console: Console) -> Sealed:
     truth = golden.labels
     if truth is None:
         truth = own.argmax(axis=1) if answers.labels else own.reshape(-1)
+        if answers.tags is not None:
+            truth = decoded(own, own.any(axis=2).sum(axis=1), answers.transitions)
     order = np.random.default_rng(0).permutation(golden.rows)
     third = golden.rows // 3
     parts = [order[:third], order[third : 2 * third], order[2 * third :]]
@@ -135,7 +138,15 @@ def golden_source(bundle: Bundle, why: str, console: Console) -> Sealed:
     note = f"only the graph was quantised ({why}); judged on {len(rows[2])} golden rows against {against}"
     console.detail(f"only the graph can be quantised: {why}")
     console.detail(f"{golden.rows} golden rows calibrate, choose and judge, a third each")
-    primary = "accuracy" if answers.labels else "rmse" if golden.labels is not None else "r2"
+    primary = (
+        "f1"
+        if answers.tags is not None
+        else "accuracy"
+        if answers.labels
+        else "rmse"
+        if golden.labels is not None
+        else "r2"
+    )
     return Sealed(
         bundle, console, answers, rows[0].inputs, rows[1], rows[2], WAYS, 0, primary, (note,),
         bundle.codec,

@@ -15,7 +15,7 @@ from bedplate.core.arrays import Predict, predict_in_batches, take
 from bedplate.core.errors import InputError
 from bedplate.core.files import write_bytes, write_json
 from bedplate.core.hashing import fingerprint
-from bedplate.models import Network
+from bedplate.models import Network, shortened
 from bedplate.packaging import choose_golden, spread
 from bedplate.profile import fit_reference
 from bedplate.stages.bundle_network import bundle_network
@@ -53,9 +53,15 @@ class Trained:
         network = bundle_network(bundle, work.outputs)
         teachers = [self._teacher(text) for text in work.recipe.compression.teachers]
         rows, store = calibration_rows(work), bundle.source.parent / STORE
+        features, targets = (
+            shortened(work.inputs, take(work.features(dataset.train), rows)),
+            dataset.train.targets[rows],
+        )
+        if dataset.answers.tags is not None:
+            targets = targets[:, : features[work.inputs.names[0]].shape[1]]
         bench = Bench(
-            work, network, model, fingerprint({"bundle": bundle.id, "compression": _decides(work)}),
-            take(work.features(dataset.train), rows), dataset.train.targets[rows], teachers,
+            work, network, model, fingerprint({"bundle": bundle.id, "compression": _decides(work)}), features, targets,
+            teachers,
         )  # fmt: skip
         self.maker = Maker(bench, store)
 
@@ -65,7 +71,7 @@ class Trained:
         other = Bundle.open(path if path.exists() else Path(text))
         same = ("inputs", "outputs")
         if any(other.model.get(key) != self.bundle.model.get(key) for key in same) or (
-            other.answers.labels != self.answers.labels
+            (other.answers.labels, other.answers.tags) != (self.answers.labels, self.answers.tags)
         ):
             raise InputError(
                 "a teacher must take and answer what the original does", where=f"compression.teachers {text}",
@@ -114,7 +120,7 @@ class Trained:
         return seal(
             self.bundle, path, one, point, predict=predict, codec=dataset.codec, golden=golden, reference=reference,
             judged=self.test, seed=work.recipe.seed, resamples=min(RESAMPLES, work.recipe.evaluation.resamples),
-            scale=1.0 if self.answers.labels else work.outputs.spread,
+            scale=1.0 if self.answers.shares else work.outputs.spread,
         )  # fmt: skip
 
     def write_network(self, path: Path, one: Candidate) -> None:

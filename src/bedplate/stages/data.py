@@ -11,6 +11,7 @@ from bedplate.core.console import Console
 from bedplate.core.errors import DataError, InputError, RecipeError, did_you_mean, listing
 from bedplate.data.dataset import Dataset
 from bedplate.data.load import load_dataset
+from bedplate.data.sentences import with_counted_transitions
 from bedplate.data.tables import counted
 from bedplate.objectives import objectives
 from bedplate.stages.resolve import Resolved
@@ -53,11 +54,16 @@ def _check_stream(resolved: Resolved) -> None:
         raise RecipeError(list(problems))
 
 
-def _levels(resolved: Resolved) -> tuple[float, ...]:
-    """Return the quantiles that the recipe's objective asks of a forecast."""
+def _as_learnt(dataset: Dataset, resolved: Resolved) -> Dataset:
+    """Return the dataset with the quantiles of a forecast, or the transitions of tags, that the objective asks for."""
     part = resolved.recipe.objective
     assert part is not None
-    return objectives.get(part.name)(**part.arguments).levels
+    objective = objectives.get(part.name)(**part.arguments)
+    if dataset.answers.columns is not None:
+        return replace(dataset, answers=replace(dataset.answers, levels=objective.levels))
+    if dataset.answers.tags is not None and objective.transitions:
+        return with_counted_transitions(dataset)
+    return dataset
 
 
 def _vectors(resolved: Resolved) -> int:
@@ -93,6 +99,8 @@ def answers_of(dataset: Dataset) -> str:
     answers = dataset.answers
     if answers.labels:
         return f"{len(answers.labels)} classes of {answers.target}"
+    if answers.tags is not None:
+        return f"{len(answers.tags)} tags: {listing(answers.tags)}"
     if answers.columns is not None:
         quantiles = f", {len(answers.levels)} quantiles each" if answers.levels else ""
         return f"{answers.horizon} steps of {listing(answers.columns, 8)}{quantiles}"
@@ -132,8 +140,7 @@ def load_data(resolved: Resolved, console: Console) -> Dataset:
     dataset = load_dataset(recipe.data, recipe.task, recipe.seed, base=resolved.base, announce=announce)
     _check_classes(dataset)
     dataset = replace(dataset, notes=(*dataset.notes, *_few(dataset)))
-    if dataset.answers.columns is not None:
-        dataset = replace(dataset, answers=replace(dataset.answers, levels=_levels(resolved)))
+    dataset = _as_learnt(dataset, resolved)
     if dataset.answers.dimensions:
         dataset = replace(dataset, answers=replace(dataset.answers, dimensions=_vectors(resolved)))
     dataset = _within_places(dataset, resolved, console)

@@ -16,6 +16,7 @@ from bedplate.models import Network, predictor
 from bedplate.models.baselines import fit_baselines, fit_text_vectors
 from bedplate.models.language_baselines import fit_language_baselines
 from bedplate.models.series_baselines import fit_series_baselines
+from bedplate.models.tag_baselines import fit_tag_baselines
 from bedplate.stages.work import Work
 
 REPORT, BASELINES = "report.json", "baselines.json"
@@ -75,6 +76,8 @@ def _baselines(work: Work) -> dict[str, dict[str, float]]:
         fitted = fit_text_vectors(train, dataset.answers.dimensions, work.recipe.seed)
     elif dataset.answers.sizes:
         fitted = fit_language_baselines(train, targets, len(dataset.answers.sizes))
+    elif dataset.answers.tags is not None:
+        fitted = fit_tag_baselines(train, targets, len(dataset.answers.tags))
     elif dataset.answers.columns is not None:
         fitted = fit_series_baselines(train, targets, spec, dataset.answers.season, work.recipe.seed)
     else:

@@ -19,7 +19,7 @@ import torch
 from bedplate import __version__
 from bedplate.bundle import Bundle, layout
 from bedplate.bundle.onnxscan import scan_graph
-from bedplate.codecs.codec import TensorSpec
+from bedplate.codecs.codec import STRINGS, TensorSpec
 from bedplate.compression.measure import Latency, measure_latencies
 from bedplate.core.arrays import Arrays, Predict
 from bedplate.core.console import Console, human_bytes
@@ -66,10 +66,11 @@ def export_bundle(
     chosen = find_format(to, int8=int8)
     chosen.need_packages()
     bundle = _opened(Path(source))
-    if bundle.codec.kind in ("language", "text"):
+    if bundle.codec.kind in ("language", *STRINGS):
         raise InputError(
-            "texts aren't exported yet", where=bundle.name, received="a bundle whose graph takes token numbers",
-            hint="serve it, or take its graph and the tokenizer of its contract",
+            f"{bundle.codec.kind}s aren't exported yet", where=bundle.name,
+            received="a bundle whose graph takes token numbers",
+            hint="serve it, or take its graph and the codec of its contract",
         )  # fmt: skip
     folder = Path(out) if out is not None else bundle.source.parent / "exported" / f"{to}{'-int8' if int8 else ''}"
     if folder.exists():

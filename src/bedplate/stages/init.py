@@ -21,6 +21,7 @@ _GATES = {
     "forecasting": "{maximum: {mase: 0.9}}",
     "language-modelling": "{maximum: {bits_per_byte: 2.5}}",
     "tabular-regression": "{minimum: {r2: 0.5}}",
+    "token-classification": "{minimum: {f1: 0.7}}",
 }
 
 
@@ -162,6 +163,21 @@ def _language_choices(facts: dict[str, Any]) -> tuple[dict[str, Any], dict[str, 
     return model, training, [why]
 
 
+def _sentence_choices(facts: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
+    """Choose a model and training for tagged sentences by their number."""
+    rows = facts["train_rows"]
+    epochs = int(min(60, max(10, 150_000 / rows)))
+    training = {
+        "epochs": epochs,
+        "batch_size": 16 if rows >= 2000 else 8,
+        "optimizer": {"name": "adamw", "lr": 2e-3, "weight_decay": 0.01},
+        "gradient_clip": 5.0,
+        "early_stopping": {"patience": max(5, epochs // 4)},
+    }
+    why = "bilstm-tagger: words, their shapes and letters, read both ways, with a CRF over the tags"
+    return {"name": "bilstm-tagger", "size": 100, "filters": 50, "hidden": 128}, training, [why]
+
+
 def _block(value: dict[str, Any]) -> str:
     text: str = yaml.safe_dump(value, sort_keys=False, allow_unicode=True, default_flow_style=None, width=110)
     return text.rstrip()
@@ -172,6 +188,7 @@ def compose(name: str, found: Suggestion) -> tuple[str, list[str]]:
     choose = {
         "forecasting": _series_choices, "image-classification": _image_choices,
         "language-modelling": _language_choices, "text-classification": _text_choices,
+        "token-classification": _sentence_choices,
     }.get(found.task, _table_choices)  # fmt: skip
     model, training, why = choose(dict(found.facts))
     reasons = [*found.reasons, *why]

@@ -86,7 +86,7 @@ def _write_predictions(work: Work, report: Report, path: Path) -> None:
         told = zip(work.dataset.test.ids, means, strict=True)
         write_text(path, "".join(json.dumps({"input": row, "loss": mean}) + "\n" for row, mean in told))
         return
-    answers = work.dataset.answers.encode({work.dataset.answers.output: report.outputs})
+    answers = work.dataset.answers.encode({work.dataset.answers.output: report.outputs}, work.dataset.test.inputs)
     lines = (
         json.dumps({"input": row, **answer}, ensure_ascii=False)
         for row, answer in zip(work.dataset.test.ids, answers, strict=True)

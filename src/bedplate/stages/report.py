@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from bedplate.codecs.codec import TEXT, TOKENS
+from bedplate.codecs.codec import STRINGS, TEXT, TOKENS
 from bedplate.codecs.language import LanguageCodec
 from bedplate.codecs.series import HISTORY
+from bedplate.codecs.words import END
 from bedplate.core.files import write_json, write_text
 from bedplate.core.machine import cpu_model, threads_granted, versions
 from bedplate.evaluation import Report
@@ -47,14 +48,14 @@ def _pictures(work: Work, report: Report) -> dict[str, str]:
 
 def _texts(work: Work, report: Report) -> dict[str, str]:
     """Return the worst mistakes' texts, their first letters, by row."""
-    texts, codec = work.dataset.test.inputs.get(TEXT) if work.task.payload == "text" else None, work.dataset.codec
+    texts, codec = work.dataset.test.inputs.get(TEXT) if work.task.payload in STRINGS else None, work.dataset.codec
     if isinstance(codec, LanguageCodec):
         tokens = work.dataset.test.inputs[TOKENS]
         rows = {str(window["row"]): codec.text(tokens[window["row"]].tolist()) for window in report.worst}
     elif texts is None:
         return {}
     else:
-        rows = {str(mistake["row"]): str(texts[mistake["row"]]) for mistake in report.worst}
+        rows = {str(mistake["row"]): str(texts[mistake["row"]]).replace(END, " ").strip() for mistake in report.worst}
     return {row: text if len(text) <= MOST_LETTERS else f"{text[:MOST_LETTERS]}…" for row, text in rows.items()}
 
 

@@ -17,7 +17,7 @@ from bedplate.core.errors import BedplateError, InputError, RecipeError, did_you
 from bedplate.core.registry import Registry
 from bedplate.data.language_spec import of_language
 from bedplate.data.shards import is_pattern
-from bedplate.evaluation.metrics import CLASSIFICATION, FORECASTS, LANGUAGE, QUANTILES, REGRESSION
+from bedplate.evaluation.metrics import CLASSIFICATION, FORECASTS, LANGUAGE, QUANTILES, REGRESSION, TAGGING
 from bedplate.evaluation.neighbours import EMBEDDINGS
 from bedplate.models import models
 from bedplate.objectives import objectives
@@ -168,8 +168,8 @@ def check_combinations(raw: Raw) -> list[BedplateError]:
             )
         )  # fmt: skip
     known = {
-        "classes": CLASSIFICATION, "forecast": (*FORECASTS, *QUANTILES), "number": REGRESSION, "tokens": LANGUAGE,
-        "vector": EMBEDDINGS,
+        "classes": CLASSIFICATION, "forecast": (*FORECASTS, *QUANTILES), "number": REGRESSION, "tags": TAGGING,
+        "tokens": LANGUAGE, "vector": EMBEDDINGS,
     }[task.answer if task else "classes"]  # fmt: skip
     gate = raw.get("gate")
     for bound, metrics in gate.items() if task and isinstance(gate, dict) else ():
@@ -314,7 +314,8 @@ def resolve(text: str, overrides: Sequence[str] = ()) -> Resolved:
             ]
         )
     # A forecast is numbers: whoever minimises the error of one minimises that of several.
-    if kind not in ("any", task.answer, *(["number"] if task.answer == "forecast" else [])):
+    also = {"forecast": ["number"], "tags": ["classes"] if made.words else []}.get(task.answer, [])
+    if kind not in ("any", task.answer, *also):
         raise RecipeError(
             [
                 InputError(

@@ -16,6 +16,7 @@ FOLDER = "tensorboard"
 TAGS = {
     "train_loss": "loss/train",
     "validation_loss": "loss/validation",
+    "validation_f1": "f1/validation",
     "validation_accuracy": "accuracy/validation",
     "validation_rmse": "rmse/validation",
     "learning_rate": "learning_rate",

@@ -48,7 +48,9 @@ CHOICES, START, DECIDES = "choices.json", "start.json", "decides.json"
 def _epoch_line(run: Run) -> str:
     last = run.history[-1]
     figure = (
-        f"accuracy {last['validation_accuracy']:.4f}"
+        f"F1 {last['validation_f1']:.4f}"
+        if "validation_f1" in last
+        else f"accuracy {last['validation_accuracy']:.4f}"
         if "validation_accuracy" in last
         else f"RMSE {last['validation_rmse']:.5g}"
     )

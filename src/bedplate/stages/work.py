@@ -21,7 +21,7 @@ from bedplate.core.machine import threads_granted
 from bedplate.core.seeds import derive
 from bedplate.data.dataset import Dataset, Rows
 from bedplate.data.unlabelled import source_digest
-from bedplate.models import Network, Outputs, build, inputs_from_spec
+from bedplate.models import Inputs, Network, Outputs, build, inputs_from_spec
 from bedplate.recipe.load import recipe_fingerprint, to_dict
 from bedplate.stages.folder import RunFolder
 from bedplate.stages.resolve import Resolved
@@ -156,6 +156,11 @@ class Work:
         return cache[key]
 
     @cached_property
+    def inputs(self) -> Inputs:
+        """What the model reads."""
+        return inputs_from_spec(self.dataset.codec.feature_spec())
+
+    @cached_property
     def outputs(self) -> Outputs:
         """What the model answers, with the training target's mean and standard deviation for a number."""
         if self.dataset.answers.sizes:
@@ -165,6 +170,12 @@ class Work:
             return Outputs(len(counts), counts=tuple(counts.tolist()))
         if self.dataset.answers.dimensions:
             return Outputs(vector=self.dataset.answers.dimensions, normalise=self.recipe.embedding.normalise)
+        tags = self.dataset.answers.tags
+        if tags is not None:
+            found = self.dataset.train.targets
+            counts = np.bincount(found[found >= 0], minlength=len(tags))
+            transitions = self.dataset.answers.transitions
+            return Outputs(counts=tuple(counts.tolist()), tags=tags, transitions=transitions)
         targets = np.asarray(self.dataset.train.targets, np.float64)
         if self.dataset.answers.columns is not None:  # scaled as what is read: a forecast goes on from it
             spec = self.dataset.codec.feature_spec()
@@ -175,11 +186,10 @@ class Work:
     def build(self) -> Network:
         """Return the freshly initialised network."""
         assert self.recipe.model is not None
-        inputs = inputs_from_spec(self.dataset.codec.feature_spec())
         return build(
             self.recipe.model.name,
             self.recipe.model.arguments,
-            inputs,
+            self.inputs,
             self.outputs,
             derive(self.recipe.seed, "weights") % 2**31,
         )

@@ -9,6 +9,7 @@ from bedplate.tasks import (
     tabular_regression,
     text_classification,
     text_embedding,
+    token_classification,
 )
 from bedplate.tasks.task import Task
 
@@ -16,7 +17,7 @@ TASKS = {
     task.name: task
     for task in (
         forecasting.TASK, image_classification.TASK, language_modelling.TASK, tabular_classification.TASK,
-        tabular_regression.TASK, text_classification.TASK, text_embedding.TASK,
+        tabular_regression.TASK, text_classification.TASK, text_embedding.TASK, token_classification.TASK,
     )
 }  # fmt: skip
 

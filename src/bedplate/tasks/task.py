@@ -11,9 +11,9 @@ class Task:
     """One task. `select` is the validation figure that chooses the best epoch; `primary` leads the report."""
 
     name: str
-    payload: Literal["image", "series", "table", "text"]
-    answer: Literal["classes", "forecast", "number", "tokens", "vector"]
+    payload: Literal["image", "sentence", "series", "table", "text"]
+    answer: Literal["classes", "forecast", "number", "tags", "tokens", "vector"]
     model: str
     objective: str
-    select: Literal["accuracy", "loss"]
+    select: Literal["accuracy", "f1", "loss"]
     primary: str

@@ -14,7 +14,7 @@ from torch import Generator, Tensor
 
 from bedplate.core.errors import InputError
 from bedplate.core.registry import Registry
-from bedplate.models import ImageInput, Network, TextInput
+from bedplate.models import PADDED, ImageInput, Network
 from bedplate.recipe.schema import Part
 
 ImageAugment = Callable[[Tensor, Generator], Tensor]
@@ -57,7 +57,7 @@ def _bind(part: Part, network: Network) -> AppliedAugment:
     made = augments.get(part.name)(**part.arguments)
     augment = made if isinstance(made, Augment) else Augment("image", made)
     names, images = network.inputs.names, isinstance(network.inputs, ImageInput)
-    if isinstance(network.inputs, TextInput):
+    if isinstance(network.inputs, PADDED):
         raise InputError(
             f"augmentation '{part.name}' is not for texts", where="training.augment", expected="none",
             hint="leave training.augment out",

@@ -11,7 +11,7 @@ from torch import Tensor
 from bedplate.core.arrays import Arrays
 from bedplate.core.seeds import generator
 from bedplate.data.stream import RowStream
-from bedplate.models import Network, TextInput, to_tensors
+from bedplate.models import PADDED, Network, to_tensors
 
 
 class Batches(Protocol):
@@ -25,7 +25,9 @@ class Batches(Protocol):
 
 
 def standardised(targets: np.ndarray, network: Network) -> Tensor:
-    """Return class indices, or values standardised as the network answers them."""
+    """Return class indices, tags' numbers, or values standardised as the network answers them."""
+    if network.outputs.tags:
+        return torch.from_numpy(np.ascontiguousarray(targets))
     if network.outputs.labelled:
         return torch.from_numpy(np.asarray(targets, np.int64))
     mean, std = np.asarray(network.outputs.mean), np.asarray(network.outputs.std)
@@ -69,9 +71,9 @@ def bucketed(order: np.ndarray, lengths: np.ndarray, size: int, draw: np.random.
     return np.concatenate(found) if found else order
 
 
-def shortest(tokens: Tensor) -> Tensor:
-    """Return token numbers [rows, length] without the columns that hold padding alone; one is left in any case."""
-    return tokens[:, : max(1, int((tokens != 0).sum(1).max()))]
+def longest(tokens: Tensor) -> int:
+    """Return the columns of token numbers [rows, length] that don't hold padding alone, 1 at least."""
+    return max(1, int((tokens != 0).sum(1).max()))
 
 
 BUCKETED = 50
@@ -99,7 +101,7 @@ class Resident:
         self._targets = standardised(targets, network).to(device)
         self._raw, self._seed, self._sampling, self._device = targets, seed, sampling, device
         self._epoch, self._order = -1, torch.empty(0)
-        self._padded = isinstance(network.inputs, TextInput)
+        self._padded = isinstance(network.inputs, PADDED)
         self._rows_a_step = rows_a_step if self._padded else 0
         self._lengths = (features[network.inputs.names[0]] != 0).sum(axis=1) if self._rows_a_step else np.empty(0)
 
@@ -113,9 +115,12 @@ class Resident:
             self._epoch, self._order = epoch, torch.from_numpy(order).to(self._device)
         rows = self._order[start:stop]
         features = [tensor.index_select(0, rows) for tensor in self._features]
-        return [shortest(tensor) for tensor in features] if self._padded else features, self._targets.index_select(
-            0, rows
-        )
+        targets = self._targets.index_select(0, rows)
+        if self._padded:
+            width = longest(features[0])
+            features = [tensor[:, :width] for tensor in features]
+            targets = targets[:, :width] if targets.ndim > 1 else targets
+        return features, targets
 
 
 class Streamed:

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from bedplate.core.machine import cpu_features
-from bedplate.models import Network, TextInput
+from bedplate.models import PADDED, Network
 from bedplate.objectives import Objective
 from bedplate.recipe.schema import TrainingSpec
 from bedplate.training.dry_run import dry_run, take_step
@@ -236,7 +236,7 @@ def _measure(
     total *= base.rows_per_second / best.rows_per_second
     if "batch_size" in asked:
         spec, total = _batch_size(trial, spec, best, total, reasons)
-    if "compile" in asked and isinstance(network.inputs, TextInput):
+    if "compile" in asked and isinstance(network.inputs, PADDED):
         spec = spec.model_copy(update={"compile": False})
         reasons["compile"] = "not tried: batches have many lengths"
     elif "compile" in asked:

@@ -21,7 +21,7 @@ from bedplate.core.arrays import Arrays, by_length
 from bedplate.core.errors import GateError, InputError, Interrupted
 from bedplate.core.seeds import derive
 from bedplate.data.stream import RowStream
-from bedplate.models import Network, TextInput, to_tensors
+from bedplate.models import Network, Outputs, TextInput, to_tensors
 from bedplate.objectives import Objective
 from bedplate.objectives.quantile import pinball
 from bedplate.objectives.supervised_contrastive import supervised_contrastive
@@ -34,6 +34,7 @@ from bedplate.training.execution import Execution, execution_of, plain, rows_a_s
 from bedplate.training.parameter_groups import freeze, hold_frozen_norms, penalised
 from bedplate.training.run import Hook, Run
 from bedplate.training.schedules import schedules
+from bedplate.training.tagging import tagging_figures
 from bedplate.training.updates import Machinery, epoch_rows, make_optimizers, steps_per_epoch
 from bedplate.training.windows import Windows
 
@@ -96,9 +97,16 @@ def scores_of(network: Network, features: list[Tensor], batch_size: int) -> Tens
     return torch.from_numpy(np.concatenate(parts)).to(features[0].device)
 
 
+def figure_names(outputs: Outputs) -> tuple[str, ...]:
+    """Return the names of the figures that `validate` gives."""
+    if outputs.tags:
+        return "validation_loss", "validation_accuracy", "validation_f1"
+    return "validation_loss", "validation_accuracy" if outputs.labelled else "validation_rmse"
+
+
 @torch.inference_mode()
 def validate(network: Network, features: list[Tensor], targets: Tensor, batch_size: int = 1024) -> dict[str, float]:
-    """Return validation loss and accuracy (of vectors, recall at 1) or RMSE.
+    """Return validation loss and accuracy (of vectors, recall at 1) or RMSE; of a tagger see `tagging_figures`.
 
     The loss is log loss (of every token, where there is one answer a token), the supervised contrastive one of vectors,
     the squared error of the standardised target, or the pinball loss of a forecast's quantiles.
@@ -108,6 +116,11 @@ def validate(network: Network, features: list[Tensor], targets: Tensor, batch_si
     network.eval()
     if network.outputs.sequence:
         return _validate_tokens(network, features[0], targets)
+    if network.outputs.tags:
+        figures = tagging_figures(network, features, targets)
+        network.train()
+        hold_frozen_norms(network)
+        return figures
     raw = scores_of(network, features, batch_size)
     network.train()
     hold_frozen_norms(network)
@@ -154,7 +167,7 @@ def train(
     spec: TrainingSpec,
     *,
     seed: int,
-    select: Literal["accuracy", "loss"],
+    select: Literal["accuracy", "f1", "loss"],
     identity: dict[str, Any],
     checkpoint: Path | None = None,
     resume: bool = False,
@@ -291,8 +304,7 @@ def _close_epoch(
         with judged_weights(run.network, run.average, run.optimizers, _calibration(run, machinery)):
             found = validate(run.network, *validation)
             judged = {name: tensor.detach().clone() for name, tensor in run.network.state_dict().items()}
-    second = "validation_accuracy" if run.network.outputs.labelled else "validation_rmse"
-    figures = place.from_first(found, ("validation_loss", second))
+    figures = place.from_first(found, figure_names(run.network.outputs))
     if not math.isfinite(loss) or not math.isfinite(figures["validation_loss"]):
         raise GateError(
             "training diverged: the loss is not finite",
@@ -304,7 +316,7 @@ def _close_epoch(
     run.history.append(
         {"epoch": run.epoch + 1, "train_loss": loss, **figures, "learning_rate": rate, "seconds": run.seconds}
     )
-    figure = figures["validation_accuracy"] if select == "accuracy" else -figures["validation_loss"]
+    figure = -figures["validation_loss"] if select == "loss" else figures[f"validation_{select}"]
     stopping = machinery.spec.early_stopping
     better = figure > run.best_figure + (stopping.min_delta if stopping and run.best_epoch >= 0 else 0.0)
     tie = figure == run.best_figure and figures["validation_loss"] < run.history[run.best_epoch]["validation_loss"]
