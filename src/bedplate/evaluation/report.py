@@ -65,7 +65,10 @@ class Report:
     @property
     def leading(self) -> str:
         """The metric by which reports are compared."""
-        return {"regression": "rmse", "forecast": "mse", "tagging": "f1"}.get(self.kind, "accuracy")
+        known = {
+            "regression": "rmse", "forecast": "mse", "tagging": "f1", "embedding": "recall_at_1", "language": "loss",
+        }  # fmt: skip
+        return known.get(self.kind, "accuracy")
 
     @property
     def worst_slice(self) -> Slice | None:
@@ -148,14 +151,14 @@ class Report:
             if self.forecast is not None:
                 first, second = first**2, second**2
                 block = max(len(self.forecast["by_step"]), int(self.forecast["season"]))
-            elif self.kind == "classification":
+            elif self.kind in _RIGHT_OR_WRONG:
                 first, second = 1 - first, 1 - second
             difference, low, high = paired_interval(
                 first, second, rmse=rmse, confidence=self.confidence, resamples=max(1000, self.resamples), seed=0,
                 block=block,
             )  # fmt: skip
             real = low > 0 or high < 0
-            if self.kind == "classification":
+            if self.kind in _RIGHT_OR_WRONG:
                 p_value = mcnemar(int(((first == 1) & (second == 0)).sum()), int(((first == 0) & (second == 1)).sum()))
                 real = p_value < 1 - self.confidence
         else:

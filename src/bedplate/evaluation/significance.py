@@ -93,6 +93,8 @@ def t_two_sided(t: float, degrees: float) -> float:
     """Return the probability of a Student t (`degrees` of freedom, above 0) at least as far from 0 as `t`."""
     if math.isinf(t):
         return 0.0
+    if t * t < 1:  # the other side's function: of an argument next to 1 nothing would be left
+        return 1 - incomplete_beta(0.5, degrees / 2, t * t / (degrees + t * t))
     return incomplete_beta(degrees / 2, 0.5, degrees / (degrees + t * t))
 
 

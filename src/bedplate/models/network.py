@@ -164,7 +164,8 @@ def shortened(inputs: Inputs, features: Arrays) -> Arrays:
     """Return features without the columns that are padding in every row; one column is left in any case."""
     if not isinstance(inputs, PADDED):
         return features
-    width = max(1, int((features[inputs.names[0]] != 0).sum(axis=1).max(initial=1)))
+    used = np.flatnonzero((features[inputs.names[0]] != 0).any(axis=0))  # zeros in between are the rows' own
+    width = int(used[-1]) + 1 if len(used) else 1
     return {name: array[:, :width] for name, array in features.items()}
 
 
@@ -181,8 +182,10 @@ def predictor(network: Network) -> Predict:
         network.eval()
         try:
             with torch.inference_mode():
-                texts = isinstance(network.inputs, TextInput)
+                if network.outputs.sequence:  # scores stand at every token, the padding's as well
+                    return run(features)
                 features = shortened(network.inputs, features)
+                texts = isinstance(network.inputs, TextInput)
                 return by_length(run, features, network.inputs.names[0]) if texts else run(features)
         finally:
             network.train(training)

@@ -320,7 +320,7 @@ def test_a_clock_that_jumps_changes_no_deadline_and_no_rate(
         assert server.stop()[0] == 0
     assert "Traceback" not in said.read_text()
     # What is waited for is counted by the monotonic clock; these only say when something was, or name a file.
-    shown = {"dataplane.py", "state.py", "counts.py", "engine_cache.py", "live.py"}
+    shown = {"dataplane.py", "state.py", "counts.py", "engine_cache.py", "live.py", "openai_write.py"}
     assert {
         file.name for file in (SOURCE / "bedplate" / "serving").glob("*.py") if "time.time()" in file.read_text()
     } <= shown
