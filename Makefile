@@ -35,7 +35,7 @@ fix: setup  ## mend what can be mended by a tool
 	$(BIN)/ruff check --fix .
 
 test: setup  ## the fast tests; those that need data run if BEDPLATE_DATA is set
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile -m "not slow"
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile -m "not slow"
 
 test-all: setup  ## every test, with the recipes at full length
 	$(BIN)/python -m pytest -q
