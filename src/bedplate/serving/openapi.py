@@ -24,6 +24,7 @@ from bedplate.serving.openapi_parts import (
     TAGS,
     TFS,
     body,
+    in_openai_form,
     operation,
     responses,
 )  # fmt: skip
@@ -88,9 +89,12 @@ def _undescribed(verb: str, path: str, role: str) -> dict[str, Any]:
         else OPERATION
     )
     words = re.sub(r"[^A-Za-z0-9]+", "-", path).strip("-")
+    texts = path in OPENAI_PATHS
     told = operation(
-        tag, f"{verb}.{words}", f"{verb.upper()} {path}", role=role or "open", named="{name}" in path, also=(501,)
-    )
+        tag, f"{verb}.{words}", f"{verb.upper()} {path}", role=role or "open", named="{name}" in path, also=(501,),
+        posted=texts, asked=texts,
+    )  # fmt: skip
+    told = in_openai_form(told) if texts else told
     if verb in ("post", "put", "patch"):
         told["requestBody"] = {"content": {JSON: {"schema": {}}}}
     return told
@@ -150,10 +154,10 @@ def _embeddings() -> dict[str, Any]:
         },
     }
     told = operation(
-        BEDPLATE, "v1.embeddings", "Vectors of texts, as OpenAI's clients ask for them", posted=True, asked=True,
+        OPENAI, "v1.embeddings", "Vectors of texts, as OpenAI's clients ask for them", posted=True, asked=True,
         schema=_list_in("data"),
     )  # fmt: skip
-    return told | {"requestBody": body(asked, required=True)}
+    return in_openai_form(told) | {"requestBody": body(asked, required=True)}
 
 
 def _list_in(name: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ TAGS = {
     "Bedplate": "Payloads in, answers out.",
     "Open Inference Protocol v2": "Tensors in, tensors out.",
     "TensorFlow Serving": "The REST interface of TensorFlow Serving.",
-    "OpenAI": "Texts that are gone on with, in the form of OpenAI's clients.",
+    "OpenAI": "Texts that go on, and their vectors, as OpenAI's clients ask for them.",
     "Operation": "Health, metrics and versions.",
 }
 BEDPLATE, OIP, TFS, OPENAI, OPERATION = TAGS
@@ -25,6 +25,22 @@ COMMON: dict[str, Any] = {
             "expected": {"type": "string"},
             "received": {"type": "string"},
             "hint": {"type": "string"},
+        },
+    },
+    "OpenAIError": {
+        "type": "object",
+        "required": ["error"],
+        "properties": {
+            "error": {
+                "type": "object",
+                "required": ["message", "type", "param", "code"],
+                "properties": {
+                    "message": {"type": "string"},
+                    "type": {"type": "string"},
+                    "param": {"type": ["string", "null"]},
+                    "code": {"type": ["string", "null"]},
+                },
+            }
         },
     },
     "Base64": {
@@ -56,6 +72,18 @@ ALWAYS = (400, 405, 408, 431, 503)
 
 POSTED = (413, 415)
 ASKED = (404, 429, 504)
+
+
+def in_openai_form(told: dict[str, Any]) -> dict[str, Any]:
+    """Return an operation whose errors have OpenAI's form; what is refused before it is read has the server's own."""
+    schemas = [{"$ref": f"#/components/schemas/{name}"} for name in ("OpenAIError", "Error")]
+    content = {JSON: {"schema": {"anyOf": schemas}}}
+    errors = {
+        status: {"description": _ERRORS[int(status)], "content": content}
+        for status in told["responses"]
+        if int(status) in _ERRORS
+    }
+    return {**told, "responses": told["responses"] | errors}
 
 
 def responses() -> dict[str, Any]:
