@@ -144,6 +144,7 @@ def test_the_calendar_is_that_of_the_latest_step() -> None:
 @pytest.mark.parametrize(
     ("payload", "message"),
     [
+        ({**NOON, "hour": ["01/02/2024 10:00", "01/02/2024 12:00"]}, "the times don't follow one another"),
         ([1, 2], "the time of the latest step is missing"), ({"load": [1, 2]}, "give rows as objects"),
         ({**NOON, "hour": ["", "noon"]}, "can't be read"), ({**NOON, "hour": [1, None]}, "can't be read"),
         ({"history": [1, 2], "calendar": [1]}, "14 numbers from -1 to 1"),

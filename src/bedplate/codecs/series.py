@@ -25,7 +25,7 @@ from bedplate.codecs.calendar import (
     seconds_of,
 )  # fmt: skip
 from bedplate.codecs.codec import Payload, TensorSpec
-from bedplate.codecs.dates import ORDERS, offset_of, parse_date
+from bedplate.codecs.dates import ORDERS, offset_of
 from bedplate.codecs.numbers import parse_number
 from bedplate.codecs.rows import read_rows
 from bedplate.core.arrays import Arrays
@@ -249,7 +249,7 @@ class SeriesCodec:
         before: datetime | None = None
         for number, row in enumerate(rows, 1):
             text = str(row[self.time]).strip()
-            moment = parse_date(text, "ymd")
+            moment = moment_of(text, self.order)
             if moment is None:
                 return  # written in another way than the training rows': not ours to guess
             moment -= timedelta(seconds=offset_of(text) or 0)
