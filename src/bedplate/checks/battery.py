@@ -205,10 +205,14 @@ def _padded(network: Network, features: Arrays) -> str | None:
 
 def _wants(name: str) -> type:
     """Return the kind of features that a model runs on, tables last (so that failing on others is no fault)."""
-    for inputs in (SAMPLES["grey images"], SAMPLES["colour images"], SAMPLES["texts"], SAMPLES["sentences"],
-                   SAMPLES["series"]):  # fmt: skip
+    classes = OUTPUTS["3 classes"]
+    tried = (
+        ("grey images", classes), ("colour images", classes), ("texts", classes), ("texts", NEXT),
+        ("sentences", TAGGED), ("series", FORECAST),
+    )  # fmt: skip
+    for sample, outputs in tried:
+        inputs = SAMPLES[sample]
         try:
-            outputs = {SeriesInput: FORECAST, SentenceInput: TAGGED}.get(type(inputs), OUTPUTS["3 classes"])
             network = build(name, {}, inputs, outputs, 7)
             network(*to_tensors(network, sample_features(inputs)))
         except Exception:  # noqa: BLE001, S112 - any failure means the same here: it doesn't run on these
