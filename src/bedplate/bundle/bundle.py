@@ -254,13 +254,14 @@ class Bundle:
         """Predict the golden rows again with a variant (the runnable default) and raise where the answers differ."""
         predict = self.predictor(variant)
         self.golden.replay(predict, predict.variant, self._entry(predict.variant).tolerance, str(self.source))
-        self.golden.replay_continuation(predict, str(self.source))
+        self.golden.replay_continuation(predict, str(self.source), self.codec.feature_spec().get("separator"))
 
     def generator(self, variant: str | None = None, threads: int | None = None) -> Generator:
         """Return what continues texts by a variant. Raises BundleError where the bundle's model writes none."""
         if self.codec.kind != "language":
             raise BundleError(
-                "this model writes no text", where=str(self.source), expected="a bundle of language-modelling",
+                "this model writes no text", where=str(self.source),
+                expected="a bundle of language-modelling or text-to-text",
                 received=self.task,
             )  # fmt: skip
         predict = self.predictor(variant, threads)

@@ -25,18 +25,29 @@ TOLERANCE = {"atol": 1e-4, "rtol": 1e-3}
 
 
 CONTINUATION = "continuation"
-"""Of a language model: the likeliest tokens behind the first `PROMPT` of each row, int32 [rows, tokens]; −1 from where
-the choice is too close to be the same everywhere."""
+"""Of a language model: the likeliest tokens behind the first `PROMPT` of each row (behind its text, where texts are
+answered by texts), int32 [rows, tokens]; −1 from where the choice is too close to be the same everywhere."""
 
 PROMPT, MOST_CONTINUED, CLEAR = 8, 16, 0.05
 """`CLEAR`: by so much a token's score must be above the next best."""
 
 
-def continued(predict: OnnxPredict, prompts: np.ndarray, length: int) -> np.ndarray:
-    """Return `CONTINUATION` of prompts [rows, tokens], by the cache, within `length` tokens in all."""
-    count = max(1, min(MOST_CONTINUED, length - prompts.shape[1]))
-    decoder = Decoder(predict.step, predict.past, prompts.shape[1] + count)
-    tokens, margins = greedy(decoder, prompts.tolist(), count)
+def continued(predict: OnnxPredict, tokens: np.ndarray, separator: int | None = None) -> np.ndarray:
+    """Return `CONTINUATION` of rows' beginnings, by the cache.
+
+    Args:
+        predict: the graph.
+        tokens: rows [rows, length].
+        separator: what ends a row's beginning; None: it is the first `PROMPT` tokens, and the row's length is kept to.
+    """
+    if separator is None:
+        prompts = tokens[:, :PROMPT].tolist()
+        count = max(1, min(MOST_CONTINUED, tokens.shape[1] - len(prompts[0])))
+    else:
+        ends = np.where((tokens == separator).any(axis=1), (tokens == separator).argmax(axis=1) + 1, 1)
+        prompts, count = [row[:end].tolist() for row, end in zip(tokens, ends, strict=True)], MOST_CONTINUED
+    decoder = Decoder(predict.step, predict.past, max(map(len, prompts)) + count)
+    tokens, margins = greedy(decoder, prompts, count)
     close = np.maximum.accumulate(margins < CLEAR, axis=1)
     return np.where(close, -1, tokens).astype(np.int32)
 
@@ -138,13 +149,12 @@ class Golden:
                 near = max(atol, 2 * (TOLERANCE["atol"] + TOLERANCE["rtol"]))
                 self._same_labels(given[name], expected, near, variant, where)
 
-    def replay_continuation(self, predict: OnnxPredict, where: str) -> None:
+    def replay_continuation(self, predict: OnnxPredict, where: str, separator: int | None = None) -> None:
         """Continue the rows' beginnings token by token and raise a BundleError where other tokens come."""
         sealed = self.outputs[predict.variant].get(CONTINUATION)
         if sealed is None:
             return
-        tokens = self.inputs[TOKENS]
-        given = continued(predict, tokens[:, :PROMPT], tokens.shape[1])
+        given = continued(predict, self.inputs[TOKENS], separator)
         known = (sealed >= 0) & (given >= 0) if given.shape == sealed.shape else np.ones(sealed.shape, bool)
         if given.shape != sealed.shape or (given != sealed)[known].any():
             raise BundleError(

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from bedplate.bundle.session import OnnxPredict
-from bedplate.codecs.codec import TOKENS
+from bedplate.codecs.codec import SEPARATOR, TOKENS
 from bedplate.codecs.tags import TagSet
 from bedplate.compression import methods
 from bedplate.compression.measure import batch_dependence
@@ -56,6 +56,7 @@ SAMPLES: dict[str, Inputs] = {
     "a table of numbers": TableInput(4, (), (_EDGES,) * 4),
     "a table of categories": TableInput(0, (4, 7), ()),
     "texts": TextInput(300, 12),
+    "texts with answers": TextInput(300, 12, separator=SEPARATOR),
     "sentences": SentenceInput(300, 11, 40, 8),
     "series": SeriesInput(30, 2, (3.0, -50.0), (2.0, 10.0)),
 }
@@ -87,7 +88,11 @@ def sample_features(inputs: Inputs, rows: int = ROWS, seed: int = 0) -> dict[str
         tokens = draw.integers(1, inputs.vocabulary, (rows, longest)).astype(np.int32)
         there = np.arange(longest) < draw.integers(1, longest + 1, rows)[:, None]
         if isinstance(inputs, TextInput):
-            return {"tokens": np.where(there, tokens, 0)}
+            tokens = np.where(there, tokens, 0)
+            if inputs.separator is not None:  # once in every row
+                tokens = np.where(tokens == inputs.separator, inputs.separator + 1, tokens)
+                tokens[np.arange(rows), draw.integers(0, there.sum(axis=1))] = inputs.separator
+            return {"tokens": tokens.astype(np.int32)}
         there[0] = True
         shapes = draw.integers(1, inputs.shapes, there.shape).astype(np.int32)
         letters = draw.integers(1, inputs.alphabet, (*there.shape, inputs.letters)).astype(np.uint8)
@@ -237,7 +242,7 @@ def _exports(network: Network, features: Arrays) -> str | None:
     exported = OnnxPredict(model.SerializeToString(), variant="f32")
     check_parity(network, predictor(network), exported, features)
     if network.outputs.sequence:
-        check_steps(predictor(network), exported, features[TOKENS][:3])
+        check_steps(network, exported, features[TOKENS][:3])
     return None
 
 

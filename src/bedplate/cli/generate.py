@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,12 @@ from bedplate.core.errors import InputError, PayloadError
 from bedplate.generation import Generator, Sampling
 
 
-def sampling_of(arguments: argparse.Namespace) -> Sampling:
-    """Return what the flags ask for. Raises InputError that names the flag."""
+def sampling_of(arguments: argparse.Namespace, usual: Sampling) -> Sampling:
+    """Return what the flags ask for, `usual` where they say nothing. Raises InputError that names the flag."""
     given: dict[str, Any] = {name: getattr(arguments, name) for name in FLAGS if name != "text"}
     given = {name: tuple(value) if name == "stop" else value for name, value in given.items() if value is not None}
     try:
-        return Sampling(**given)
+        return replace(usual, **given)
     except InputError as error:
         flag = f"--{(error.where or '').replace('_', '-')}"
         raise InputError(error.what, where=flag, expected=error.expected, received=error.received) from error
@@ -33,7 +34,7 @@ def check_no_generation(arguments: argparse.Namespace) -> None:
     if given:
         raise InputError(
             "this bundle's model writes no text", where=f"--{given[0].replace('_', '-')}",
-            hint="leave it out, or name a bundle of language-modelling",
+            hint="leave it out, or name a bundle of language-modelling or text-to-text",
         )  # fmt: skip
 
 
@@ -61,7 +62,8 @@ def prompts(arguments: argparse.Namespace) -> Iterator[tuple[str, Payload]]:
 
 def generate(bundle: Bundle, arguments: argparse.Namespace) -> int:
     """Write each text with its continuation, or with --json a line each; exit code 2 where one can't be continued."""
-    sampling, write, bad = sampling_of(arguments), bundle.generator(arguments.variant), 0
+    write, bad = bundle.generator(arguments.variant), 0
+    sampling = sampling_of(arguments, write.sampling)
     for name, prompt in prompts(arguments):
         try:
             if arguments.json:
@@ -79,7 +81,7 @@ def generate(bundle: Bundle, arguments: argparse.Namespace) -> int:
 def _show(write: Generator, prompt: Payload, sampling: Sampling) -> None:
     begun = False
     for piece in write.stream(prompt, sampling):
-        if not begun:
+        if not begun and not write.codec.pairs:
             sys.stdout.write(prompt if isinstance(prompt, str) else bytes(prompt).decode())
             begun = True
         sys.stdout.write(piece.text)

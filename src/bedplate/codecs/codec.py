@@ -28,6 +28,9 @@ PAD, UNKNOWN = 0, 1
 NEVER = (PAD, UNKNOWN)
 """Token numbers that are no text: they are never generated."""
 
+SEPARATOR, END = 2, 3
+"""Of texts that are answered by texts: what stands between the two, and what ends an answer."""
+
 Prepare = Callable[[Arrays], Arrays]
 
 PAST, PRESENT = "past_", "present_"

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from bedplate.codecs.codec import NEVER, PAD, TEXT, TOKENS, UNKNOWN, Payload, TensorSpec
+from bedplate.codecs.codec import END, NEVER, PAD, SEPARATOR, TEXT, TOKENS, UNKNOWN, Payload, TensorSpec
 from bedplate.codecs.text import TextCodec
 from bedplate.core.arrays import Arrays
 from bedplate.core.errors import BundleError, PayloadError, listing
@@ -29,6 +29,9 @@ class LanguageCodec:
     how many tokens a model sees at once; `unknown` whether the training text held unknown tokens: where it didn't, the
     model knows nothing of them, and a prompt with one is refused.
 
+    Where texts are answered by texts (`pairs`), a row is a text, `SEPARATOR`, its answer and `END`; `beams` is how many
+    answers are followed side by side where nobody says.
+
     Example:
         >>> codec = LanguageCodec(learn_tokenizer(["so it goes"], kind="character", size=300, lossless=True), 8)
         >>> codec.text(codec.encode("goes so"))
@@ -39,6 +42,8 @@ class LanguageCodec:
     length: int
     unknown: bool = False
     column: str = TEXT
+    pairs: bool = False
+    beams: int = 1
 
     kind = "language"
     prepare = None
@@ -62,15 +67,26 @@ class LanguageCodec:
         """How many token numbers there are."""
         return len(self.pieces)
 
+    @property
+    def never(self) -> tuple[int, ...]:
+        """The numbers that are never written."""
+        return (*NEVER, SEPARATOR) if self.pairs else NEVER
+
+    @property
+    def end(self) -> int | None:
+        """The number that ends an answer; None where texts just go on."""
+        return END if self.pairs else None
+
     @cached_property
     def pieces(self) -> tuple[bytes, ...]:
-        """The bytes that each token stands for; none for padding and the unknown."""
+        """The bytes that each token stands for; none for padding, the unknown, and what ends texts."""
         names = self._texts.names
+        marks = (*self.never, END) if self.pairs else self.never
         if self.tokenizer["model"]["type"] == "BPE":
             alphabet = {sign: byte for byte, sign in enumerate(byte_signs())}
-            found = [bytes(alphabet[sign] for sign in name) if number not in NEVER else b"" for number, name in names]
+            found = [bytes(alphabet[sign] for sign in name) if number not in marks else b"" for number, name in names]
         else:
-            found = [name.encode() if number not in NEVER else b"" for number, name in names]
+            found = [name.encode() if number not in marks else b"" for number, name in names]
         return tuple(found)
 
     def tokens_of(self, text: str) -> np.ndarray:
@@ -78,8 +94,16 @@ class LanguageCodec:
         parts = [self._texts.number({TEXT: np.array(chunks(text), object)})[TOKENS]] if text else []
         return np.concatenate([row[row != PAD] for part in parts for row in part]) if parts else np.empty(0, np.int32)
 
+    def tokens_of_each(self, texts: np.ndarray) -> list[np.ndarray]:
+        """Return each text's tokens, int32 [tokens], the unknown among them."""
+        found: list[np.ndarray] = []
+        for start in range(0, len(texts), 4096):
+            tokens = self._texts.number({TEXT: texts[start : start + 4096]})[TOKENS]
+            found += [row[row != PAD] for row in tokens]
+        return found
+
     def encode(self, payload: Payload) -> list[int]:
-        """Return a prompt's tokens.
+        """Return a prompt's tokens, behind which goes what is written.
 
         Raises:
             PayloadError: no text, a NUL in it, characters that the model has never seen, or more tokens than it sees.
@@ -98,12 +122,18 @@ class LanguageCodec:
                 "the prompt holds characters that the model has never seen", received=listing(map(repr, strange), 8),
                 hint="leave them out, or write them otherwise",
             )  # fmt: skip
-        if len(found) > self.length:
+        found += [SEPARATOR] if self.pairs else []
+        if len(found) > self.length - self.pairs:
             raise PayloadError(
-                "the prompt is longer than what the model sees at once", expected=f"at most {self.length:,} tokens",
-                received=f"{len(found):,}", hint="give its end alone",
+                "the prompt is longer than what the model sees at once",
+                expected=f"at most {self.length - 2 * self.pairs:,} tokens", received=f"{len(found) - self.pairs:,}",
+                hint="give a part of it" if self.pairs else "give its end alone",
             )  # fmt: skip
         return found
+
+    def closed(self, tokens: list[int]) -> list[int]:
+        """Return a prompt's tokens that came as numbers, ready to go on from."""
+        return [*tokens, SEPARATOR] if self.pairs else tokens
 
     def text(self, tokens: Sequence[int]) -> str:
         """Return the text of tokens; bytes that are no UTF-8 become U+FFFD."""
@@ -129,7 +159,7 @@ class LanguageCodec:
         """Return all that rebuilds this codec, as JSON."""
         return {
             "kind": self.kind, "column": self.column, "length": self.length, "unknown": self.unknown,
-            "tokenizer": dict(self.tokenizer),
+            "tokenizer": dict(self.tokenizer), **({"pairs": True, "beams": self.beams} if self.pairs else {}),
         }  # fmt: skip
 
     @classmethod
@@ -137,8 +167,9 @@ class LanguageCodec:
         """Rebuild from `contract()`'s JSON. Raises BundleError where it is damaged."""
         try:
             codec = cls(
-                contract["tokenizer"], int(contract["length"]), bool(contract["unknown"]), str(contract["column"])
-            )
+                contract["tokenizer"], int(contract["length"]), bool(contract["unknown"]), str(contract["column"]),
+                bool(contract.get("pairs", False)), int(contract.get("beams", 1)),
+            )  # fmt: skip
             codec.pieces  # noqa: B018 - read now, not when somebody asks
         except Exception as error:  # the library raises plain Exception
             raise BundleError("the contract of the language codec is damaged", received=repr(error)[:200]) from error
@@ -154,7 +185,8 @@ class LanguageCodec:
 
     def feature_spec(self) -> dict[str, Any]:
         """Return what a model's builder must know: how many token numbers there are, and the longest row."""
-        return {"kind": self.kind, "vocabulary": self.vocabulary, "length": self.length}
+        facts = {"kind": self.kind, "vocabulary": self.vocabulary, "length": self.length}
+        return facts | ({"separator": SEPARATOR} if self.pairs else {})
 
 
 def byte_signs() -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, get_args
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
@@ -16,7 +16,14 @@ UNKNOWN_NUMBER = 1
 
 
 def learn_tokenizer(
-    texts: Iterable[str], *, kind: Kind, size: int, lower: bool = True, least: int = 2, lossless: bool = False
+    texts: Iterable[str],
+    *,
+    kind: Kind,
+    size: int,
+    lower: bool = True,
+    least: int = 2,
+    lossless: bool = False,
+    marks: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return the tokenizer.json of a tokenizer that was trained on texts; number 0 is padding, 1 the unknown.
 
@@ -32,6 +39,7 @@ def learn_tokenizer(
         size: the most token numbers, 3 at least.
         lower: capitals are read as small letters.
         least: of words alone.
+        marks: names of numbers from 2 on that no text becomes.
         lossless: whether tokens put side by side must give the text again: spaces are tokens of words, too.
     """
     if lossless and kind == "wordpiece":
@@ -39,7 +47,7 @@ def learn_tokenizer(
             "parts of words don't keep the spaces between them", where="data.text.tokens",
             expected="bpe, character or word", received=kind,
         )  # fmt: skip
-    special = [PADDING, UNKNOWN]
+    special = [PADDING, UNKNOWN, *marks]
     folded = [normalizers.Lowercase()] if lower else []
     if kind == "word":
         found = Tokenizer(models.WordLevel(unk_token=UNKNOWN))

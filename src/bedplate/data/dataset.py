@@ -20,12 +20,14 @@ class Rows:
 
     `inputs` are the codec's tensors (row axis first); `targets` are int64 class indices or float64 values; `ids` say
     where each row came from ("file:row", a path); `slices` are text columns by which an evaluation may be sliced.
+    `texts` are texts with the answers that are expected, as they were read, object `str` [N, 2], where rows are such.
     """
 
     inputs: Arrays
     targets: np.ndarray
     ids: Sequence[str]
     slices: Mapping[str, np.ndarray] = field(default_factory=dict)
+    texts: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -33,7 +35,8 @@ class Rows:
     def take(self, index: np.ndarray | slice) -> Rows:
         """Return the rows at `index`."""
         ids = np.asarray(self.ids, dtype=object)[index].tolist()
-        return Rows(take(self.inputs, index), self.targets[index], ids, take(self.slices, index))
+        texts = None if self.texts is None else self.texts[index]
+        return Rows(take(self.inputs, index), self.targets[index], ids, take(self.slices, index), texts)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from bedplate.recipe.schema import DataSpec
 
 _WHOLE = {
     "forecasting": "series", "language-modelling": "texts", "text-classification": "texts", "text-embedding": "texts",
-    "token-classification": "sentences",
+    "text-to-text": "texts", "token-classification": "sentences",
 }  # fmt: skip
 """What is always held in memory, by task."""
 
@@ -70,6 +70,10 @@ def load_dataset(
         from bedplate.data.texts import load_texts
 
         return load_texts(spec, seed, base=base, announce=announce, vectors=task == "text-embedding")
+    if task == "text-to-text":
+        from bedplate.data.pairs import load_pairs
+
+        return load_pairs(spec, seed, base=base, announce=announce)
     if task == "token-classification":
         from bedplate.data.sentences import load_sentences
 

@@ -144,6 +144,34 @@ def language_profile(rows: Mapping[str, int], tokens: int, text: str) -> dict[st
     }
 
 
+def pair_profile(
+    *,
+    rows: Mapping[str, int],
+    characters: tuple[np.ndarray, np.ndarray],
+    names: tuple[str, str],
+    duplicates: int,
+    overlap: Mapping[str, int],
+    skipped: Sequence[tuple[str, str]],
+    examples: Sequence[tuple[str, str]],
+) -> dict[str, Any]:
+    """Return the profile of texts with answers: rows in each split, how long both are, and a few of them."""
+    return {
+        "kind": "pair",
+        "rows": dict(rows),
+        "columns": [
+            {"name": name, "type": "text", "used": True, "reason": reason, **_number_facts(lengths.astype(np.float64))}
+            for name, reason, lengths in zip(
+                names, ("read; its characters", "written; its characters"), characters, strict=True
+            )
+        ],
+        "duplicates": duplicates,
+        "overlap": dict(overlap),
+        "skipped": [{"row": row, "reason": reason} for row, reason in skipped[:100]],
+        "skipped_rows": len(skipped),
+        "examples": [{"label": _cut(answer), "text": _cut(text)} for text, answer in examples],
+    }
+
+
 def series_profile(
     rows: Mapping[str, int], columns: Sequence[str], values: np.ndarray, times: Sequence[str]
 ) -> dict[str, Any]:

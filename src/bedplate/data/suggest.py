@@ -18,9 +18,11 @@ from bedplate.data.embedded import EMBEDDED_IMAGES, EMBEDDED_TABLES
 from bedplate.data.layout import IMAGE_SUFFIXES, SPLIT_NAMES
 from bedplate.data.load import load_dataset
 from bedplate.data.named import NAMED
+from bedplate.data.pair_pool import is_parallel
 from bedplate.data.schema import infer_column
 from bedplate.data.splits import check_rows
 from bedplate.data.suggest_language import suggest_language
+from bedplate.data.suggest_pair import suggest_columns, suggest_parallel
 from bedplate.data.suggest_sentence import holds_sentences, suggest_sentences
 from bedplate.data.suggest_series import suggest_series
 from bedplate.data.suggest_text import check_task, holds_texts, text_column_of
@@ -33,6 +35,7 @@ _IMAGES, _TEXTS = "image-classification", "text-classification"
 _NAMED_TEXTS = tuple(name for name, named in NAMED.items() if named.kind == "texts")
 _NAMED_IMAGES = (*EMBEDDED_IMAGES, "mnist", "fashion-mnist", "cifar10-jpeg")
 _SERIES, _LANGUAGE, _SENTENCES = "forecasting", "language-modelling", "token-classification"
+_PAIRS = "text-to-text"
 _ORDER = (
     "source", "files", "target", "text", "series", "names", "delimiter", "encoding", "comment", "columns", "on_bad_row"
 )  # fmt: skip
@@ -84,6 +87,8 @@ def _suggest(path: Path | str, target: str | None, task: str | None, time: str |
     if text in EMBEDDED_TABLES or (text in _NAMED_IMAGES and not Path(text).exists()):
         return _known(text, target)
     where = Path(path).expanduser()
+    if is_parallel(text) and task in (None, _PAIRS) and not where.exists():
+        return _proven(Suggestion(_PAIRS, *suggest_parallel(text)))
     if not where.exists():
         near = (
             did_you_mean(where.name, [entry.name for entry in where.parent.iterdir()])
@@ -105,6 +110,8 @@ def _suggest(path: Path | str, target: str | None, task: str | None, time: str |
         suggest_sentences(where, data, reasons)
         return _proven(Suggestion(_SENTENCES, data, reasons))
     tables = _tables(where)
+    if task == _PAIRS and tables:
+        return _proven(Suggestion(_PAIRS, *suggest_columns(tables, target)))
     if not tables and holds_texts(where):
         return _proven(Suggestion(_TEXTS, {"source": str(where)}, ["texts in a folder for each class"]))
     if not tables:
@@ -402,7 +409,7 @@ def _facts(dataset: Dataset) -> dict[str, Any]:
     if spec["kind"] == "sentence":
         return facts | {"tags": len(dataset.answers.tags or ()), "vocabulary": spec["vocabulary"]}
     if spec["kind"] == "language":
-        facts |= {"tokens": dataset.train.targets.size}
+        facts |= {"tokens": int((dataset.train.targets >= 0).sum())}
     if spec["kind"] in ("language", "text"):
         return facts | {key: spec[key] for key in ("vocabulary", "length")}
     if spec["kind"] == "image":

@@ -11,7 +11,7 @@ import numpy as np
 
 from bedplate.codecs.answers import Answers
 from bedplate.codecs.tags import TagSet, decoded
-from bedplate.core.arrays import Arrays, Predict, count, predict_in_batches, take
+from bedplate.core.arrays import Arrays, Predict, count, predict_in_batches
 from bedplate.core.errors import GateError, InputError
 from bedplate.core.hashing import array_digest, fingerprint
 from bedplate.evaluation.bootstrap import Estimate, bootstrap, estimates, interval, share_interval
@@ -130,21 +130,25 @@ def losses_of(predict: Predict, inputs: Arrays, targets: np.ndarray, answers: An
     """Return the loss of every token in nats, float32 [N, tokens].
 
     The scores that it is taken from are a vocabulary wide, and what a network holds on its way to them is wider yet, so
-    few rows are asked for at a time.
+    few rows are asked for at a time, those of like length together. Where the target is -1, the loss is 0.
     """
     rows = max(1, min(_MOST_WINDOWS, _MOST_SCORES // (targets.shape[1] * len(answers.sizes))))
-    found = []
+    lengths = targets.shape[1] - (targets[:, ::-1] >= 0).argmax(axis=1)
+    order = np.argsort(lengths, kind="stable")
+    found = np.zeros(targets.shape, np.float32)
     for start in range(0, len(targets), rows):
-        part = slice(start, start + rows)
-        logits = np.asarray(predict(take(inputs, part))[answers.output])
-        wanted = (*targets[part].shape, len(answers.sizes))
+        part = order[start : start + rows]
+        width = int(lengths[part[-1]])
+        given = {name: np.ascontiguousarray(array[part][:, :width]) for name, array in inputs.items()}
+        logits = np.asarray(predict(given)[answers.output])
+        wanted = (len(part), width, len(answers.sizes))
         if logits.shape != wanted:
             raise InputError(
                 f"the model's '{answers.output}' has another shape than the task", expected=str(list(wanted)),
                 received=str(list(logits.shape)),
             )  # fmt: skip
-        found.append(token_losses(logits, targets[part]))
-    return np.concatenate(found)
+        found[part, :width] = token_losses(logits, targets[part][:, :width])
+    return found
 
 
 @dataclass(frozen=True)

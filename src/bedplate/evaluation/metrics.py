@@ -242,35 +242,43 @@ class ForecastFacts:
         }
 
 
+TEXTS = ("bleu", "exact")
+"""Of texts that are answered by texts, beside `LANGUAGE`: see `bedplate.evaluation.texts`."""
+
+
 class LanguageFacts:
     """Per-window facts of a language model's answers.
 
     Args:
         losses: of every token, in nats [N, tokens].
-        targets: the tokens.
+        targets: the tokens; -1 where none is judged.
         sizes: the bytes of each token of the vocabulary.
     """
 
     def __init__(self, losses: np.ndarray, targets: np.ndarray, sizes: Sequence[int]) -> None:
-        self.rows, self.tokens = targets.shape
-        self.losses = np.asarray(losses, np.float64).sum(axis=1)
-        self.bytes = np.asarray(sizes, np.float64)[targets].sum(axis=1)
+        self.rows, judged = len(targets), targets >= 0
+        self.tokens = judged.sum(axis=1)
+        self.losses = (np.asarray(losses, np.float64) * judged).sum(axis=1)
+        self.bytes = (np.asarray(sizes, np.float64)[targets] * judged).sum(axis=1)
 
     def measure(self, weights: np.ndarray) -> dict[str, np.ndarray]:
         """Return every metric, [R] each, under weights [R,N]."""
         nats = weights @ self.losses
-        loss = nats / (weights.sum(axis=1) * self.tokens)
+        loss = nats / (weights @ self.tokens)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             bits = nats / np.log(2) / (weights @ self.bytes)
             return {"loss": loss, "perplexity": np.exp(loss), "bits_per_byte": bits}
 
 
 def token_losses(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Return the cross-entropy of each token in nats, float32 [N, tokens], of scores [N, tokens, vocabulary]."""
+    """Return the cross-entropy of each token in nats, float32 [N, tokens], of scores [N, tokens, vocabulary].
+
+    It is 0 where the target is -1: nothing is judged there.
+    """
     top = logits.max(axis=-1, keepdims=True)
     whole = np.log(np.exp((logits - top).astype(np.float32)).sum(axis=-1, dtype=np.float64)) + top[..., 0]
-    own = np.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
-    return np.asarray(whole - own, np.float32)
+    own = np.take_along_axis(logits, np.maximum(targets, 0)[..., None], axis=-1)[..., 0]
+    return np.where(targets >= 0, np.asarray(whole - own, np.float32), np.float32(0))
 
 
 def _plain(values: dict[str, np.ndarray], names: tuple[str, ...]) -> dict[str, float]:

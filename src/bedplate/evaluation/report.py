@@ -43,6 +43,7 @@ class Report:
             right, found and true [N,3]; what a comparison row by row needs.
         outputs: the raw output, [N,K], [N], [N, steps, columns] or [N, words, tags], or the loss of every token
             [N, tokens]; None after `from_json`.
+        texts: what was written for each row, where texts are answered by texts; None after `from_json`.
         forecast: `{columns, season, by_step, by_column}`, mean squared scaled errors; None for others.
     """
 
@@ -61,6 +62,7 @@ class Report:
     row_errors: np.ndarray = field(repr=False)
     outputs: np.ndarray | None = field(default=None, repr=False, compare=False)
     forecast: dict[str, Any] | None = None
+    texts: list[str] | None = field(default=None, repr=False, compare=False)
 
     @property
     def leading(self) -> str:

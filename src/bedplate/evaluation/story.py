@@ -45,6 +45,7 @@ METRIC_NAMES: Mapping[str, str] = {
     "mae": "MAE", "r2": "R²", "mse": "MSE", "mase": "MASE", "pinball": "Pinball loss",
     "coverage": "Coverage", "recall_at_1": "Recall at 1", "recall_at_10": "Recall at 10",
     "precision_at_10": "Precision at 10", "knn_accuracy": "Accuracy of 10 nearest neighbours",
+    "bleu": "BLEU", "exact": "Exact matches",
     "loss": "Loss", "perplexity": "Perplexity", "bits_per_byte": "Bits a byte",
     "token_accuracy": "Accuracy of words", "sentence_accuracy": "Accuracy of sentences",
 }  # fmt: skip

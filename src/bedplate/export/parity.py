@@ -49,6 +49,8 @@ def edge_features(inputs: Inputs, rows: int = 4) -> dict[str, np.ndarray]:
         tokens = np.zeros((5, length), np.int32)
         tokens[1, 0], tokens[2], tokens[3, : length // 2] = 1, 1, top
         tokens[4] = generator.integers(1, inputs.vocabulary, length)
+        if inputs.separator is not None:  # at the beginning, behind one token, in the middle, and nowhere
+            tokens[2, 0] = tokens[1, 1] = tokens[4, length // 2] = inputs.separator
         return {"tokens": tokens}
     if isinstance(
         inputs, SentenceInput

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from bedplate.bundle.session import OnnxPredict
-from bedplate.codecs.codec import PAST, PRESENT, TOKENS
-from bedplate.core.arrays import Predict
+from bedplate.codecs.codec import PAST, PRESENT, TOKENS, TensorSpec
+from bedplate.core.arrays import Arrays
 from bedplate.core.errors import GateError
-from bedplate.models import Network, Stepwise
+from bedplate.generation.decoder import Step
+from bedplate.models import Inputs, Network, Stepwise, TextInput, predictor
 
 LENGTH = f"{PAST}length"
 """The input that says how many tokens of the past are each row's own; behind them it is filled up."""
@@ -54,13 +55,51 @@ def sample_past(network: Network, rows: int) -> tuple[list[Tensor], list[dict[in
     return [lengths, *past], [{0: "rows"}, *free]
 
 
-def check_steps(predict: Predict, exported: OnnxPredict, tokens: np.ndarray) -> float:
+def stepper(network: Network) -> tuple[Step, list[TensorSpec]]:
+    """Return a network as a step that writes texts, in evaluation mode, and its inputs that carry the past."""
+    stepping = Stepping(network)
+    names = past_names(network)
+    assert isinstance(network.body, Stepwise)
+    past = [
+        TensorSpec(LENGTH, "int32"),
+        *(TensorSpec(PAST + name, "float32", network.body.past[name]) for name in names),
+    ]
+
+    def step(given: Arrays) -> Arrays:
+        training = network.training
+        network.eval()
+        rows = len(given[TOKENS])
+        tensors = [
+            torch.from_numpy(np.ascontiguousarray(given[spec.name])) if spec.name in given
+            else torch.zeros(rows, *(0 if size < 0 else size for size in spec.shape), dtype=getattr(torch, spec.dtype))
+            for spec in past
+        ]  # fmt: skip
+        try:
+            with torch.inference_mode():
+                scores, *present = stepping(torch.from_numpy(np.ascontiguousarray(given[TOKENS])), *tensors)
+        finally:
+            network.train(training)
+        found = {PRESENT + name: array.numpy() for name, array in zip(names, present, strict=True)}
+        return {network.outputs.name: scores.numpy(), **found}
+
+    return step, past
+
+
+def read_at_once(inputs: Inputs, tokens: np.ndarray) -> np.ndarray:
+    """Return how many of each row's tokens must be read at once [rows]: a text with its separator, or one."""
+    if not isinstance(inputs, TextInput) or inputs.separator is None:
+        return np.ones(len(tokens), np.int64)
+    marks = tokens == inputs.separator
+    return np.where(marks.any(axis=1), marks.argmax(axis=1) + 1, 1)
+
+
+def check_steps(network: Network, exported: OnnxPredict, tokens: np.ndarray) -> float:
     """Return the largest difference between a network's scores at once and the graph's, token by token.
 
     The rows begin at different places, so that the pasts are of different lengths, and are read in pieces.
 
     Args:
-        predict: the network, which reads whole rows.
+        network: it reads whole rows.
         exported: its graph.
         tokens: int32 [rows, length], at least 4 tokens long.
 
@@ -68,9 +107,10 @@ def check_steps(predict: Predict, exported: OnnxPredict, tokens: np.ndarray) -> 
         GateError: they differ by more than 1e-3 of the largest score.
     """
     rows, length = tokens.shape
-    wanted = np.asarray(predict({TOKENS: tokens})["logits"])
+    wanted = np.asarray(predictor(network)({TOKENS: tokens})["logits"])
     names = [spec.name for spec in exported.past if spec.name != LENGTH]
-    own = np.array([1 + row * (length - 3) // max(1, rows - 1) for row in range(rows)])
+    least = np.minimum(read_at_once(network.inputs, tokens), length - 2)
+    own = np.array([least[row] + row * (length - 2 - least[row]) // max(1, rows - 1) for row in range(rows)])
     first = np.where(np.arange(own.max()) < own[:, None], tokens[:, : own.max()], 0).astype(np.int32)
     given = exported.step({TOKENS: first})
     past = {name: given[PRESENT + name.removeprefix(PAST)] for name in names}
@@ -81,9 +121,10 @@ def check_steps(predict: Predict, exported: OnnxPredict, tokens: np.ndarray) -> 
         gap = max(gap, float(np.abs(given["logits"][:, 0] - wanted[np.arange(rows), place]).max()))
         for name in names:
             new = given[PRESENT + name.removeprefix(PAST)]
-            grown = np.concatenate([past[name], np.zeros_like(new)], axis=2)
-            for row in range(rows):
-                grown[row, :, place[row]] = new[row, :, 0]
+            axis = 1 + next(spec.shape.index(-1) for spec in exported.past if spec.name == name)
+            grown = np.concatenate([past[name], np.zeros_like(new)], axis=axis)
+            # A view with the tokens second: what is put there is in the past itself.
+            np.moveaxis(grown, axis, 1)[np.arange(rows), place] = np.moveaxis(new, axis, 1)[:, 0]
             past[name] = grown
         own = own + 1
     if gap > 1e-3 * max(1.0, float(np.abs(wanted).max())):

@@ -22,7 +22,9 @@ class Beam:
     finish: Finish
 
 
-def beam_search(decoder: Decoder, prompt: Sequence[int], sampling: Sampling, pieces: Sequence[bytes]) -> list[Beam]:
+def beam_search(
+    decoder: Decoder, prompt: Sequence[int], sampling: Sampling, pieces: Sequence[bytes], end: int | None = None
+) -> list[Beam]:
     """Return the continuations that were followed to their end, the likeliest first.
 
     Each step keeps the `beams` likeliest of all continuations by one token; one that a stop string ends is set aside.
@@ -35,11 +37,15 @@ def beam_search(decoder: Decoder, prompt: Sequence[int], sampling: Sampling, pie
         prompt: its tokens.
         sampling: `beams`, `max_tokens` and `stop`; the draw's settings don't count.
         pieces: the bytes of each token.
+        end: the token that ends a continuation, if any.
 
     Raises:
         InputError: prompt and continuation together are longer than the context.
     """
-    if len(prompt) + sampling.max_tokens > decoder.context:
+    most = sampling.max_tokens
+    if not decoder.slides:
+        most = min(most, decoder.context - len(prompt) + 1)  # what is written last is never read
+    elif len(prompt) + most > decoder.context:
         raise InputError(
             "beams don't reach beyond what the model sees at once", where="max_tokens",
             expected=f"at most {max(0, decoder.context - len(prompt)):,} behind this prompt",
@@ -49,7 +55,7 @@ def beam_search(decoder: Decoder, prompt: Sequence[int], sampling: Sampling, pie
     scores = decoder.join([prompt])
     running: list[tuple[tuple[int, ...], float]] = [((), 0.0)]
     ended: list[Beam] = []
-    for _ in range(sampling.max_tokens):
+    for _ in range(most):
         totals = np.stack([total + log_probabilities(row) for (_, total), row in zip(running, scores, strict=True)])
         best = np.argsort(-totals, axis=None, kind="stable")[: 2 * width]
         kept: list[int] = []
@@ -60,7 +66,7 @@ def beam_search(decoder: Decoder, prompt: Sequence[int], sampling: Sampling, pie
             if len(following) == width or total == -np.inf:
                 break
             tokens = (*running[row][0], token)
-            if _stops(tokens, sampling.stop, pieces):
+            if token == end or _stops(tokens, sampling.stop, pieces):
                 ended.append(Beam(tokens, total / len(tokens), "stop"))
             else:
                 kept.append(row)
@@ -68,7 +74,7 @@ def beam_search(decoder: Decoder, prompt: Sequence[int], sampling: Sampling, pie
         running = following
         if not running or len(ended) >= width:
             break
-        if len(running[0][0]) == sampling.max_tokens:
+        if len(running[0][0]) == most:
             break
         decoder.cache.take(np.array(kept))
         scores = decoder.advance([tokens[-1] for tokens, _ in running])

@@ -21,10 +21,14 @@ class Decoder:
         step: the graph.
         past: its inputs that carry the past.
         context: how many tokens it sees at once.
+        never: token numbers that are never written.
+        slides: whether a text goes on beyond the context, from its later half; else it ends there.
     """
 
-    def __init__(self, step: Step, past: Sequence[TensorSpec], context: int) -> None:
-        self._step, self.context = step, context
+    def __init__(
+        self, step: Step, past: Sequence[TensorSpec], context: int, never: Sequence[int] = NEVER, slides: bool = True
+    ) -> None:
+        self._step, self.context, self._never, self.slides = step, context, list(never), slides
         self.cache = Cache(past, context)
 
     @property
@@ -43,7 +47,7 @@ class Decoder:
             tokens[row, : len(prompt)] = prompt
         given = self._step({TOKENS: tokens})
         self.cache.append(lengths, given)
-        return _scores(given["logits"][np.arange(len(prompts)), np.array(lengths) - 1])
+        return self._scores(given["logits"][np.arange(len(prompts)), np.array(lengths) - 1])
 
     def advance(self, tokens: Sequence[int] | np.ndarray) -> np.ndarray:
         """Go on with one token a row; return the scores of what follows [rows, vocabulary].
@@ -52,7 +56,7 @@ class Decoder:
         """
         given = self._step({TOKENS: np.asarray(tokens, np.int32)[:, None], **self.cache.feed()})
         self.cache.write(given)
-        return _scores(given["logits"][:, 0])
+        return self._scores(given["logits"][:, 0])
 
     def full(self, row: int) -> bool:
         """Return whether a row's past leaves no room for another token."""
@@ -62,12 +66,11 @@ class Decoder:
         """Take a row away; the last one takes its number."""
         self.cache.remove(row)
 
-
-def _scores(logits: np.ndarray) -> np.ndarray:
-    """Return scores in which what is no text can't come."""
-    found = np.array(logits, np.float32)
-    found[:, list(NEVER)] = -np.inf
-    return found
+    def _scores(self, logits: np.ndarray) -> np.ndarray:
+        """Return scores in which what is no text can't come."""
+        found = np.array(logits, np.float32)
+        found[:, self._never] = -np.inf
+        return found
 
 
 def greedy(decoder: Decoder, prompts: Sequence[Sequence[int]], count: int) -> tuple[np.ndarray, np.ndarray]:

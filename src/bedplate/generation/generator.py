@@ -35,17 +35,27 @@ class Generator:
 
     def decoder(self) -> Decoder:
         """Return a decoder without rows."""
-        return Decoder(self.step, self.past, self.codec.length)
+        return Decoder(self.step, self.past, self.codec.length, self.codec.never, slides=not self.codec.pairs)
+
+    @property
+    def sampling(self) -> Sampling:
+        """How texts are written where nobody says: drawn, or as an answer the likeliest one, to its end."""
+        codec = self.codec
+        return Sampling(codec.length, 0.0, beams=codec.beams) if codec.pairs else Sampling()
+
+    def begin(self, prompt: Sequence[int], sampling: Sampling, number: int = 0) -> Stream:
+        """Return a text that is to be written."""
+        return Stream(prompt, sampling, self.codec.pieces, number, self.codec.end)
 
     def stream(self, prompt: Payload, sampling: Sampling | None = None) -> Iterator[Piece]:
         """Yield a text's continuation as it is written; beams come as one piece. Raises PayloadError, InputError."""
-        sampling = sampling or Sampling()
+        sampling = sampling or self.sampling
         tokens = self.codec.encode(prompt)
         if sampling.beams > 1:
             yield self.best(tokens, sampling)
             return
         running = Running(self.decoder())
-        found = running.join([Stream(tokens, sampling, self.codec.pieces)])
+        found = running.join([self.begin(tokens, sampling)])
         while True:
             for _, piece in found:
                 yield piece
@@ -56,7 +66,32 @@ class Generator:
     def best(self, tokens: Sequence[int], sampling: Sampling) -> Piece:
         """Return the likeliest continuation that beams find. Raises InputError."""
         pieces = self.codec.pieces
-        return as_piece(beam_search(self.decoder(), tokens, sampling, pieces)[0], sampling, pieces)
+        found = beam_search(self.decoder(), tokens, sampling, pieces, self.codec.end)
+        return as_piece(found[0], sampling, pieces)
+
+    def answers(self, prompts: Sequence[Sequence[int]], side_by_side: int = 64) -> Iterator[tuple[int, str]]:
+        """Yield (number, whole text) of prompts' tokens as they are done, written as `sampling` has it.
+
+        Those of like length are read together.
+        """
+        sampling = self.sampling
+        if sampling.beams > 1:
+            for number, prompt in enumerate(prompts):
+                yield number, self.best(prompt, sampling).text
+            return
+        running, written = Running(self.decoder()), dict[int, str]()
+        waiting = sorted(range(len(prompts)), key=lambda number: -len(prompts[number]))
+        numbers: dict[int, int] = {}
+        while waiting or running.streams:
+            begun = [waiting.pop() for _ in range(min(len(waiting), side_by_side - len(running.streams)))]
+            streams = [self.begin(prompts[number], sampling) for number in begun]
+            numbers |= {id(stream): number for stream, number in zip(streams, begun, strict=True)}
+            found = running.join(streams) if streams else running.advance()
+            for stream, piece in found:
+                number = numbers[id(stream)]
+                written[number] = written.get(number, "") + piece.text
+                if piece.finish:
+                    yield number, written.pop(number)
 
     def answer(self, prompt: Payload, sampling: Sampling | None = None) -> dict[str, Any]:
         """Return a whole continuation: `{answer, finish_reason, tokens}`."""

@@ -28,9 +28,14 @@ class Running:
         return self._settled([(stream, stream.take(row)) for stream, row in zip(streams, scores, strict=True)])
 
     def advance(self) -> list[tuple[Stream, Piece]]:
-        """Add a token to every stream; return the pieces. One whose context is full goes on from its later half."""
+        """Add a token to every stream; return the pieces.
+
+        One whose context is full goes on from its later half, or ends, as the decoder has it.
+        """
         full = [stream for row, stream in enumerate(self.streams) if self._decoder.full(row)]
         self.leave(full)
+        ended = [] if self._decoder.slides else [(stream, stream.cut()) for stream in full]
+        full = full if self._decoder.slides else []
         found: list[tuple[Stream, Piece]] = []
         if self.streams:
             scores = self._decoder.advance([stream.tokens[-1] for stream in self.streams])
@@ -39,7 +44,7 @@ class Running:
             scores = self._decoder.join([stream.seen(self._decoder.context) for stream in full])
             self.streams += full
             found += [(stream, stream.take(row)) for stream, row in zip(full, scores, strict=True)]
-        return self._settled(found)
+        return [*self._settled(found), *ended]
 
     def leave(self, streams: Iterable[Stream]) -> None:
         """Let streams go, finished or not; those that aren't here are passed over."""

@@ -70,6 +70,7 @@ class Stream:
         sampling: how it is continued.
         pieces: the bytes of each token.
         number: which of several continuations of one request; each draws differently.
+        end: the token that ends it, if any.
 
     Attributes:
         tokens: those written so far.
@@ -77,12 +78,19 @@ class Stream:
         forgotten: how many tokens of the beginning are out of sight, since the context is full.
     """
 
-    def __init__(self, prompt: Sequence[int], sampling: Sampling, pieces: Sequence[bytes], number: int = 0) -> None:
+    def __init__(
+        self,
+        prompt: Sequence[int],
+        sampling: Sampling,
+        pieces: Sequence[bytes],
+        number: int = 0,
+        end: int | None = None,
+    ) -> None:
         self.prompt, self.sampling = list(prompt), sampling
         self.tokens: list[int] = []
         self.finish: Finish | None = None
         self.forgotten = 0
-        self._pieces = pieces
+        self._pieces, self._end = pieces, end
         seed = None if sampling.seed is None else [sampling.seed, number]
         self._source = np.random.default_rng(seed)
         self._spelling = Spelling(sampling.stop)
@@ -91,14 +99,20 @@ class Stream:
         """Choose the next token by its scores [vocabulary]; return what it adds."""
         token = draw(probabilities(scores, self.sampling), self._source)
         self.tokens.append(token)
-        last = len(self.tokens) >= self.sampling.max_tokens
+        ended = token == self._end
+        last = ended or len(self.tokens) >= self.sampling.max_tokens
         text = self._spelling.feed(self._pieces[token], last=last)
-        if self._spelling.stopped:
+        if self._spelling.stopped or ended:
             self.finish = "stop"
         elif last:
             self.finish = "length"
         chosen = () if self.sampling.logprobs is None else (self._told(scores, token, self.sampling.logprobs),)
         return Piece(text, (token,), self.finish, chosen)
+
+    def cut(self) -> Piece:
+        """End the text where no more fits; return what of it was held back."""
+        self.finish = "length"
+        return Piece(self._spelling.feed(b"", last=True), (), "length")
 
     @staticmethod
     def _told(scores: np.ndarray, token: int, count: int) -> Chosen:

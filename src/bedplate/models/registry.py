@@ -64,12 +64,14 @@ class TableInput:
 class TextInput:
     """Token numbers: how many there are, 0 for padding, and the longest row.
 
-    `shift` is how far they lie above the tokenizer's own.
+    `shift` is how far they lie above the tokenizer's own. `separator` stands between a text and its answer, where rows
+    are pairs of these.
     """
 
     vocabulary: int
     length: int
     shift: int = 0
+    separator: int | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -223,7 +225,7 @@ def inputs_from_spec(spec: dict[str, Any]) -> Inputs:
     if spec["kind"] == "table":
         return TableInput(spec["numeric"], tuple(spec["categories"]), tuple(tuple(e) for e in spec["edges"]))
     if spec["kind"] in ("language", "text"):
-        return TextInput(spec["vocabulary"], spec["length"], spec.get("shift", 0))
+        return TextInput(spec["vocabulary"], spec["length"], spec.get("shift", 0), spec.get("separator"))
     if spec["kind"] == "sentence":
         return SentenceInput(spec["vocabulary"], spec["shapes"], spec["alphabet"], spec["letters"])
     if spec["kind"] == "series":

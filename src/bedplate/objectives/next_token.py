@@ -1,4 +1,4 @@
-"""The cross-entropy of the next token, at every token of every row."""
+"""The cross-entropy of the next token, at every token of every row that has one to learn."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bedplate.objectives.registry import Losses, Objective, Step, objectives
 
 @objectives.register("next-token")
 def next_token(*, label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0) -> Objective:
-    """Return the mean cross-entropy of the next token, in nats.
+    """Return the mean cross-entropy of the next token, in nats, where the target isn't -1.
 
     Source: Bengio et al. 2003, "A Neural Probabilistic Language Model", section 2.
 
@@ -23,6 +23,7 @@ def next_token(*, label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0) ->
 
     def loss(network: nn.Module, features: list[Tensor], targets: Tensor) -> Losses:
         scores = network(*features).flatten(0, 1)
-        return {"loss": functional.cross_entropy(scores, targets.flatten(), label_smoothing=label_smoothing)}
+        wanted = targets.flatten()
+        return {"loss": functional.cross_entropy(scores, wanted, ignore_index=-1, label_smoothing=label_smoothing)}
 
     return Objective((Step(loss),), "tokens")

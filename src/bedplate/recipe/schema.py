@@ -147,7 +147,8 @@ class DataSpec(Section):
     source: str | None = Field(
         None,
         description="embedded (digits, breast-cancer, diabetes, wine), named (mnist, fashion-mnist, cifar10-jpeg), "
-        "or a path to a folder or archive of images by class, to a CSV, Parquet or JSONL table, or to plain texts",
+        "or a path to a folder or archive of images by class, to a CSV, Parquet or JSONL table, to plain texts, "
+        "or (text-to-text) to two files of parallel lines, lines.{de,en}",
     )
     files: FilesSpec | None = Field(None, description="instead of source: a file for each official split")
     stream: StreamSpec | None = Field(
@@ -280,6 +281,9 @@ class EvaluationSpec(Section):
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     slices: list[str] | None = Field(None, description="columns to slice by; left out: every column with few values")
     baselines: bool = True
+    beams: Annotated[int, Field(ge=1, le=16)] = Field(
+        1, description="of text-to-text: how many answers are followed side by side, here and as it is served"
+    )
 
 
 class BudgetSpec(Section):
@@ -353,6 +357,7 @@ class Recipe(Section):
         "tabular-regression",
         "text-classification",
         "text-embedding",
+        "text-to-text",
         "token-classification",
     ]
     data: DataSpec

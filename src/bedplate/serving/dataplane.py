@@ -107,7 +107,8 @@ class DataPlane:
         bundle.golden.replay(chosen.run, chosen.variant, {**variant.tolerance, **chosen.tolerance}, str(bundle.source))
         streams = None
         if isinstance(chosen.run, OnnxPredict) and chosen.run.past:
-            bundle.golden.replay_continuation(chosen.run, str(bundle.source))
+            separator = bundle.codec.feature_spec().get("separator")
+            bundle.golden.replay_continuation(chosen.run, str(bundle.source), separator)
             streams = Streams(generator_of(bundle.codec, chosen.run))
         if not chosen.plan.inline:
             chosen = replace(chosen, run=self._budget.gate(chosen.run, chosen.threads))

@@ -6,10 +6,11 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import fields as fields_of
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from bedplate.core.errors import InputError, did_you_mean, listing
-from bedplate.generation import Piece, Sampling, Stream
+from bedplate.generation import Generator, Piece, Sampling
 from bedplate.serving.body import json_kind, parse_json
 from bedplate.serving.dataplane import DataPlane, to_json
 from bedplate.serving.exchange import Ask, Reply
@@ -39,11 +40,11 @@ async def answer(plane: DataPlane, model: Model, ask: Ask) -> Reply:
     try:
         streams = model.streams
         assert streams is not None
-        codec = streams.generator.codec
-        asked = await plane.do(len(ask.body) < 4096, _read, ask, codec)
+        write = streams.generator
+        asked = await plane.do(len(ask.body) < 4096, _read, ask, write)
         if wants_stream(ask):
             _check_stream(asked)
-            writing = streams.submit(_texts(asked, codec), ask.deadline, whole=ask.own_deadline)
+            writing = streams.submit([write.begin(*one) for one in asked], ask.deadline, whole=ask.own_deadline)
             return Reply(Lines(writing, held), media_type=MEDIA_TYPE)
         answers = await asyncio.gather(*(_one(plane, streams, tokens, sampling, ask) for tokens, sampling in asked))
         told = {"model": model.name, "version": model.version, "bundle": model.bundle.id, "answers": answers}
@@ -62,17 +63,13 @@ def _check_stream(asked: Sequence[tuple[list[int], Sampling]]) -> None:
         raise bad_request("a stream is of one text, and not of beams")
 
 
-def _texts(asked: Sequence[tuple[list[int], Sampling]], codec: LanguageCodec) -> list[Stream]:
-    return [Stream(tokens, sampling, codec.pieces) for tokens, sampling in asked]
-
-
 async def _one(plane: DataPlane, streams: Streams, tokens: list[int], sampling: Sampling, ask: Ask) -> dict[str, Any]:
     if sampling.beams > 1:
         try:
             return _told([await plane.do(False, streams.generator.best, tokens, sampling)], len(tokens), 0)
         except InputError as error:
             raise from_error(error) from error
-    texts = [Stream(tokens, sampling, streams.generator.codec.pieces)]
+    texts = [streams.generator.begin(tokens, sampling)]
     writing = streams.submit(texts, ask.deadline, whole=ask.own_deadline)
     try:
         pieces = [piece async for _, piece in writing]
@@ -128,7 +125,7 @@ class Lines:
         self._held.end("499")
 
 
-def _read(ask: Ask, codec: LanguageCodec) -> list[tuple[list[int], Sampling]]:
+def _read(ask: Ask, write: Generator) -> list[tuple[list[int], Sampling]]:
     kind = ask.headers.get("content-type").split(";")[0].strip().lower()
     if not ask.body:
         raise bad_request("the body is empty: send a text to go on from")
@@ -138,10 +135,10 @@ def _read(ask: Ask, codec: LanguageCodec) -> list[tuple[list[int], Sampling]]:
     items = given if isinstance(given, list) else [given]
     if not items or len(items) > MOST_TEXTS:
         raise bad_request(f"expected 1 to {MOST_TEXTS} texts, received {len(items)}")
-    return [_asked(item, codec) for item in items]
+    return [_asked(item, write.codec, write.sampling) for item in items]
 
 
-def _asked(item: Any, codec: LanguageCodec) -> tuple[list[int], Sampling]:
+def _asked(item: Any, codec: LanguageCodec, usual: Sampling) -> tuple[list[int], Sampling]:
     settings: dict[str, Any] = {}
     if isinstance(item, dict):
         settings = {key: value for key, value in item.items() if key not in ("text", codec.column)}
@@ -158,6 +155,6 @@ def _asked(item: Any, codec: LanguageCodec) -> tuple[list[int], Sampling]:
     if not isinstance(item, str | bytes):
         raise bad_request(f'expected a text, or {{"text": …}}, received {json_kind(item)}')
     try:
-        return codec.encode(item), Sampling(**settings)
+        return codec.encode(item), replace(usual, **settings)
     except InputError as error:
         raise from_error(error) from error

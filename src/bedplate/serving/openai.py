@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from bedplate.generation import Stream
 from bedplate.serving.dataplane import DataPlane, json_reply
 from bedplate.serving.exchange import Ask, Reply
 from bedplate.serving.held import Held, status_of
@@ -69,7 +68,7 @@ def _handler(plane: DataPlane, chat: bool, read: Callable[[Fields, LanguageCodec
         try:
             wanted = await plane.do(len(ask.body) < 4096, read, fields, codec)
             texts = [
-                Stream(prompt, wanted.sampling, codec.pieces, number)
+                streams.generator.begin(prompt, wanted.sampling, number)
                 for prompt in wanted.prompts
                 for number in range(wanted.choices)
             ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from bedplate.codecs.codec import NEVER
 from bedplate.core.errors import InputError, PayloadError
 from bedplate.generation import Sampling
 from bedplate.generation.chat import ROLES, Turn, chat_prompt
@@ -39,16 +38,17 @@ class Wanted:
 
 def read_completion(fields: Fields, codec: LanguageCodec) -> Wanted:
     """Read what is left of the fields of `POST /v1/completions`. Raises Problem."""
+    usual = codec.length if codec.pairs else COMPLETION_TOKENS
     given = fields.take("prompt")
     choices = fields.whole("n", 1, 1, MOST_TEXTS) or 1
     best = fields.whole("best_of", choices, 1, MOST_TEXTS)
     if best != choices:
         raise wrong("best_of", "texts aren't ranked here; leave it out", "unsupported_parameter")
     logprobs = fields.whole("logprobs", None, 0, 5)
-    most = fields.whole("max_tokens", COMPLETION_TOKENS, 1, 100_000)
+    most = fields.whole("max_tokens", usual, 1, 100_000)
     echo = fields.truth("echo")
     fields.only("suffix", (), "a text can't be put between two others here")
-    sampling = _sampling(fields, most or COMPLETION_TOKENS, logprobs)
+    sampling = _sampling(fields, most or usual, logprobs, 0.0 if codec.pairs else 1.0)
     stream, usage = _streaming(fields)
     _unsupported(fields)
     fields.end()
@@ -62,7 +62,7 @@ def read_completion(fields: Fields, codec: LanguageCodec) -> Wanted:
 def read_chat(fields: Fields, codec: LanguageCodec) -> Wanted:
     """Read what is left of the fields of `POST /v1/chat/completions`. Raises Problem."""
     turns = _turns(fields.take("messages"))
-    text, stop = chat_prompt(turns)
+    text, stop = chat_prompt(turns) if not codec.pairs or len(turns) > 1 else (turns[0].content, ())
     prompt = _tokens(text, codec, "messages")
     room = max(1, codec.length - len(prompt))
     most = fields.whole("max_tokens", None, 1, 100_000)
@@ -71,7 +71,8 @@ def read_chat(fields: Fields, codec: LanguageCodec) -> Wanted:
     if best is not None and not told:
         raise wrong("top_logprobs", "set logprobs: true as well")
     choices = fields.whole("n", 1, 1, MOST_TEXTS) or 1
-    sampling = _sampling(fields, most or room, (best or 0) if told else None)
+    temperature = 0.0 if codec.pairs else 1.0
+    sampling = _sampling(fields, most or room, (best or 0) if told else None, temperature)
     stream, usage = _streaming(fields)
     _unsupported(fields)
     for name in ("tools", "functions"):
@@ -87,10 +88,10 @@ def read_chat(fields: Fields, codec: LanguageCodec) -> Wanted:
     return Wanted([prompt], known, choices, stream, usage)
 
 
-def _sampling(fields: Fields, most: int, logprobs: int | None) -> Sampling:
+def _sampling(fields: Fields, most: int, logprobs: int | None, temperature: float) -> Sampling:
     stop = fields.take("stop", [])
     given = {
-        "temperature": fields.take("temperature", 1.0), "top_p": fields.take("top_p", 1.0),
+        "temperature": fields.take("temperature", temperature), "top_p": fields.take("top_p", 1.0),
         "top_k": fields.take("top_k", 0), "seed": fields.take("seed"),
     }  # fmt: skip
     stops = (stop,) if isinstance(stop, str) else tuple(stop) if isinstance(stop, list) else (stop,)
@@ -138,17 +139,17 @@ def _prompts(given: Any) -> list[str | list[int]]:
 
 def _tokens(given: str | list[int], codec: LanguageCodec, name: str) -> list[int]:
     if isinstance(given, list):
-        odd = [one for one in given if not 0 <= one < codec.vocabulary or one in NEVER]
+        odd = [one for one in given if not 0 <= one < codec.vocabulary or one in codec.never]
         if odd:
             raise wrong(
-                name, f"expected token numbers from {len(NEVER)} to {codec.vocabulary - 1:,}, received {odd[0]}"
+                name, f"expected token numbers from {len(codec.never)} to {codec.vocabulary - 1:,}, received {odd[0]}"
             )
         if len(given) > codec.length:
             raise wrong(
                 name, f"at most {codec.length:,} tokens are seen at once, received {len(given):,}",
                 "context_length_exceeded",
             )  # fmt: skip
-        return given
+        return codec.closed(given)
     try:
         return codec.encode(given)
     except PayloadError as error:

@@ -8,6 +8,7 @@ from typing import Any
 
 import onnx
 
+from bedplate.bundle.bundle import generator_of
 from bedplate.bundle.session import OnnxPredict
 from bedplate.codecs.codec import TOKENS
 from bedplate.compression.variants import FOUNDATION, Trial, Variant, choose, try_variants
@@ -19,6 +20,7 @@ from bedplate.export import check_parity, export_network, join
 from bedplate.export.stepwise import check_steps
 from bedplate.models import Network, predictor, shortened
 from bedplate.packaging import spread
+from bedplate.stages.evaluate_texts import codec_of, text_facts, write_answers
 from bedplate.stages.work import Work
 
 VARIANTS = "variants.json"
@@ -49,7 +51,7 @@ def compress_stage(work: Work, network: Network) -> Compressed:
     exported = OnnxPredict(model.SerializeToString(), variant=FOUNDATION)
     parity = check_parity(network, predictor(network), exported, validation)
     if exported.past:
-        check_steps(predictor(network), exported, validation[TOKENS][:3])
+        check_steps(network, exported, validation[TOKENS][:3])
     work.console.detail(
         f"answers as the network does: largest difference {parity.max_difference:.1e} on {parity.rows} rows"
     )
@@ -90,14 +92,18 @@ def _entry(work: Work, variant: Variant) -> dict[str, Any]:
     metrics: dict[str, float] = {}
     if variant.graph:
         test = work.dataset.test
+        predict = OnnxPredict(variant.graph, variant=variant.name, prepare=work.dataset.codec.prepare)
         report = evaluate(
-            OnnxPredict(variant.graph, variant=variant.name, prepare=work.dataset.codec.prepare),
+            predict,
             test.inputs,
             test.targets,
             work.dataset.answers,
             resamples=0,
         )
         metrics = {name: estimate.value for name, estimate in report.metrics.items()}
+        if test.texts is not None:
+            write = generator_of(codec_of(work), predict)
+            metrics = text_facts(work, test, write_answers(work, test, write)).values() | metrics
     return {
         "name": variant.name,
         "kept": variant.kept,

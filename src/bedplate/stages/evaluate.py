@@ -12,23 +12,25 @@ from bedplate.core.arrays import Arrays, Predict
 from bedplate.core.files import read_json, write_json
 from bedplate.data.dataset import Rows
 from bedplate.evaluation import Report, evaluate
+from bedplate.generation import Generator
 from bedplate.models import Network, predictor
 from bedplate.models.baselines import fit_baselines, fit_text_vectors
 from bedplate.models.language_baselines import fit_language_baselines
 from bedplate.models.series_baselines import fit_series_baselines
 from bedplate.models.tag_baselines import fit_tag_baselines
+from bedplate.stages.evaluate_texts import baseline_texts, judge_texts, writer
 from bedplate.stages.work import Work
 
 REPORT, BASELINES = "report.json", "baselines.json"
 
 
-def judge(work: Work, predict: Predict, inputs: Arrays, rows: Rows) -> Report:
-    """Evaluate a `Predict` on `rows` as the recipe says."""
+def judge(work: Work, predict: Predict, inputs: Arrays, rows: Rows, write: Generator | None = None) -> Report:
+    """Evaluate a `Predict` on `rows` as the recipe says, and where texts are answered by texts, what `write` writes."""
     spec = work.recipe.evaluation
     slices: Mapping[str, np.ndarray] = rows.slices
     if spec.slices is not None:
         slices = {name: rows.slices[name] for name in spec.slices}
-    return evaluate(
+    report = evaluate(
         predict,
         inputs,
         rows.targets,
@@ -39,6 +41,7 @@ def judge(work: Work, predict: Predict, inputs: Arrays, rows: Rows) -> Report:
         confidence=spec.confidence,
         seed=work.recipe.seed,
     )
+    return report if write is None or rows.texts is None else judge_texts(work, report, rows, write)
 
 
 def evaluate_stage(work: Work, network: Network) -> Report:
@@ -52,7 +55,7 @@ def evaluate_stage(work: Work, network: Network) -> Report:
     started = time.monotonic()
     test = work.dataset.test
     work.console.stage("evaluate", f"{len(test):,} test rows")
-    report = judge(work, predictor(network), work.features(test), test)
+    report = judge(work, predictor(network), work.features(test), test, writer(work, network))
     for line in metric_lines(report):
         work.console.detail(line)
     if report.forecast is not None:
@@ -70,6 +73,8 @@ def evaluate_stage(work: Work, network: Network) -> Report:
 def _baselines(work: Work) -> dict[str, dict[str, float]]:
     """Return each baseline's test metrics."""
     dataset = work.dataset
+    if dataset.test.texts is not None:
+        return baseline_texts(work)
     spec = dataset.codec.feature_spec()
     train, targets = work.features(dataset.train), dataset.train.targets
     if dataset.answers.dimensions:
@@ -92,7 +97,10 @@ def _baselines(work: Work) -> dict[str, dict[str, float]]:
 
 def _rows(report: Report, baselines: dict[str, dict[str, float]], names: list[str]) -> list[list[str]]:
     rows = [["this model", *(f"{report.metrics[name].value:.4g}" for name in names)]]
-    return rows + [[label, *(f"{figures[name]:.4g}" for name in names)] for label, figures in baselines.items()]
+    return rows + [
+        [label, *(f"{figures[name]:.4g}" if name in figures else "–" for name in names)]
+        for label, figures in baselines.items()
+    ]
 
 
 def metric_lines(report: Report) -> list[str]:

@@ -12,6 +12,7 @@ import yaml
 from bedplate.core.errors import InputError
 from bedplate.core.files import write_text
 from bedplate.core.machine import threads_granted
+from bedplate.data.pair_pool import is_parallel
 from bedplate.data.suggest import Suggestion, suggest
 from bedplate.recipe.load import parse
 from bedplate.stages.resolve import check_parts
@@ -20,6 +21,7 @@ from bedplate.tasks import get_task
 _GATES = {
     "forecasting": "{maximum: {mase: 0.9}}",
     "language-modelling": "{maximum: {bits_per_byte: 2.5}}",
+    "text-to-text": "{minimum: {bleu: 20}}",
     "tabular-regression": "{minimum: {r2: 0.5}}",
     "token-classification": "{minimum: {f1: 0.7}}",
 }
@@ -163,6 +165,28 @@ def _language_choices(facts: dict[str, Any]) -> tuple[dict[str, Any], dict[str, 
     return model, training, [why]
 
 
+def _pair_choices(facts: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
+    """Choose a model and training for texts with answers by how much is written in all, and this machine."""
+    tokens, rows, threads = facts["tokens"], facts["train_rows"], threads_granted()
+    large = tokens >= 100_000
+    size, layers = (256, 3) if large else (128, 2)
+    per_second = (900 if large else 4_000) * threads
+    epochs = int(min(60, max(8, 1_800 * per_second / max(1, tokens))))
+    model = {
+        "name": "seq2seq", "size": size, "heads": 8 if large else 4, "encoder": layers, "decoder": layers,
+        "hidden": 2 * size, "dropout": 0.1 if rows >= 10_000 else 0.3,
+    }  # fmt: skip
+    training = {
+        "epochs": epochs,
+        "batch_size": 64 if rows >= 5_000 else 16,
+        "optimizer": {"name": "adamw", "lr": 7e-4, "beta2": 0.98, "weight_decay": 0.01},
+        "schedule": {"name": "cosine", "warmup": 0.1},
+        "gradient_clip": 1.0,
+    }
+    why = f"seq2seq: a transformer that reads with {layers} blocks and writes with {layers}; {tokens:,} tokens to learn"
+    return model, training, [why]
+
+
 def _sentence_choices(facts: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
     """Choose a model and training for tagged sentences by their number."""
     rows = facts["train_rows"]
@@ -188,7 +212,7 @@ def compose(name: str, found: Suggestion) -> tuple[str, list[str]]:
     choose = {
         "forecasting": _series_choices, "image-classification": _image_choices,
         "language-modelling": _language_choices, "text-classification": _text_choices,
-        "token-classification": _sentence_choices,
+        "text-to-text": _pair_choices, "token-classification": _sentence_choices,
     }.get(found.task, _table_choices)  # fmt: skip
     model, training, why = choose(dict(found.facts))
     reasons = [*found.reasons, *why]
@@ -196,6 +220,8 @@ def compose(name: str, found: Suggestion) -> tuple[str, list[str]]:
     if found.task == "tabular-classification" and found.facts["rows"] < 3000:
         objective = _block({"objective": {"name": "cross-entropy", "label_smoothing": 0.05}}) + "\n"
         reasons.append("label smoothing 0.05: on few rows it keeps the network from being too sure of itself")
+    if found.task == "text-to-text":
+        objective = _block({"objective": {"name": "next-token", "label_smoothing": 0.1}}) + "\n"
     comments = "\n".join(f"#   - {reason}" for reason in reasons)
     text = f"""# A recipe for {name}, written by `bedplate init`. Every choice can be changed; the reasons:
 {comments}
@@ -248,7 +274,7 @@ def _relocate(section: dict[str, Any], folder: Path) -> None:
 
     def moved(text: str) -> str:
         path = Path(text).expanduser().resolve()
-        if not path.exists():
+        if not path.exists() and not is_parallel(text):
             return text  # an embedded or named set
         return str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)
 
@@ -277,6 +303,8 @@ def init(
         get_task(task)
     source = Path(data).expanduser()
     name = Path(output).stem if output else _name_of(source)
+    if is_parallel(data) and not output:
+        name = source.resolve().parent.name
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._") or "data"
     path = Path(output).expanduser() if output else Path(f"{name}.yaml")
     if path.exists() and not force:

@@ -12,10 +12,11 @@ from typing import Any
 from safetensors.numpy import load_file
 
 from bedplate.bundle import Bundle
+from bedplate.bundle.bundle import generator_of
 from bedplate.bundle.session import OnnxPredict
 from bedplate.bundle.write import write_bundle
 from bedplate.codecs.answers import LOGITS
-from bedplate.codecs.codec import TOKENS, TensorSpec
+from bedplate.codecs.codec import SEPARATOR, TOKENS, TensorSpec
 from bedplate.codecs.language import LanguageCodec
 from bedplate.core.arrays import Predict, predict_in_batches
 from bedplate.core.files import read_json, write_json, write_text
@@ -27,6 +28,7 @@ from bedplate.profile import fit_reference
 from bedplate.recipe.load import save, to_dict
 from bedplate.stages.compress import Compressed
 from bedplate.stages.evaluate import judge, metric_lines, metrics_json
+from bedplate.stages.evaluate_texts import codec_of
 from bedplate.stages.report import model_card, write_report
 from bedplate.stages.resolve import portable
 from bedplate.stages.train import WEIGHTS, settled_recipe
@@ -81,6 +83,11 @@ def _lineage(work: Work) -> dict[str, Any]:
 def _write_predictions(work: Work, report: Report, path: Path) -> None:
     """Write the served graph's answer to every test row, as `bedplate predict` would."""
     assert report.outputs is not None
+    if report.texts is not None:
+        told = zip(work.dataset.test.ids, report.texts, strict=True)
+        lines = (json.dumps({"input": row, "answer": text}, ensure_ascii=False) + "\n" for row, text in told)
+        write_text(path, "".join(lines))
+        return
     if work.dataset.answers.sizes:
         means = report.outputs.mean(axis=1, dtype=float).tolist()
         told = zip(work.dataset.test.ids, means, strict=True)
@@ -111,7 +118,9 @@ def pack_stage(work: Work, compressed: Compressed) -> Packed:
         for name, graph in compressed.graphs.items()
     }
     test = work.dataset.test
-    report = judge(work, predictors[compressed.default], test.inputs, test)
+    served = predictors[compressed.default]
+    pairs = test.texts is not None
+    report = judge(work, served, test.inputs, test, generator_of(codec_of(work), served) if pairs else None)
     work.console.detail(next(line for line in metric_lines(report) if line.startswith(work.task.primary)))
     failures = gate_failures(work, report)
     _write_predictions(work, report, folder / PREDICTIONS)
@@ -143,7 +152,7 @@ def _seal(work: Work, compressed: Compressed, predictors: dict[str, OnnxPredict]
     golden = (
         choose_golden_texts(
             dataset.test.inputs[TOKENS], predictors, dataset.codec.vocabulary, rows=recipe.serving.golden_rows,
-            synthetic=synthetic, seed=recipe.seed,
+            synthetic=synthetic, seed=recipe.seed, separator=SEPARATOR if dataset.codec.pairs else None,
         )
         if isinstance(dataset.codec, LanguageCodec)
         else choose_golden(
@@ -167,7 +176,7 @@ def _seal(work: Work, compressed: Compressed, predictors: dict[str, OnnxPredict]
         work.folder.bundle,
         name=recipe.serving.name or recipe.name,
         task=recipe.task,
-        codec=dataset.codec,
+        codec=codec_of(work) if isinstance(dataset.codec, LanguageCodec) else dataset.codec,
         answers=dataset.answers,
         graphs=compressed.graphs,
         default=compressed.default,

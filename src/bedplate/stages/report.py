@@ -49,7 +49,10 @@ def _pictures(work: Work, report: Report) -> dict[str, str]:
 def _texts(work: Work, report: Report) -> dict[str, str]:
     """Return the worst mistakes' texts, their first letters, by row."""
     texts, codec = work.dataset.test.inputs.get(TEXT) if work.task.payload in STRINGS else None, work.dataset.codec
-    if isinstance(codec, LanguageCodec):
+    pairs = work.dataset.test.texts
+    if pairs is not None:
+        rows = {str(one["row"]): str(pairs[one["row"], 0]) for one in report.worst}
+    elif isinstance(codec, LanguageCodec):
         tokens = work.dataset.test.inputs[TOKENS]
         rows = {str(window["row"]): codec.text(tokens[window["row"]].tolist()) for window in report.worst}
     elif texts is None:

@@ -16,8 +16,9 @@ from bedplate.compression import methods
 from bedplate.core.errors import BedplateError, InputError, RecipeError, did_you_mean, listing
 from bedplate.core.registry import Registry
 from bedplate.data.language_spec import of_language
+from bedplate.data.pair_pool import is_parallel
 from bedplate.data.shards import is_pattern
-from bedplate.evaluation.metrics import CLASSIFICATION, FORECASTS, LANGUAGE, QUANTILES, REGRESSION, TAGGING
+from bedplate.evaluation.metrics import CLASSIFICATION, FORECASTS, LANGUAGE, QUANTILES, REGRESSION, TAGGING, TEXTS
 from bedplate.evaluation.neighbours import EMBEDDINGS
 from bedplate.models import models
 from bedplate.objectives import objectives
@@ -171,6 +172,7 @@ def check_combinations(raw: Raw) -> list[BedplateError]:
         "classes": CLASSIFICATION, "forecast": (*FORECASTS, *QUANTILES), "number": REGRESSION, "tags": TAGGING,
         "tokens": LANGUAGE, "vector": EMBEDDINGS,
     }[task.answer if task else "classes"]  # fmt: skip
+    known = (*TEXTS, *known) if task and task.primary in TEXTS else known
     gate = raw.get("gate")
     for bound, metrics in gate.items() if task and isinstance(gate, dict) else ():
         for name in metrics if isinstance(metrics, dict) else ():
@@ -354,7 +356,7 @@ def portable(resolved: Resolved) -> Recipe:
         if text is None or text.startswith("$"):
             return text
         path = resolved.base / Path(text).expanduser()
-        if is_pattern(text) and not path.exists():
+        if (is_pattern(text) or is_parallel(text)) and not path.exists():
             return str(path.parent.resolve() / path.name)
         return str(path.resolve()) if path.exists() else text
 

@@ -9,6 +9,7 @@ from bedplate.tasks import (
     tabular_regression,
     text_classification,
     text_embedding,
+    text_to_text,
     token_classification,
 )
 from bedplate.tasks.task import Task
@@ -17,7 +18,8 @@ TASKS = {
     task.name: task
     for task in (
         forecasting.TASK, image_classification.TASK, language_modelling.TASK, tabular_classification.TASK,
-        tabular_regression.TASK, text_classification.TASK, text_embedding.TASK, token_classification.TASK,
+        tabular_regression.TASK, text_classification.TASK, text_embedding.TASK, text_to_text.TASK,
+        token_classification.TASK,
     )
 }  # fmt: skip
 

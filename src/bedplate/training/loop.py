@@ -28,7 +28,7 @@ from bedplate.objectives.supervised_contrastive import supervised_contrastive
 from bedplate.recipe.schema import TrainingSpec
 from bedplate.training.augment import bind, parts_of
 from bedplate.training.averaging import RECALIBRATION_BATCHES, MovingAverage, judged_weights
-from bedplate.training.batches import Batches, Resident, Streamed, standardised
+from bedplate.training.batches import Batches, Resident, Streamed, longest, standardised
 from bedplate.training.distributed import Agreement, workers
 from bedplate.training.execution import Execution, execution_of, plain, rows_a_step
 from bedplate.training.parameter_groups import freeze, hold_frozen_norms, penalised
@@ -61,7 +61,8 @@ class TrainingData:
 
     def batches(self, network: Network, seed: int, sampling: str, device: str = "cpu", rows_a_step: int = 0) -> Batches:
         """Return where the loop takes its batches from."""
-        if network.outputs.sequence:
+        inputs = network.inputs
+        if network.outputs.sequence and isinstance(inputs, TextInput) and inputs.separator is None:
             return Windows(network, self.features, self.targets, seed, device)
         if self.stream is not None:
             return Streamed(network, self.stream, seed, device)
@@ -150,14 +151,18 @@ def _validate_tokens(network: Network, tokens: Tensor, targets: Tensor) -> dict[
     """Return the mean loss and accuracy of every next token, from few enough rows at a time for all their scores."""
     rows = max(1, min(MOST_WINDOWS, MOST_SCORES // (tokens.shape[1] * network.outputs.width)))
     loss, right = 0.0, 0
+    order = torch.argsort((tokens != 0).sum(1), stable=True)
     for start in range(0, len(targets), rows):
-        wanted = targets[start : start + rows].flatten()
-        scores = network(tokens[start : start + rows]).flatten(0, 1)
-        loss += functional.cross_entropy(scores, wanted, reduction="sum").item()
+        part = order[start : start + rows]
+        width = longest(tokens[part])
+        wanted = targets[part][:, :width].flatten()
+        scores = network(tokens[part][:, :width]).flatten(0, 1)
+        loss += functional.cross_entropy(scores, wanted, ignore_index=-1, reduction="sum").item()
         right += int((scores.argmax(1) == wanted).sum())
     network.train()
     hold_frozen_norms(network)
-    return {"validation_loss": loss / targets.numel(), "validation_accuracy": right / targets.numel()}
+    judged = int((targets >= 0).sum())
+    return {"validation_loss": loss / judged, "validation_accuracy": right / judged}
 
 
 def train(
