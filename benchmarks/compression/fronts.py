@@ -20,13 +20,15 @@ from typing import Any
 
 from bedplate.compression.front import MB, Budget
 from bedplate.core.console import Console, human_bytes
-from bedplate.core.files import read_json
+from bedplate.core.files import read_json, write_json
 from bedplate.stages.compress_bundle import RESULT, compress_bundle
 from benchmarks.serving.environments import ROOT
 from benchmarks.serving.paced import machine, write_section
 
 RESULTS = ROOT / "benchmarks" / "results" / "compression-fronts.json"
 PAGE = ROOT / "docs" / "compression-results.md"
+MACHINE = "machine.json"
+BESIDE = "other work ran beside"
 DROP = 0.5
 SMALLER, FASTER = 8, 3
 
@@ -44,7 +46,9 @@ def front_of(run: Path, name: str, budget: Budget, out: Path, effort: Any) -> di
     folder = out / f"{run.name}-{name}"
     if not (folder / RESULT).exists():
         compress_bundle(run, budget, out=folder, effort=effort, console=Console(sys.stderr))
+        write_json(folder / MACHINE, machine() | {"beside": BESIDE})
     found: dict[str, Any] = read_json(folder / RESULT)
+    found["machine"] = read_json(folder / MACHINE)
     found["front"] = [{key: value for key, value in one.items() if key != "bundle"} for one in found["front"]]
     return {key: value for key, value in found.items() if key != "out"}  # places on this machine are nobody's business
 
@@ -84,7 +88,7 @@ def front_lines(run: str, figures: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def table(found: Mapping[str, Mapping[str, Mapping[str, Any]]], told: Mapping[str, Any]) -> str:
+def table(found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
     """Return the page's section."""
     lines = ["| run | budget | chosen | smaller | faster | drop, points (bound) |", "|---|---|---|---:|---:|---:|"]
     for run, budgets in found.items():
@@ -97,10 +101,15 @@ def table(found: Mapping[str, Mapping[str, Mapping[str, Any]]], told: Mapping[st
     for run, budgets in found.items():
         lines += front_lines(run, next(iter(budgets.values())))
     lines += [
-        "",
-        f"One row on one thread, candidates in turns; {told['cpu']}, {told['threads']} threads, {told['date']}; "
-        "other work ran beside. n = 1 search a budget. Written by `python -m benchmarks.compression.fronts`.",
+        "", "One row on one thread, candidates in turns; n = 1 search a budget. Written by "
+        "`python -m benchmarks.compression.fronts`. Where each was measured:", "",
     ]  # fmt: skip
+    for run, budgets in found.items():
+        places = [
+            f"{told['cpu']}, {told['threads']} threads, {told['date']}, {told['beside']}"
+            for told in (one["machine"] for one in budgets.values())
+        ]
+        lines.append(f"- {run}: {'; then '.join(dict.fromkeys(places))}")
     return "\n".join(lines)
 
 
@@ -127,10 +136,10 @@ def main() -> int:
         found[run.name] = {
             name: front_of(run, name, budget, out, given.effort) for name, budget in budgets.items()
         }  # fmt: skip
-    print(table(found, machine()))
+    print(table(found))
     if not given.dry:
         RESULTS.write_text(json.dumps(found, indent=1, default=str) + "\n", encoding="utf-8")
-        write_section(PAGE, "fronts", table(found, machine()))
+        write_section(PAGE, "fronts", table(found))
     return 0
 
 

@@ -73,6 +73,11 @@ class LanguageCodec:
         return (*NEVER, SEPARATOR) if self.pairs else NEVER
 
     @property
+    def readable(self) -> int:
+        """How many tokens a prompt may have: of a text that is answered, the separator and one more must fit behind."""
+        return self.length - 2 * self.pairs
+
+    @property
     def end(self) -> int | None:
         """The number that ends an answer; None where texts just go on."""
         return END if self.pairs else None
@@ -123,10 +128,10 @@ class LanguageCodec:
                 hint="leave them out, or write them otherwise",
             )  # fmt: skip
         found += [SEPARATOR] if self.pairs else []
-        if len(found) > self.length - self.pairs:
+        if len(found) - self.pairs > self.readable:
             raise PayloadError(
                 "the prompt is longer than what the model sees at once",
-                expected=f"at most {self.length - 2 * self.pairs:,} tokens", received=f"{len(found) - self.pairs:,}",
+                expected=f"at most {self.readable:,} tokens", received=f"{len(found) - self.pairs:,}",
                 hint="give a part of it" if self.pairs else "give its end alone",
             )  # fmt: skip
         return found

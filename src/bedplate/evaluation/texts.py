@@ -28,7 +28,7 @@ class TextFacts:
 
     def __init__(self, written: Sequence[str], expected: Sequence[str], *, lower: bool) -> None:
         self.rows = len(written)
-        some = " ".join(expected[:1000])
+        some = "".join(expected[:1000])
         self.tokens = "13a" if some.count(" ") > len(some) / 20 else "char"
         self._bleu = BLEU(lowercase=lower, tokenize=self.tokens, effective_order=True)
         found = [self._bleu.sentence_score(one, [other]) for one, other in zip(written, expected, strict=True)]
@@ -39,7 +39,7 @@ class TextFacts:
         self.exact = np.array([one == other for one, other in zip(*folded, strict=True)], np.float64)
 
     def measure(self, weights: np.ndarray) -> dict[str, np.ndarray]:
-        """Return every metric, [R] each, under weights [R,N]."""
+        """Return every metric, [R] each, under weights [R,N]; BLEU is NaN where no text has four tokens."""
         sums = np.rint(weights @ self.counts).astype(np.int64)
         bleu = [
             BLEU.compute_bleu(
@@ -48,11 +48,13 @@ class TextFacts:
             ).score
             for row in sums
         ]  # fmt: skip
-        return {"bleu": np.array(bleu), "exact": weights @ self.exact / weights.sum(axis=1)}
+        told = np.array(bleu) if self.counts[:, 2 * _ORDER - 1].any() else np.full(len(weights), np.nan)
+        return {"bleu": told, "exact": weights @ self.exact / weights.sum(axis=1)}
 
     def values(self) -> dict[str, float]:
-        """Return every metric."""
-        return {name: float(value[0]) for name, value in self.measure(np.ones((1, self.rows))).items()}
+        """Return every metric that is defined."""
+        found = self.measure(np.ones((1, self.rows)))
+        return {name: float(value[0]) for name, value in found.items() if not np.isnan(value[0])}
 
     def metrics(self, resamples: int, confidence: float, seed: int) -> dict[str, Estimate]:
         """Return every metric with its bootstrap interval."""

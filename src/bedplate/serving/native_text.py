@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from bedplate.core.errors import InputError, did_you_mean, listing
-from bedplate.generation import Generator, Piece, Sampling
+from bedplate.generation import Piece, Sampling
 from bedplate.serving.body import json_kind, parse_json
 from bedplate.serving.dataplane import DataPlane, to_json
 from bedplate.serving.exchange import Ask, Reply
@@ -41,8 +41,11 @@ async def answer(plane: DataPlane, model: Model, ask: Ask) -> Reply:
         streams = model.streams
         assert streams is not None
         write = streams.generator
-        asked = await plane.do(len(ask.body) < 4096, _read, ask, write)
-        if wants_stream(ask):
+        streamed = wants_stream(ask)
+        # Pieces come as they are certain, and of beams none is before the end: a stream without settings has none.
+        usual = replace(write.sampling, beams=1) if streamed else write.sampling
+        asked = await plane.do(len(ask.body) < 4096, _read, ask, write.codec, usual)
+        if streamed:
             _check_stream(asked)
             writing = streams.submit([write.begin(*one) for one in asked], ask.deadline, whole=ask.own_deadline)
             return Reply(Lines(writing, held), media_type=MEDIA_TYPE)
@@ -125,7 +128,7 @@ class Lines:
         self._held.end("499")
 
 
-def _read(ask: Ask, write: Generator) -> list[tuple[list[int], Sampling]]:
+def _read(ask: Ask, codec: LanguageCodec, usual: Sampling) -> list[tuple[list[int], Sampling]]:
     kind = ask.headers.get("content-type").split(";")[0].strip().lower()
     if not ask.body:
         raise bad_request("the body is empty: send a text to go on from")
@@ -135,7 +138,7 @@ def _read(ask: Ask, write: Generator) -> list[tuple[list[int], Sampling]]:
     items = given if isinstance(given, list) else [given]
     if not items or len(items) > MOST_TEXTS:
         raise bad_request(f"expected 1 to {MOST_TEXTS} texts, received {len(items)}")
-    return [_asked(item, write.codec, write.sampling) for item in items]
+    return [_asked(item, codec, usual) for item in items]
 
 
 def _asked(item: Any, codec: LanguageCodec, usual: Sampling) -> tuple[list[int], Sampling]:

@@ -144,9 +144,9 @@ def _tokens(given: str | list[int], codec: LanguageCodec, name: str) -> list[int
             raise wrong(
                 name, f"expected token numbers from {len(codec.never)} to {codec.vocabulary - 1:,}, received {odd[0]}"
             )
-        if len(given) > codec.length:
+        if len(given) > codec.readable:
             raise wrong(
-                name, f"at most {codec.length:,} tokens are seen at once, received {len(given):,}",
+                name, f"at most {codec.readable:,} tokens are seen at once, received {len(given):,}",
                 "context_length_exceeded",
             )  # fmt: skip
         return codec.closed(given)

@@ -124,7 +124,7 @@ def _show(work: Work, table: list[dict[str, Any]]) -> None:
             "kept" if entry["kept"] else "rejected",
             human_bytes(entry["size_bytes"]) if entry["size_bytes"] else "–",
             f"{entry['latency_ms']['median']:.3f} ms" if entry["latency_ms"] else "–",
-            f"{entry['metrics'][primary]:.4f}" if entry["metrics"] else "–",
+            f"{entry['metrics'][primary]:.4f}" if primary in entry["metrics"] else "–",
             entry["reason"],
         ]
         for entry in table

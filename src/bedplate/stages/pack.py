@@ -121,7 +121,8 @@ def pack_stage(work: Work, compressed: Compressed) -> Packed:
     served = predictors[compressed.default]
     pairs = test.texts is not None
     report = judge(work, served, test.inputs, test, generator_of(codec_of(work), served) if pairs else None)
-    work.console.detail(next(line for line in metric_lines(report) if line.startswith(work.task.primary)))
+    lines = metric_lines(report)  # BLEU is undefined where all texts are short
+    work.console.detail(next((line for line in lines if line.startswith(work.task.primary)), lines[0]))
     failures = gate_failures(work, report)
     _write_predictions(work, report, folder / PREDICTIONS)
     write_json(folder / "report.json", report.to_json())
