@@ -24,6 +24,9 @@ def next_token(*, label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0) ->
     def loss(network: nn.Module, features: list[Tensor], targets: Tensor) -> Losses:
         scores = network(*features).flatten(0, 1)
         wanted = targets.flatten()
-        return {"loss": functional.cross_entropy(scores, wanted, ignore_index=-1, label_smoothing=label_smoothing)}
+        judged = wanted >= 0
+        if not judged.all():  # a vocabulary of scores each: what isn't learnt needn't be normalised
+            scores, wanted = scores[judged], wanted[judged]
+        return {"loss": functional.cross_entropy(scores, wanted, label_smoothing=label_smoothing)}
 
     return Objective((Step(loss),), "tokens")
