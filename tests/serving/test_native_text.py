@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import socket
+import time
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -55,6 +58,8 @@ def test_settings_stand_beside_the_text(writer: httpx.Client, box: Bundle) -> No
     assert reply["answers"][1]["tokens"] == 200
     beams = writer.post("/predict/writer", json={"text": "so it", "beams": 3, "max_tokens": 6}).json()["answers"][0]
     assert beams["answer"] == box.generator().answer("so it", Sampling(beams=3, max_tokens=6))["answer"]
+    fitting = writer.post("/predict/writer", json={"text": "so it", "beams": 2}).json()["answers"][0]
+    assert fitting["tokens"] == 19  # of its context of 24 tokens: nobody said 200
     ended = writer.post("/predict/writer", json={"text": "so it", "stop": " ", "seed": 2}).json()["answers"][0]
     assert " " not in ended["answer"]
 
@@ -109,3 +114,21 @@ def test_tensors_are_answered_by_the_other_protocols(writer: httpx.Client, box: 
     assert told["kind"] == "language"
     assert writer.post("/predict/writer", json=told["examples"][0]).status_code == 200
     assert "/predict/writer" in writer.get("/openapi.json").json()["paths"]
+
+
+@pytest.mark.parametrize("body", [b'{"text": "so it", "max_tokens": 100000}', b'["so it"]'])
+def test_a_caller_who_hangs_up_frees_the_place(box: Bundle, body: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bedplate.serving.connection.HALF_OPEN", 0.2)
+    with running([("", box.path)]) as server:
+        parts = urlsplit(server.url)
+        with socket.create_connection((parts.hostname or "", parts.port or 0), timeout=5) as line:
+            head = f"POST /predict/writer HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n"
+            line.sendall(head.encode() + body)
+            time.sleep(0.1)
+        deadline = time.monotonic() + 10
+        while "bedplate_streams" in (text := httpx.get(f"{server.url}/metrics").text):
+            (under_way,) = (row for row in text.splitlines() if row.startswith("bedplate_streams{"))
+            if float(under_way.split()[-1]) == 0:
+                break
+            assert time.monotonic() < deadline, under_way
+            time.sleep(0.05)

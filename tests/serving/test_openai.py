@@ -9,12 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
-from tests.bundle.texts import CONTEXT, text_bundle
+from tests.bundle.texts import CONTEXT, Sums, text_bundle, text_codec
 from tests.serving.running import running
 
 from bedplate.bundle import Bundle
+from bedplate.bundle.session import OnnxPredict
+from bedplate.codecs.answers import Answers
+from bedplate.codecs.codec import TensorSpec
 from bedplate.generation import Sampling
+from bedplate.packaging.golden_texts import choose_golden_texts
 
 
 @pytest.fixture(scope="module")
@@ -241,3 +246,31 @@ def test_a_server_of_two_processes_writes_too(box: Bundle, tmp_path: Path) -> No
         for _ in range(4):
             with httpx.Client(base_url=server.url, timeout=30) as client:
                 assert len(ask(client, max_tokens=7, seed=1).json()["choices"][0]["text"]) == 7
+
+
+def test_a_model_that_never_saw_the_signs_of_a_talk_says_so(tmp_path: Path) -> None:
+    codec = text_codec(text="only small letters, and so on.\n")
+    graph = Sums(codec.vocabulary).graph()
+    tokens = np.resize(codec.tokens_of("only small letters, and so on.\n"), (2, CONTEXT))
+    predict = OnnxPredict(graph, variant="f32")
+    golden = choose_golden_texts(tokens, {"f32": predict}, codec.vocabulary, rows=1, synthetic=False, seed=0)
+    answers = Answers.of_language([len(piece) for piece in codec.pieces])
+    outputs = [TensorSpec("logits", "float32", (-1, codec.vocabulary))]
+    made = text_bundle(
+        tmp_path / "quiet",
+        name="quiet",
+        codec=codec,
+        graphs={"f32": graph},
+        golden=golden,
+        answers=answers,
+        outputs=outputs,
+    )
+    with running([("", made.path)]) as server, httpx.Client(base_url=server.url, timeout=30) as client:
+        talk = {"model": "quiet", "messages": [{"role": "user", "content": "so"}]}
+        reply = client.post("/v1/chat/completions", json=talk)
+        assert reply.status_code == 400
+        assert "this model can't talk" in reply.json()["error"]["message"]
+        assert client.post("/v1/completions", json={"model": "quiet", "prompt": "so"}).status_code == 200
+        # What the request itself has wrong is told first.
+        refused = client.post("/v1/chat/completions", json={**talk, "tools": [{"type": "function"}]})
+        assert "no tools" in refused.json()["error"]["message"]

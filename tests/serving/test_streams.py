@@ -205,3 +205,28 @@ def test_choices_of_one_request_differ(box: Bundle) -> None:
 
     run(body)
     assert streams.close()
+
+
+def test_what_waits_is_let_go_in_time_though_no_place_is_free(box: Bundle) -> None:
+    generator, _ = slowed(box, pause=0.02)
+    streams = Streams(generator, most=1)
+
+    async def body() -> None:
+        long = streams.submit([stream(generator, most=500)])
+        await anext(long)
+        late = streams.submit([stream(generator)], time.monotonic() + 0.2)
+        gone = streams.submit([stream(generator)])
+        gone.cancel()
+        begun = time.monotonic()
+        with pytest.raises(Problem) as caught:
+            await text_of(late)
+        assert caught.value.status == 504
+        assert time.monotonic() - begun < 2
+        assert streams.counts.waiting == 0
+        assert streams.counts.under_way == 1  # the place was taken all the while
+        long.cancel()
+
+    try:
+        run(body)
+    finally:
+        streams.close()

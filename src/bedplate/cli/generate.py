@@ -66,10 +66,13 @@ def generate(bundle: Bundle, arguments: argparse.Namespace) -> int:
     sampling = sampling_of(arguments, write.sampling)
     for name, prompt in prompts(arguments):
         try:
+            wanted = sampling
+            if arguments.max_tokens is None and sampling.beams > 1:
+                wanted = write.fitting(write.codec.encode(prompt), sampling)
             if arguments.json:
-                print(json.dumps({"input": name, **write.answer(prompt, sampling)}, ensure_ascii=False))
+                print(json.dumps({"input": name, **write.answer(prompt, wanted)}, ensure_ascii=False))
             else:
-                _show(write, prompt, sampling)
+                _show(write, prompt, wanted)
         except PayloadError as error:
             bad += 1
             print(f"error: {name}: {error.message}", file=sys.stderr)

@@ -118,6 +118,9 @@ class LanguageCodec:
         # A line's end is what most texts begin behind, so white space alone is a prompt, too.
         blank = isinstance(payload, str) and payload.isspace()
         text = str(payload) if blank else self._texts.text_of(payload)
+        text = text.removeprefix("\ufeff")
+        if "\r\n" in text and not self.unknown and UNKNOWN in self.tokens_of("\r"):
+            text = text.replace("\r\n", "\n")  # lines of another system's file
         if "\0" in text:
             raise PayloadError("the prompt holds a NUL", received=f"character {text.index(chr(0))}")
         found: list[int] = self.tokens_of(text).tolist()

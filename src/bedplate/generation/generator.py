@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from bedplate.codecs.codec import Payload, TensorSpec
@@ -42,6 +42,11 @@ class Generator:
         """How texts are written where nobody says: drawn, or as an answer the likeliest one, to its end."""
         codec = self.codec
         return Sampling(codec.length, 0.0, beams=codec.beams) if codec.pairs else Sampling()
+
+    def fitting(self, prompt: Sequence[int], sampling: Sampling) -> Sampling:
+        """Return the sampling with as many tokens as fit behind a prompt: beams don't reach beyond the context."""
+        room = max(1, self.codec.length - len(prompt))
+        return replace(sampling, max_tokens=min(sampling.max_tokens, room)) if sampling.beams > 1 else sampling
 
     def begin(self, prompt: Sequence[int], sampling: Sampling, number: int = 0) -> Stream:
         """Return a text that is to be written."""

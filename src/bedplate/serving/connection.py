@@ -36,6 +36,9 @@ Also for how long the rest of a refused request is read and thrown away, so that
 FAREWELL = 0.2
 """Seconds for which the end of TLS is waited for where a connection is idle."""
 
+HALF_OPEN = 5.0
+"""Seconds that a reply may still take for a caller that has closed its side."""
+
 KEPT = 75.0
 """Seconds for which a connection is kept between two requests."""
 
@@ -159,7 +162,15 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """Go on where only the caller's side is closed: it may wait for the reply to what it has sent."""
         self._half_closed = self._answering is not None or bool(self._waiting)
+        if self._half_closed and not self._secure:
+            # Who has gone altogether looks the same until something is written: nobody is waited for without end.
+            self._loop.call_later(HALF_OPEN, self._if_gone)
         return self._half_closed and not self._secure
+
+    def _if_gone(self) -> None:
+        """Hang up on a caller that closed its side so long ago, unless it takes a reply just now."""
+        if not self._transport.is_closing() and self._transport.get_write_buffer_size() == 0:
+            self._transport.abort()
 
     def pause_writing(self) -> None:
         """Note that the caller doesn't take its reply; nothing more is read from it meanwhile."""

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from bedplate.core.errors import InputError, did_you_mean, listing
-from bedplate.generation import Piece, Sampling
+from bedplate.generation import Generator, Piece, Sampling
 from bedplate.serving.body import json_kind, parse_json
 from bedplate.serving.dataplane import DataPlane, to_json
 from bedplate.serving.exchange import Ask, Reply
@@ -22,7 +22,7 @@ from bedplate.serving.problems import Problem, bad_request, from_error
 from bedplate.serving.streams import Streams, Writing
 
 if TYPE_CHECKING:
-    from bedplate.codecs.language import LanguageCodec  # needs the tokenizers library, which other models don't
+    pass  # needs the tokenizers library, which other models don't
 
 log = logging.getLogger("bedplate.serving")
 
@@ -44,7 +44,7 @@ async def answer(plane: DataPlane, model: Model, ask: Ask) -> Reply:
         streamed = wants_stream(ask)
         # Pieces come as they are certain, and of beams none is before the end: a stream without settings has none.
         usual = replace(write.sampling, beams=1) if streamed else write.sampling
-        asked = await plane.do(len(ask.body) < 4096, _read, ask, write.codec, usual)
+        asked = await plane.do(len(ask.body) < 4096, _read, ask, write, usual)
         if streamed:
             _check_stream(asked)
             writing = streams.submit([write.begin(*one) for one in asked], ask.deadline, whole=ask.own_deadline)
@@ -128,7 +128,7 @@ class Lines:
         self._held.end("499")
 
 
-def _read(ask: Ask, codec: LanguageCodec, usual: Sampling) -> list[tuple[list[int], Sampling]]:
+def _read(ask: Ask, write: Generator, usual: Sampling) -> list[tuple[list[int], Sampling]]:
     kind = ask.headers.get("content-type").split(";")[0].strip().lower()
     if not ask.body:
         raise bad_request("the body is empty: send a text to go on from")
@@ -138,11 +138,11 @@ def _read(ask: Ask, codec: LanguageCodec, usual: Sampling) -> list[tuple[list[in
     items = given if isinstance(given, list) else [given]
     if not items or len(items) > MOST_TEXTS:
         raise bad_request(f"expected 1 to {MOST_TEXTS} texts, received {len(items)}")
-    return [_asked(item, codec, usual) for item in items]
+    return [_asked(item, write, usual) for item in items]
 
 
-def _asked(item: Any, codec: LanguageCodec, usual: Sampling) -> tuple[list[int], Sampling]:
-    settings: dict[str, Any] = {}
+def _asked(item: Any, write: Generator, usual: Sampling) -> tuple[list[int], Sampling]:
+    codec, settings = write.codec, dict[str, Any]()
     if isinstance(item, dict):
         settings = {key: value for key, value in item.items() if key not in ("text", codec.column)}
         for name in settings:
@@ -158,6 +158,7 @@ def _asked(item: Any, codec: LanguageCodec, usual: Sampling) -> tuple[list[int],
     if not isinstance(item, str | bytes):
         raise bad_request(f'expected a text, or {{"text": …}}, received {json_kind(item)}')
     try:
-        return codec.encode(item), replace(usual, **settings)
+        tokens, sampling = codec.encode(item), replace(usual, **settings)
+        return tokens, sampling if "max_tokens" in settings else write.fitting(tokens, sampling)
     except InputError as error:
         raise from_error(error) from error

@@ -22,11 +22,14 @@ from bedplate.serving.exchange import Ask, Call, Protocol, Question, Reply
 from bedplate.serving.openai import asked_model
 from bedplate.serving.openai_forms import Fields, in_form, of_field, wrong
 from bedplate.serving.routes import Route
-from bedplate.serving.tensors import check_rows
 from bedplate.serving.tfserving import STRICT
 
 if TYPE_CHECKING:
     from bedplate.codecs.text import TextCodec, Tokenized  # needs the tokenizers library, which other models don't
+
+
+MOST_INPUTS = 2048
+"""Texts of one request, as OpenAI has it."""
 
 
 def routes(plane: DataPlane) -> list[Route]:
@@ -75,7 +78,9 @@ def _texts(given: Any, codec: TextCodec) -> list[str]:
     if not isinstance(given, list) or not given:
         received = "nothing" if given is None else "an empty list" if given == [] else json_kind(given)
         raise wrong("input", f"expected a string, strings, token numbers or lists of them, received {received}")
-    check_rows(len(given), "input")
+    if len(given) > MOST_INPUTS:
+        few = f"at most {MOST_INPUTS:,} texts in one request"
+        raise wrong("input", f"{few}, received {len(given):,}; send them in parts")
     return [_text(one, codec, f"input[{k}]" if len(given) > 1 else "input") for k, one in enumerate(given)]
 
 
@@ -89,7 +94,8 @@ def _text(one: Any, codec: TextCodec, where: str) -> str | Tokenized:
         problem = of_field(where, error)
         problem.facts["param"] = "input"
         raise problem from error
-    raise wrong("input", f"{where}: expected a string or a list of token numbers, received {json_kind(one)}")
+    told = "" if where == "input" else f"{where}: "
+    raise wrong("input", f"{told}expected a string or a list of token numbers, received {json_kind(one)}")
 
 
 def _numbers(value: Any) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from bedplate.codecs.codec import UNKNOWN
 from bedplate.core.errors import InputError, PayloadError
 from bedplate.generation import Sampling
 from bedplate.generation.chat import ROLES, Turn, chat_prompt
@@ -62,17 +63,14 @@ def read_completion(fields: Fields, codec: LanguageCodec) -> Wanted:
 def read_chat(fields: Fields, codec: LanguageCodec) -> Wanted:
     """Read what is left of the fields of `POST /v1/chat/completions`. Raises Problem."""
     turns = _turns(fields.take("messages"))
-    text, stop = chat_prompt(turns) if not codec.pairs or len(turns) > 1 else (turns[0].content, ())
-    prompt = _tokens(text, codec, "messages")
-    room = max(1, codec.length - len(prompt))
     most = fields.whole("max_tokens", None, 1, 100_000)
-    most = fields.whole("max_completion_tokens", most or room, 1, 100_000)
+    most = fields.whole("max_completion_tokens", most, 1, 100_000)
     told, best = fields.truth("logprobs"), fields.whole("top_logprobs", None, 0, 20)
     if best is not None and not told:
         raise wrong("top_logprobs", "set logprobs: true as well")
     choices = fields.whole("n", 1, 1, MOST_TEXTS) or 1
     temperature = 0.0 if codec.pairs else 1.0
-    sampling = _sampling(fields, most or room, (best or 0) if told else None, temperature)
+    sampling = _sampling(fields, most or codec.length, (best or 0) if told else None, temperature)
     stream, usage = _streaming(fields)
     _unsupported(fields)
     for name in ("tools", "functions"):
@@ -84,8 +82,27 @@ def read_chat(fields: Fields, codec: LanguageCodec) -> Wanted:
     fields.only("modalities", (["text"],), "answers are plain text")
     fields.only("store", (False,), "nothing is stored here")
     fields.end()
+    prompt, stop = _talk(turns, codec)
+    if most is None:
+        sampling = replace(sampling, max_tokens=max(1, codec.length - len(prompt)))
     known = replace(sampling, stop=(*sampling.stop, *stop))
     return Wanted([prompt], known, choices, stream, usage)
+
+
+def _talk(turns: list[Turn], codec: LanguageCodec) -> tuple[list[int], tuple[str, ...]]:
+    """Return a talk's tokens and what ends the answer; a single message to a model of answers is its text."""
+    if codec.pairs and len(turns) == 1:
+        return _tokens(turns[0].content, codec, "messages"), ()
+    text, stop = chat_prompt(turns)
+    signs, _ = chat_prompt([Turn("user", "")])
+    if not codec.unknown and UNKNOWN in codec.tokens_of(signs):
+        raise wrong(
+            "messages",
+            f"this model can't talk: it has never seen the signs of {signs!r}, by which a talk is written for it; "
+            "ask /v1/completions",
+            "model_not_supported",
+        )
+    return _tokens(text, codec, "messages"), stop
 
 
 def _sampling(fields: Fields, most: int, logprobs: int | None, temperature: float) -> Sampling:

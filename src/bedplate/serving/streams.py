@@ -126,6 +126,7 @@ class Streams:
                     self._wake.wait()
                 if self._closing:
                     break
+                self._sweep()
                 joining = self._admitted()
             try:
                 self._drop()
@@ -138,18 +139,27 @@ class Streams:
                 self._fail(error)
         self._fail(Problem(503, "the server is stopping", retry_after=1))
 
+    def _sweep(self) -> None:
+        """Let go of what waits, whether or not a place is free: nobody wants it any more, or its time is up."""
+        now = time.monotonic()
+        if not any(writing.cancelled or writing.late(now) for writing, _ in self._queue):
+            return
+        kept = deque[tuple[Writing, int]]()
+        for writing, number in self._queue:
+            if not writing.cancelled and writing.late(now):
+                writing.cancel()
+                writing.give(expired())
+            if not writing.cancelled:
+                kept.append((writing, number))
+        self._queue = kept
+        self.counts.waiting = len(kept)
+
     def _admitted(self) -> list[tuple[Writing, int]]:
-        """Take those from the queue that are begun now; answer those whose time is up."""
-        now, found = time.monotonic(), list[tuple[Writing, int]]()
+        """Take those from the queue that are begun now."""
+        found = list[tuple[Writing, int]]()
         free = min(MOST_JOINING, self._most - len(self._running.streams))
         while self._queue and len(found) < free:
             writing, number = self._queue.popleft()
-            if writing.cancelled:
-                continue
-            if writing.late(now):
-                writing.cancel()
-                writing.give(expired())
-                continue
             found.append((writing, number))
             self._owners[id(writing.streams[number])] = writing, number
             self.counts.prompt += len(writing.streams[number].prompt)
