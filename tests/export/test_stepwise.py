@@ -14,7 +14,7 @@ from bedplate.core.machine import cpu_features
 from bedplate.export import export_network
 from bedplate.export.stepwise import check_steps
 from bedplate.generation.decoder import Decoder
-from bedplate.models import Outputs, TextInput, build, predictor
+from bedplate.models import Network, Outputs, TextInput, build, predictor
 
 VOCABULARY, LENGTH = 40, 20
 
@@ -24,7 +24,7 @@ def tokens(rows: int, length: int = LENGTH, seed: int = 0) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def made() -> tuple[Predict, dict[str, OnnxPredict]]:
+def network() -> Network:
     arguments = {"size": 32, "heads": 2, "layers": 2}
     network = build(
         "transformer-decoder", arguments, TextInput(VOCABULARY, LENGTH), Outputs(VOCABULARY, sequence=True), 0
@@ -32,7 +32,12 @@ def made() -> tuple[Predict, dict[str, OnnxPredict]]:
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(0.2 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
-    model = export_network(network.eval(), {"tokens": tokens(3)})
+    return network.eval()
+
+
+@pytest.fixture(scope="module")
+def made(network: Network) -> tuple[Predict, dict[str, OnnxPredict]]:
+    model = export_network(network, {"tokens": tokens(3)})
     graphs = {"f32": model}
     for name in ("int8-dynamic", "int8-weights"):
         graphs[name] = methods.get(name)(model, {"tokens": tokens(8)}, cpu_features())
@@ -82,9 +87,11 @@ def test_int8_activations_go_on_nearly_as_they_would_at_once(made: tuple[Predict
         found = decoding.advance(text[:, place])
 
 
-def test_a_graph_that_forgets_its_past_is_refused(made: tuple[Predict, dict[str, OnnxPredict]]) -> None:
-    predict, exported = made
-    assert check_steps(predict, exported["f32"], tokens(3)) < 1e-3
+def test_a_graph_that_forgets_its_past_is_refused(
+    network: Network, made: tuple[Predict, dict[str, OnnxPredict]]
+) -> None:
+    exported = made[1]
+    assert check_steps(network, exported["f32"], tokens(3)) < 1e-3
 
     class Forgetful(OnnxPredict):
         def __init__(self) -> None:
@@ -95,4 +102,4 @@ def test_a_graph_that_forgets_its_past_is_refused(made: tuple[Predict, dict[str,
             return exported["f32"].step({"tokens": inputs["tokens"]})
 
     with pytest.raises(GateError, match="doesn't go on as the network does"):
-        check_steps(predict, Forgetful(), tokens(3))
+        check_steps(network, Forgetful(), tokens(3))

@@ -32,6 +32,9 @@ class LanguageCodec:
     Where texts are answered by texts (`pairs`), a row is a text, `SEPARATOR`, its answer and `END`; `beams` is how many
     answers are followed side by side where nobody says.
 
+    Of a tokenizer made elsewhere (byte-level, whose number 0 is a token like others) all numbers are moved by `shift`,
+    and `ending` is the moved number that ends a text, if it has one.
+
     Example:
         >>> codec = LanguageCodec(learn_tokenizer(["so it goes"], kind="character", size=300, lossless=True), 8)
         >>> codec.text(codec.encode("goes so"))
@@ -44,13 +47,15 @@ class LanguageCodec:
     column: str = TEXT
     pairs: bool = False
     beams: int = 1
+    shift: int = 0
+    ending: int | None = None
 
     kind = "language"
     prepare = None
 
     @cached_property
     def _texts(self) -> TextCodec:
-        return TextCodec(self.tokenizer, 1 << 40, self.column)
+        return TextCodec(self.tokenizer, 1 << 40, self.column, self.shift)
 
     @property
     def tensors(self) -> list[TensorSpec]:
@@ -79,14 +84,16 @@ class LanguageCodec:
 
     @property
     def end(self) -> int | None:
-        """The number that ends an answer; None where texts just go on."""
-        return END if self.pairs else None
+        """The number that ends an answer, or a text; None where texts just go on."""
+        return END if self.pairs else self.ending
 
     @cached_property
     def pieces(self) -> tuple[bytes, ...]:
         """The bytes that each token stands for; none for padding, the unknown, and what ends texts."""
         names = self._texts.names
         marks = (*self.never, END) if self.pairs else self.never
+        if self.shift:
+            return (b"",) * self.shift + _spelled(names, self.tokenizer)
         if self.tokenizer["model"]["type"] == "BPE":
             alphabet = {sign: byte for byte, sign in enumerate(byte_signs())}
             found = [bytes(alphabet[sign] for sign in name) if number not in marks else b"" for number, name in names]
@@ -168,6 +175,7 @@ class LanguageCodec:
         return {
             "kind": self.kind, "column": self.column, "length": self.length, "unknown": self.unknown,
             "tokenizer": dict(self.tokenizer), **({"pairs": True, "beams": self.beams} if self.pairs else {}),
+            **({"shift": self.shift, "ending": self.ending} if self.shift else {}),
         }  # fmt: skip
 
     @classmethod
@@ -176,7 +184,8 @@ class LanguageCodec:
         try:
             codec = cls(
                 contract["tokenizer"], int(contract["length"]), bool(contract["unknown"]), str(contract["column"]),
-                bool(contract.get("pairs", False)), int(contract.get("beams", 1)),
+                bool(contract.get("pairs", False)), int(contract.get("beams", 1)), int(contract.get("shift", 0)),
+                contract.get("ending"),
             )  # fmt: skip
             codec.pieces  # noqa: B018 - read now, not when somebody asks
         except Exception as error:  # the library raises plain Exception
@@ -194,7 +203,21 @@ class LanguageCodec:
     def feature_spec(self) -> dict[str, Any]:
         """Return what a model's builder must know: how many token numbers there are, and the longest row."""
         facts = {"kind": self.kind, "vocabulary": self.vocabulary, "length": self.length}
+        facts |= {"shift": self.shift} if self.shift else {}
         return facts | ({"separator": SEPARATOR} if self.pairs else {})
+
+
+def _spelled(names: Sequence[tuple[int, str]], tokenizer: Mapping[str, Any]) -> tuple[bytes, ...]:
+    """Return the bytes of a byte-level tokenizer's tokens by their own numbers; none for those that are no text."""
+    alphabet = {sign: byte for byte, sign in enumerate(byte_signs())}
+    added = {one["content"] for one in tokenizer.get("added_tokens") or () if one.get("special")}
+    known = dict(names)
+    found = []
+    for number in range(max(known) + 1):
+        name = known.get(number, "")
+        text = name and name not in added
+        found.append(bytes(alphabet[sign] for sign in name) if text else b"")
+    return tuple(found)
 
 
 def byte_signs() -> list[str]:

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from bedplate.codecs.answers import Answers
-from bedplate.codecs.codec import TOKENS, UNKNOWN
+from bedplate.codecs.codec import NEVER, TOKENS, UNKNOWN
 from bedplate.codecs.files import natural
 from bedplate.codecs.language import LanguageCodec, chunks
 from bedplate.codecs.text_learning import learn_tokenizer
-from bedplate.core.errors import DataError
+from bedplate.codecs.text_loading import read_tokenizer
+from bedplate.core.errors import DataError, InputError
 from bedplate.core.hashing import array_digest, fingerprint
 from bedplate.data.dataset import Dataset, Rows
 from bedplate.data.download import Announce
@@ -28,6 +29,9 @@ CONTEXT = 256
 SIZES = {"word": 20_000, "character": 1_000, "bpe": 4_000}
 """How many tokens are learnt where the recipe doesn't say."""
 
+ENDS = ("<|endoftext|>", "</s>", "<|end_of_text|>")
+"""How the token that ends a text is called by those that make tokenizers."""
+
 ENDINGS = (".txt", ".text", ".md", ".rst", ".tex")
 """How files of text are called, of which a folder's are read."""
 
@@ -37,7 +41,7 @@ def load_language(spec: DataSpec, *, base: Path, announce: Announce) -> Dataset:
     spec = of_language(spec)
     _check_spec(spec)
     texts, name, notes = read_parts(spec, base, announce)
-    codec, tokens, facts = fit_language_codec(texts["train"], spec.text)
+    codec, tokens, facts = fit_language_codec(texts["train"], spec.text, base)
     notes.append(facts)
     announce(facts)
     parts = {split: tokens if split == "train" else codec.tokens_of(text) for split, text in texts.items()}
@@ -156,8 +160,14 @@ def read_text(path: Path) -> str:
         ) from error  # fmt: skip
 
 
-def fit_language_codec(text: str, spec: TextSpec) -> tuple[LanguageCodec, np.ndarray, str]:
+def fit_language_codec(text: str, spec: TextSpec, base: Path) -> tuple[LanguageCodec, np.ndarray, str]:
     """Return the codec of a training text, the text's tokens, and what was learnt in a sentence."""
+    if spec.tokenizer is not None:
+        codec = read_language_tokenizer(base / Path(os.path.expandvars(spec.tokenizer)).expanduser(), spec.length)
+        tokens = codec.tokens_of(text)
+        each = len(text.encode()) / max(1, len(tokens))
+        facts = f"{codec.vocabulary - codec.shift:,} tokens (as given) of {each:.2f} bytes each"
+        return codec, tokens, f"{facts}; {codec.length} are seen at once"
     kind = spec.tokens or "character"
     size = spec.size or SIZES.get(kind, 300)  # `learn_tokenizer` refuses the kinds that aren't there
     length = spec.length or CONTEXT
@@ -169,6 +179,27 @@ def fit_language_codec(text: str, spec: TextSpec) -> tuple[LanguageCodec, np.nda
     share = f", {unknown:.1%} of the training text's are unknown" if unknown else ""
     facts = f"{codec.vocabulary:,} tokens ({kind}) of {each:.2f} bytes each{share}; {length} are seen at once"
     return codec, tokens, facts
+
+
+def read_language_tokenizer(path: Path, length: int | None) -> LanguageCodec:
+    """Return the codec of a tokenizer.json made elsewhere, which must spell every text by its bytes, as GPT-2's does.
+
+    Raises:
+        InputError: it can't be read, or its tokens side by side don't give a text again.
+    """
+    loaded = read_tokenizer(path)
+    decoder = (loaded.rules.get("decoder") or {}).get("type")
+    if loaded.rules["model"].get("type") != "BPE" or decoder != "ByteLevel" or loaded.rules.get("normalizer"):
+        raise InputError(
+            "this tokenizer's tokens don't spell texts", where=f"data.text.tokenizer: {path}",
+            expected="byte-level BPE without a normaliser, as GPT-2's",
+            received=f"{loaded.rules['model'].get('type')}, decoder {decoder}",
+        )  # fmt: skip
+    rules = {**loaded.rules, "post_processor": None}  # a window begins anywhere: nothing is put before or behind it
+    numbers = {str(one["content"]): int(one["id"]) for one in rules.get("added_tokens") or ()}
+    ends = [numbers[name] for name in ENDS if name in numbers]
+    shift = len(NEVER)
+    return LanguageCodec(rules, length or CONTEXT, shift=shift, ending=ends[0] + shift if ends else None)
 
 
 def windows(tokens: np.ndarray, length: int, split: str, name: str) -> Rows:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,9 @@ CONFIG, WEIGHTS, PICKLED, TOKENIZER = "config.json", "model.safetensors", "pytor
 VOCABULARY = "tokens.weight"
 """Our name of the vectors of token numbers, of which a tokenizer may use fewer than the checkpoint has."""
 
+PLACES = "places.weight"
+"""Our name of the vectors of places, of which a language model may be asked to see fewer."""
+
 
 @dataclass(frozen=True)
 class Architecture:
@@ -36,6 +39,11 @@ class Architecture:
         prefix: what stands before its names where the checkpoint has a head.
         left: beginnings of names that belong to heads and counters, which aren't taken.
         activation: config.json's key of the activation.
+        places: config.json's key of how many places there are.
+        activations: its names of the activation → ours, where the model has one.
+        plain: config.json's keys that must be as they are here, where they are told.
+        turned: whether dense layers' weights lie the other way round.
+        ends: ends of names that aren't taken.
     """
 
     model: str
@@ -45,6 +53,13 @@ class Architecture:
     prefix: str
     left: tuple[str, ...]
     activation: str
+    places: str = "max_position_embeddings"
+    activations: Mapping[str, str | None] = field(default_factory=lambda: {"gelu": None})
+    plain: Mapping[str, Any] = field(
+        default_factory=lambda: {"position_embedding_type": "absolute", "is_decoder": False}
+    )
+    turned: bool = False
+    ends: tuple[str, ...] = ()
 
 
 def _pairs(ours: str, *theirs: str) -> dict[str, tuple[str, ...]]:
@@ -61,7 +76,7 @@ _EMBEDDINGS = {
     "places.weight": ("embeddings.position_embeddings.weight",),
     **_pairs("start", "embeddings.LayerNorm"),
 }
-_BERT, _DISTILBERT = "encoder.layer.{}", "transformer.layer.{}"
+_BERT, _DISTILBERT, _GPT2 = "encoder.layer.{}", "transformer.layer.{}", "h.{}"
 
 ARCHITECTURES: Mapping[str, Architecture] = {
     "bert": Architecture(
@@ -106,10 +121,39 @@ ARCHITECTURES: Mapping[str, Architecture] = {
         ("pre_classifier.", "classifier.", "qa_outputs.", "vocab_", "embeddings.position_ids"),
         "activation",
     ),
+    "gpt2": Architecture(
+        "transformer-decoder",
+        {"size": "n_embd", "heads": "n_head", "layers": "n_layer", "dropout": "resid_pdrop"},
+        {"positions": "learnt"},
+        {
+            VOCABULARY: ("wte.weight",),
+            "places.weight": ("wpe.weight",),
+            **_pairs("after", "ln_f"),
+            **_pairs("blocks.{}.before", f"{_GPT2}.ln_1"),
+            **_pairs("blocks.{}.asked", f"{_GPT2}.attn.c_attn"),
+            **_pairs("blocks.{}.mixed", f"{_GPT2}.attn.c_proj"),
+            **_pairs("blocks.{}.between", f"{_GPT2}.ln_2"),
+            **_pairs("blocks.{}.wide", f"{_GPT2}.mlp.c_fc"),
+            **_pairs("blocks.{}.narrow", f"{_GPT2}.mlp.c_proj"),
+        },
+        "transformer.",
+        ("lm_head.",),
+        "activation_function",
+        places="n_positions",
+        activations={"gelu_new": "gelu-tanh", "gelu_pytorch_tanh": "gelu-tanh", "gelu": "gelu"},
+        plain={
+            "scale_attn_weights": True, "scale_attn_by_inverse_layer_idx": False, "layer_norm_epsilon": 1e-5,
+            "tie_word_embeddings": True, "n_inner": None, "add_cross_attention": False,
+        },
+        turned=True,
+        ends=(".attn.bias", ".attn.masked_bias"),
+    ),
 }  # fmt: skip
 """By `model_type` in config.json."""
 
-_UNTOLD = {"layer_norm_eps": 1e-12, "hidden_dropout_prob": 0.1, "dropout": 0.1, "type_vocab_size": 2}
+_UNTOLD = {
+    "layer_norm_eps": 1e-12, "hidden_dropout_prob": 0.1, "dropout": 0.1, "type_vocab_size": 2, "resid_pdrop": 0.1,
+}  # fmt: skip
 """What config.json leaves out where it is the usual."""
 
 
@@ -124,9 +168,21 @@ class Checkpoint:
     @cached_property
     def arguments(self) -> dict[str, Any]:
         """The arguments of our model: its sizes, and how a text's vector is pooled where the folder says so."""
-        found = {ours: self._number(ours, theirs) for ours, theirs in self.architecture.sizes.items()}
+        found: dict[str, Any] = {o: self._number(o, theirs) for o, theirs in self.architecture.sizes.items()}
         pooling = self.pooling
+        ours = self.architecture.activations[self.config.get(self.architecture.activation, self._usual)]
+        found |= {"activation": ours} if ours else {}
         return {**found, **self.architecture.fixed, **({"pooling": pooling} if pooling else {})}
+
+    @property
+    def _usual(self) -> str:
+        """The activation where config.json tells none: the first that is known."""
+        return next(iter(self.architecture.activations))
+
+    @property
+    def places(self) -> int:
+        """How many tokens a text may have."""
+        return int(self._number("places", self.architecture.places))
 
     def _number(self, ours: str, theirs: str) -> float | int:
         value = self.config.get(theirs, _UNTOLD.get(theirs))
@@ -153,8 +209,7 @@ class Checkpoint:
     def length(self) -> int:
         """How many tokens of a text it was made to read: sentence-transformers' figure, or all its places."""
         told = _json(self.path / "sentence_bert_config.json").get("max_seq_length")
-        places = int(self.arguments["positions"])
-        return min(told, places) if type(told) is int and told > 0 else places
+        return min(told, self.places) if type(told) is int and told > 0 else self.places
 
     @property
     def modules(self) -> list[str]:
@@ -186,12 +241,9 @@ class Checkpoint:
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the shape of every weight that the config promises, by the checkpoint's own name."""
         arguments = self.arguments
-        size, hidden = int(arguments["size"]), int(arguments["hidden"])
-        rows = {
-            VOCABULARY: self.vocabulary,
-            "places.weight": arguments["positions"],
-            "types.weight": arguments["types"],
-        }
+        size = int(arguments["size"])
+        hidden = int(arguments.get("hidden", 4 * size))
+        rows = {VOCABULARY: self.vocabulary, "places.weight": self.places, "types.weight": arguments.get("types", 0)}
         found: dict[str, tuple[int, ...]] = {}
         for ours, names in self._names().items():
             if ours in rows:
@@ -201,10 +253,11 @@ class Checkpoint:
             elif ".narrow." in ours:
                 shape = (size, hidden) if ours.endswith("weight") else (size,)
             elif ".asked." in ours or ".mixed." in ours:
-                shape = (size, size) if ours.endswith("weight") else (size,)
+                out = 3 * size // len(names) if ".asked." in ours else size
+                shape = (out, size) if ours.endswith("weight") else (out,)
             else:
                 shape = (size,)
-            found |= dict.fromkeys(names, shape)
+            found |= dict.fromkeys(names, shape[::-1] if self._turned(ours) else shape)
         return found
 
     def _names(self) -> dict[str, tuple[str, ...]]:
@@ -225,7 +278,8 @@ class Checkpoint:
         found = {self._plain(name): tensor for name, tensor in _tensors(self.path).items()}
         shapes = self.shapes()
         missing = [name for name in shapes if name not in found]
-        strange = [name for name in found if name not in shapes and not name.startswith(self.architecture.left)]
+        left, ends = self.architecture.left, self.architecture.ends
+        strange = [n for n in found if n not in shapes and not n.startswith(left) and not (ends and n.endswith(ends))]
         wrong = [
             f"{name} is {list(found[name].shape)}, not {list(shape)}"
             for name, shape in shapes.items() if name in found and tuple(found[name].shape) != shape
@@ -239,10 +293,15 @@ class Checkpoint:
                 expected=f"the {len(shapes)} weights of a {self.config['model_type']} of {self.arguments['layers']} "
                 f"layers and size {self.arguments['size']}", received="; ".join(said),
             )  # fmt: skip
-        return {
-            ours: (torch.cat([found[name] for name in names]) if len(names) > 1 else found[names[0]]).float()
-            for ours, names in self._names().items()
-        }
+        return {ours: self._joined(ours, [found[name] for name in names]) for ours, names in self._names().items()}
+
+    def _joined(self, ours: str, parts: Sequence[Tensor]) -> Tensor:
+        whole = (torch.cat(list(parts)) if len(parts) > 1 else parts[0]).float()
+        return whole.T.contiguous() if self._turned(ours) else whole
+
+    def _turned(self, ours: str) -> bool:
+        dense = (".asked.weight", ".mixed.weight", ".wide.weight", ".narrow.weight")
+        return self.architecture.turned and ours.endswith(dense)
 
     def _plain(self, name: str) -> str:
         """Return a weight's name without the prefix of a checkpoint with a head, and in today's spelling."""
@@ -281,24 +340,25 @@ def read_checkpoint(path: Path) -> Checkpoint:
             expected=f"one of {listing(ARCHITECTURES)}", hint=did_you_mean(kind, ARCHITECTURES),
         )  # fmt: skip
     architecture = ARCHITECTURES[kind]
-    activation = config.get(architecture.activation, "gelu")
-    places = config.get("position_embedding_type", "absolute")
-    for key, value, known in (
-        (architecture.activation, activation, "gelu"), ("position_embedding_type", places, "absolute"),
-        ("is_decoder", config.get("is_decoder") or False, False),
-    ):  # fmt: skip
-        if value != known:
+    named = list(architecture.activations)
+    told = config.get(architecture.activation, named[0])
+    forms = [(architecture.activation, told, told if told in named else listing(named))]
+    forms += [(key, config.get(key, known), known) for key, known in architecture.plain.items()]
+    for key, value, known in forms:
+        if value != known and (value or known):  # null is false
             raise InputError(
                 "this form of the architecture isn't known here", where=f"{file} {key}", expected=str(known).lower(),
                 received=str(value)[:60],
             )  # fmt: skip
     checkpoint = Checkpoint(path, config, architecture)
-    _ = checkpoint.arguments, checkpoint.vocabulary  # told now, not when somebody asks
+    _ = checkpoint.arguments, checkpoint.vocabulary, checkpoint.places  # told now, not when somebody asks
     return checkpoint
 
 
-def fitted(weights: Mapping[str, Tensor], vocabulary: int, shift: int, where: str) -> dict[str, Tensor]:
-    """Return the weights with as many token vectors as the tokenizer has numbers.
+def fitted(
+    weights: Mapping[str, Tensor], vocabulary: int, shift: int, where: str, places: int | None = None
+) -> dict[str, Tensor]:
+    """Return the weights with as many token vectors as the tokenizer has numbers, and as many places as are given.
 
     Those that a checkpoint has beyond are never asked for. With a shift, numbers below it are padding: zeros.
 
@@ -313,7 +373,8 @@ def fitted(weights: Mapping[str, Tensor], vocabulary: int, shift: int, where: st
             hint="take the tokenizer.json that belongs to the weights",
         )  # fmt: skip
     rows = table[: vocabulary - shift]
-    return {**weights, VOCABULARY: torch.cat([torch.zeros(shift, table.shape[1]), rows]) if shift else rows}
+    found = {**weights, VOCABULARY: torch.cat([torch.zeros(shift, table.shape[1]), rows]) if shift else rows}
+    return found if places is None else {**found, PLACES: found[PLACES][:places]}
 
 
 def _tensors(path: Path) -> dict[str, Tensor]:

@@ -15,6 +15,7 @@ from bedplate.models.registry import Inputs, Outputs, TextInput, models, only
 from bedplate.models.text_layers import AWAY
 
 Positions = Literal["rotary", "learnt"]
+Activation = Literal["gelu", "gelu-tanh"]
 
 
 class Rotation(nn.Module):
@@ -52,9 +53,10 @@ class Block(nn.Module):
     Radford et al. 2019, "Language Models are Unsupervised Multitask Learners", section 2.3.
     """
 
-    def __init__(self, width: int, heads: int, dropout: float) -> None:
+    def __init__(self, width: int, heads: int, dropout: float, activation: Activation = "gelu") -> None:
         super().__init__()
         self.heads, self.rate = heads, dropout
+        self.approximate = "tanh" if activation == "gelu-tanh" else "none"
         self.before, self.between = nn.LayerNorm(width), nn.LayerNorm(width)
         self.asked, self.mixed = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.wide, self.narrow = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
@@ -70,7 +72,8 @@ class Block(nn.Module):
     def after(self, x: Tensor, seen: Tensor) -> Tensor:
         """Put what was seen [rows, heads, length, size] beside the shortcut, and the dense layer behind it."""
         x = x + self.dropout(self.mixed(seen.transpose(1, 2).reshape(x.shape)))
-        out: Tensor = x + self.dropout(self.narrow(functional.gelu(self.wide(self.between(x)))))
+        dense = functional.gelu(self.wide(self.between(x)), approximate=self.approximate)
+        out: Tensor = x + self.dropout(self.narrow(dense))
         return out
 
     def forward(self, x: Tensor, angles: tuple[Tensor, Tensor] | None) -> Tensor:
@@ -109,9 +112,10 @@ class TransformerDecoder(nn.Module):
         layers: int,
         dropout: float,
         positions: Positions,
+        activation: Activation,
     ) -> None:
         super().__init__()
-        self.length, self.layers = inputs.length, layers
+        self.length, self.layers, self.shift = inputs.length, layers, inputs.shift
         self.tokens = nn.Embedding(width, size)
         nn.init.normal_(self.tokens.weight, std=0.02)
         self.places: nn.Embedding | None = None
@@ -122,7 +126,7 @@ class TransformerDecoder(nn.Module):
         else:
             self.rotation = Rotation(inputs.length, size // heads)
         self.dropout = nn.Dropout(dropout)
-        self.blocks = nn.ModuleList(Block(size, heads, dropout) for _ in range(layers))
+        self.blocks = nn.ModuleList(Block(size, heads, dropout, activation) for _ in range(layers))
         self.after = nn.LayerNorm(size)
         for name, weight in self.blocks.named_parameters():
             if weight.ndim == 2:
@@ -166,7 +170,11 @@ class TransformerDecoder(nn.Module):
         return self.dropout(x), None if self.rotation is None else self.rotation.at(places)
 
     def _scores(self, x: Tensor) -> Tensor:
-        return functional.linear(self.after(x), self.tokens.weight)
+        scores = functional.linear(self.after(x), self.tokens.weight)
+        if not self.shift:
+            return scores
+        # What a tokenizer of others doesn't have is never next; a vector of zeros would make it the likeliest.
+        return torch.cat([torch.full_like(scores[..., : self.shift], AWAY), scores[..., self.shift :]], dim=-1)
 
 
 @models.register("transformer-decoder")
@@ -179,6 +187,7 @@ def transformer_decoder(
     layers: Annotated[int, Field(ge=1, le=96)] = 4,
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0,
     positions: Positions = "rotary",
+    activation: Activation = "gelu",
 ) -> nn.Module:
     """Return a transformer's decoder for texts, whose scores are products with the tokens' own vectors.
 
@@ -190,6 +199,7 @@ def transformer_decoder(
         layers: blocks, one above the other.
         dropout: share of numbers dropped in training, 0 to 1.
         positions: rotary (angles between queries and keys) or learnt (a vector a place).
+        activation: of the dense layers; gelu-tanh is GPT-2's approximation of it.
 
     Raises:
         InputError: the size is no multiple of the heads, or with rotary positions of twice the heads.
@@ -203,5 +213,6 @@ def transformer_decoder(
             expected=f"such as {step * (size // step or 1)}", received=f"size {size}, heads {heads}",
         )  # fmt: skip
     return TransformerDecoder(
-        inputs, outputs.width, size=size, heads=heads, layers=layers, dropout=dropout, positions=positions
-    )
+        inputs, outputs.width, size=size, heads=heads, layers=layers, dropout=dropout, positions=positions,
+        activation=activation,
+    )  # fmt: skip

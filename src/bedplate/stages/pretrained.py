@@ -53,6 +53,13 @@ def with_checkpoint(recipe: Recipe, task: Task, base: Path, where: Path) -> Reci
         # Written as the weights are, so that a variable of the environment stays one.
         seen = (base / Path(os.path.expandvars(start.weights)).expanduser()).exists()
         text = text.model_copy(update={"tokenizer": f"{start.weights if seen else folder.resolve()}/{TOKENIZER}"})
+    if task.answer == "tokens" and text.length is not None and text.length > checkpoint.places:
+        found.append(
+            InputError(
+                "the checkpoint has fewer places", where=f"{where} data.text.length",
+                expected=f"at most {checkpoint.places:,}", received=f"{text.length:,}",
+            )
+        )  # fmt: skip
     learnt = [key for key in ("tokens", "size") if getattr(text, key) is not None]
     if learnt:
         found.append(
@@ -62,7 +69,7 @@ def with_checkpoint(recipe: Recipe, task: Task, base: Path, where: Path) -> Reci
         )
     if found:
         raise RecipeError(list(found))
-    if task.answer == "vector" and text.length is None:
+    if task.answer in ("tokens", "vector") and text.length is None:
         text = text.model_copy(update={"length": checkpoint.length})
     if checkpoint.modules and "normalise" not in embedding.model_fields_set:
         embedding = embedding.model_copy(update={"normalise": "Normalize" in checkpoint.modules})

@@ -197,7 +197,9 @@ def start_from(network: Network, spec: StartSpec, base: Path) -> Started:
     path = weights_path(spec, base)
     found = renamed(read_weights(path), spec.keys)
     if is_checkpoint(path) and isinstance(network.inputs, TextInput):
-        found = fitted(found, network.inputs.vocabulary, network.inputs.shift, f"data.text.tokenizer and {path}")
+        inputs = network.inputs
+        places = inputs.length if network.outputs.sequence else None
+        found = fitted(found, inputs.vocabulary, inputs.shift, f"data.text.tokenizer and {path}", places)
     wanted = network.body.state_dict()
     reshaped = {
         name: (list(wanted[name].shape), list(found[name].shape))
