@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from tools.bad_input_cases import boxes, folders, http, images, recipes, tables, trials
+from tools.bad_input_cases import boxes, folders, http, images, recipes, sequences, tables, trials
 from tools.bad_input_cases.case import Case, Place, Request
 
 CASES: tuple[Case, ...] = (
@@ -14,6 +14,7 @@ CASES: tuple[Case, ...] = (
     *tables.CASES,
     *images.CASES,
     *folders.CASES,
+    *sequences.CASES,
     *boxes.CASES,
     *trials.CASES,
 )

@@ -1,0 +1,77 @@
+"""Bad texts, sentences and series: what is learnt in an order."""
+
+from __future__ import annotations
+
+from tools.bad_input_cases.case import Case, Place
+
+GROUP = "Texts, sentences and series"
+PROSE = "".join(f"{k} and {k + 1} make {2 * k + 1}; so it goes.\n" for k in range(300))
+SENTENCE = "Anna B-PER\nlives O\nin O\nOslo B-LOC\n\n"
+
+
+def _plan(
+    sent: str, task: str, data: str, content: str | bytes, *says: str, code: int = 2, name: str = "a.txt",
+    also: tuple[str, str] | None = None,
+) -> Case:  # fmt: skip
+    """A recipe that is good, and data that isn't."""
+
+    def build(place: Place) -> None:
+        place.text("a.yaml", f"name: a\ntask: {task}\ndata: {{{data}}}\n")
+        place.bytes(name, content if isinstance(content, bytes) else content.encode())
+        if also is not None:
+            place.text(*also)
+
+    return Case(GROUP, sent, "plan a.yaml", says, code, build)
+
+
+def _book(sent: str, content: str | bytes, *says: str, more: str = "") -> Case:
+    return _plan(sent, "language-modelling", f"source: a.txt{more}", content, *says)
+
+
+def _pairs(sent: str, left: str, right: str, *says: str, more: str = "") -> Case:
+    return _plan(
+        sent, "text-to-text", f'source: "a.{{de,en}}"{more}', left, *says, name="a.de", also=("a.en", right)
+    )  # fmt: skip
+
+
+def _words(sent: str, content: str | bytes, *says: str, name: str = "a.conll") -> Case:
+    return _plan(sent, "token-classification", f"source: {name}", content, *says, name=name)
+
+
+def _series(sent: str, rows: list[str], *says: str, more: str = "") -> Case:
+    content = "\n".join(["time,load", *rows]) + "\n"
+    data = f"source: a.csv, target: load, series: {{time: time, horizon: 2, history: 4{more}}}"
+    return _plan(sent, "forecasting", data, content, *says, name="a.csv")
+
+
+def _hours(count: int) -> list[str]:
+    return [f"2024-01-{1 + k // 24:02d} {k % 24:02d}:00,{k % 7}.5" for k in range(count)]
+
+
+CASES = (
+    _book("an empty text", " \n", "the text is empty"),
+    _book("a NUL in a text", PROSE + "\0", "a NUL at byte"),
+    _book("a text in Latin-1", PROSE.encode() + "café".encode("latin-1"), "not UTF-8", "0xe9"),
+    _book("a text shorter than a window", "so it goes\n", "shorter than a window", "data.text.length"),
+    _book("a text split at random", PROSE, "not split by group", more=", split: {by: group, column: x}"),
+    _plan("no such text", "language-modelling", "source: b.txt", PROSE, "no such file or folder of texts"),
+    _pairs("parallel lines of other lengths", "a\nb\n", "a\n", "differ in length", "2 lines in both"),
+    _pairs("an empty line among parallel ones", "a\n\nc\n", "x\ny\nz\n", "'de': the text is empty", "a.de:2"),
+    _pairs("three pairs of lines", "a\nb\nc\n", "x\ny\nz\n", "too few rows"),
+    _plan("one of two files of lines", "text-to-text", 'source: "b.{de,en}"', "a\n", "no such file of lines", name="a.de"),
+    _pairs("a tokenizer of others for pairs", "a\nb\n", "a\nb\n", "learn their own tokens", more=", text: {tokenizer: t.json}"),
+    _plan(
+        "a column of texts that isn't there", "text-to-text", "source: a.jsonl, target: b, text: {column: aa}",
+        "".join(f'{{"a": "x {k}", "b": "y {k}"}}\n' for k in range(30)), "did you mean 'a'", name="a.jsonl",
+    ),
+    _words("a CoNLL file with broken columns", SENTENCE * 30 + "Oslo\n", "a.conll:151"),
+    _words("one sentence", SENTENCE, "too few rows"),
+    _words(
+        "words and tags of different length", '{"words": ["a", "b"], "tags": ["O"]}\n' * 30, "2", "1", name="a.jsonl"
+    ),
+    _series("a series of one row", _hours(1), "1"),
+    _series("a time that comes twice", [*_hours(60), "2024-01-01 05:00,3"], "2024-01-01 05:00"),
+    _series("a series that is constant", [f"{row.split(',')[0]},1" for row in _hours(60)], "never changes"),
+    _series("a word among the numbers of a series", [*_hours(60), "2024-01-03 12:00,much"], "much"),
+    _series("a time that is none", [*_hours(60), "yesterday,3"], "yesterday"),
+)  # fmt: skip
