@@ -5,7 +5,7 @@
 The budgets: at most half a point lost; that and an eighth of the size; that and a third of the latency. The first
 search trains; the others find its students in the cache, and train what their limits add. A front that lies in `--out`
 already is taken as it is. Writes benchmarks/results/compression-fronts.json and the section of
-docs/compression-results.md.
+docs/compression-results.md; the runs there that aren't named stay as they were measured.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import argparse
 import json
 import sys
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from bedplate.core.console import Console, human_bytes
 from bedplate.core.files import read_json
 from bedplate.stages.compress_bundle import RESULT, compress_bundle
 from benchmarks.serving.environments import ROOT
-from benchmarks.serving.paced import machine, write_section
+from benchmarks.serving.paced import write_section
 
 RESULTS = ROOT / "benchmarks" / "results" / "compression-fronts.json"
 PAGE = ROOT / "docs" / "compression-results.md"
@@ -45,6 +46,7 @@ def front_of(run: Path, name: str, budget: Budget, out: Path, effort: Any) -> di
     if not (folder / RESULT).exists():
         compress_bundle(run, budget, out=folder, effort=effort, console=Console(sys.stderr))
     found: dict[str, Any] = read_json(folder / RESULT)
+    found["date"] = time.strftime("%Y-%m-%d", time.gmtime((folder / RESULT).stat().st_mtime))
     found["front"] = [{key: value for key, value in one.items() if key != "bundle"} for one in found["front"]]
     return {key: value for key, value in found.items() if key != "out"}  # places on this machine are nobody's business
 
@@ -84,7 +86,17 @@ def front_lines(run: str, figures: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def table(found: Mapping[str, Mapping[str, Mapping[str, Any]]], told: Mapping[str, Any]) -> str:
+def places(found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
+    """Return where and when each run's fronts were measured."""
+    where: dict[str, list[str]] = {}
+    for run, budgets in found.items():
+        dates = sorted({figures["date"] for figures in budgets.values()})
+        cpus = sorted({figures["cpu"] for figures in budgets.values()})
+        where.setdefault(f"{', '.join(cpus)}, {' and '.join(dates)}", []).append(run)
+    return "; ".join(f"{', '.join(runs)}: {place}" for place, runs in where.items())
+
+
+def table(found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
     """Return the page's section."""
     lines = ["| run | budget | chosen | smaller | faster | drop, points (bound) |", "|---|---|---|---:|---:|---:|"]
     for run, budgets in found.items():
@@ -98,9 +110,9 @@ def table(found: Mapping[str, Mapping[str, Mapping[str, Any]]], told: Mapping[st
         lines += front_lines(run, next(iter(budgets.values())))
     lines += [
         "",
-        f"One row on one thread, candidates in turns; {told['cpu']}, {told['threads']} threads, {told['date']}; "
-        "other work ran beside. n = 1 search a budget. Written by `python -m benchmarks.compression.fronts`.",
-    ]  # fmt: skip
+        f"One row on one thread, candidates in turns. {places(found)}. Other work ran beside. n = 1 search a budget. "
+        "Written by `python -m benchmarks.compression.fronts`.",
+    ]
     return "\n".join(lines)
 
 
@@ -127,10 +139,12 @@ def main() -> int:
         found[run.name] = {
             name: front_of(run, name, budget, out, given.effort) for name, budget in budgets.items()
         }  # fmt: skip
-    print(table(found, machine()))
+    there: dict[str, dict[str, Any]] = read_json(RESULTS) if RESULTS.exists() else {}
+    print(table(found))
     if not given.dry:
+        found = {**there, **found}
         RESULTS.write_text(json.dumps(found, indent=1, default=str) + "\n", encoding="utf-8")
-        write_section(PAGE, "fronts", table(found, machine()))
+        write_section(PAGE, "fronts", table(found))
     return 0
 
 
