@@ -12,7 +12,7 @@ from bedplate.recipe.schema import Part, TrainingSpec
 from bedplate.stages import process as stage
 from bedplate.training import TrainingData, choose, train
 
-LONG = 400
+LONG = {"cnn": 400, "mlp": 400, "lstm": 80, "transformer": 80}
 """Epochs that the choices are made for; a trial is not worth while for a single one."""
 
 TEXTS = {
@@ -39,7 +39,7 @@ def make(model, features, targets):
     data = TrainingData(rows, targets, few, targets[:2])
     objective = objectives.get("cross-entropy")()
     spec = TrainingSpec(
-        epochs=LONG, batch_size=BATCH[model], optimizer=Part(name="adam", lr=LEARNING_RATE),
+        epochs=LONG[model], batch_size=BATCH[model], optimizer=Part(name="adam", lr=LEARNING_RATE),
         schedule=Part(name="constant"),
         precision=os.environ.get("PEER_PRECISION", "auto"), memory_format=os.environ.get("PEER_LAYOUT", "auto"),
         compile={"yes": True, "no": False}.get(os.environ.get("PEER_COMPILE", ""), "auto"),
