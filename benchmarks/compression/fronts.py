@@ -5,7 +5,7 @@
 The budgets: at most half a point lost; that and an eighth of the size; that and a third of the latency. The first
 search trains; the others find its students in the cache, and train what their limits add. A front that lies in `--out`
 already is taken as it is. Writes benchmarks/results/compression-fronts.json and the section of
-docs/compression-results.md.
+docs/compression-results.md; the runs there that aren't named stay as they were measured.
 """
 
 from __future__ import annotations
@@ -138,6 +138,8 @@ def main() -> int:
         }  # fmt: skip
     print(table(found))
     if not given.dry:
+        there: dict[str, dict[str, Any]] = read_json(RESULTS) if RESULTS.exists() else {}
+        found = {**there, **found}  # runs that aren't named keep their figures
         RESULTS.write_text(json.dumps(found, indent=1, default=str) + "\n", encoding="utf-8")
         write_section(PAGE, "fronts", table(found))
     return 0

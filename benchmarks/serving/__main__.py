@@ -5,7 +5,8 @@
 Each server lives in an environment of its own (made in the system's temporary folder when missing) and is alone when it
 is measured. In every round each of them is started, proved, warmed, loaded, weighed and ended; the order moves by one
 a round. Then the open loop asks all of them at rates that most of them can bear. The figures go to
-`benchmarks/results/serving.json`, the tables to docs/serving.md, if nothing was left out.
+`benchmarks/results/serving.json`, the tables to docs/serving.md: those of images and tables, or those of texts (with
+the servers that were adapted to them), or both; each part if nothing of it was left out, and the other stays as it is.
 """
 
 from __future__ import annotations
@@ -25,12 +26,16 @@ from benchmarks.serving.load import find_wrk
 from benchmarks.serving.measure import Place, Visit, visit
 from benchmarks.serving.models import NAMES, Model, make
 from benchmarks.serving.open_loop import Schedule
-from benchmarks.serving.roster import SERVERS, Peer
+from benchmarks.serving.roster import PARTS, Peer
 from benchmarks.serving.table import table
 
+LAST = HOME / "serving-last.json"
 RESULTS = ROOT / "benchmarks" / "results" / "serving.json"
 PAGE = ROOT / "docs" / "serving.md"
-BEGIN, END = "<!-- speed -->", "<!-- end of speed -->"
+MARKS = {
+    "rows": ("<!-- speed -->", "<!-- end of speed -->"),
+    "texts": ("<!-- speed of texts -->", "<!-- end of speed of texts -->"),
+}
 
 
 def prepared(peers: Sequence[Peer]) -> dict[str, Any]:
@@ -125,8 +130,27 @@ def main() -> None:
     given = parser.parse_args()
     rounds, seconds = (1, 2.0) if given.quick else (given.rounds, given.seconds)
     wanted = [word.lower() for word in given.peers]
-    chosen = [p for p in SERVERS if not wanted or p.name == "Bedplate" or any(w in p.name.lower() for w in wanted)]
     find_wrk()
+    for part, servers in PARTS.items():
+        chosen = [p for p in servers if not wanted or p.name == "Bedplate" or any(w in p.name.lower() for w in wanted)]
+        names = [name for name in given.models if any(name in peer.models for peer in servers)]
+        if not names:
+            continue
+        results = part_of(chosen, names, rounds, seconds, quick=given.quick)
+        text = table(results, chosen)
+        print(text)
+        left_out = {name for name in NAMES if any(name in peer.models for peer in servers)} - set(names)
+        if given.quick or wanted or left_out:
+            print(f"Something was left out, so the page stays as it is; the figures are in {LAST}.")
+            continue
+        keep(part, results)
+        write_page(*MARKS[part], text)
+
+
+def part_of(
+    chosen: Sequence[Peer], names: Sequence[str], rounds: int, seconds: float, *, quick: bool
+) -> dict[str, Any]:
+    """Return all figures of some models with some servers; they are kept after each model, too."""
     servers = prepared(chosen)
     present = [peer for peer in chosen if "missing" not in servers[peer.name]]
     results: dict[str, Any] = {
@@ -134,27 +158,31 @@ def main() -> None:
         "servers": servers, "models": {},
     }  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="bedplate-serving-", ignore_cleanup_errors=True) as text:
-        place = Place(Path(text), seconds, 1.0 if given.quick else 2.0)
-        for name in given.models:
+        place = Place(Path(text), seconds, 1.0 if quick else 2.0)
+        for name in names:
             model = make(name, HOME / "serving-models")
             model.write(place.folder)
             with_it = [peer for peer in present if name in peer.models]
             results["models"][name] = measure(with_it, model, place, rounds)
             results["aims"] = summary.aims(chosen, results["models"])
-            (HOME / "serving-last.json").write_text(json.dumps(results, indent=1) + "\n")
-    text = table(results, chosen)
-    print(text)
-    if given.quick or wanted or len(given.models) < len(NAMES):
-        print(f"Something was left out, so the page stays as it is; the figures are in {HOME / 'serving-last.json'}.")
-        return
-    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
-    write_page(text)
+            LAST.write_text(json.dumps(results, indent=1) + "\n")
+    return results
 
 
-def write_page(text: str) -> None:
-    """Put the tables between the marks of the page."""
-    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-    PAGE.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+def keep(part: str, results: dict[str, Any]) -> None:
+    """Put a part's figures into the file: those of texts under a key of their own, the others as they always lay."""
+    there: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    if part == "rows":
+        found = {**results, **({"texts": there["texts"]} if "texts" in there else {})}
+    else:
+        found = {**there, part: results}
+    RESULTS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+def write_page(begin: str, end: str, text: str) -> None:
+    """Put the tables between two marks of the page."""
+    before, _, rest = PAGE.read_text(encoding="utf-8").partition(begin)
+    PAGE.write_text(f"{before}{begin}\n{text}\n{end}{rest.partition(end)[2]}", encoding="utf-8")
 
 
 if __name__ == "__main__":

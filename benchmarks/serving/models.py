@@ -19,13 +19,16 @@ from bedplate.bundle import Bundle
 from bedplate.core.arrays import take
 from benchmarks.serving.environments import ROOT
 
-NAMES = ("cnn", "adult", "resnet18")
+NAMES = ("cnn", "adult", "resnet18", "sst2")
 TITLES = {
     "cnn": "CNN 32-64-64 on 28×28 grey images (MNIST)",
     "adult": "MLP 256-128 on the 14 raw columns of Adult",
     "resnet18": "ResNet-18 on 224×224 colour images, random weights",
+    "sst2": "Transformer encoder, 2 blocks of 128, on a sentence of SST-2",
 }
-FORMS = {"cnn": ("json", "binary"), "adult": ("json",), "resnet18": ("binary", "jpeg")}
+FORMS = {"cnn": ("json", "binary"), "adult": ("json",), "resnet18": ("binary", "jpeg"), "sst2": ("json",)}
+SETTINGS = {"sst2": ("model={name: transformer-encoder}",)}
+"""What is set beside the shipped recipe's own, by model."""
 FORM_TITLES = {"json": "one row as JSON", "binary": "one row's uint8 pixels, not as text", "jpeg": "one JPEG file"}
 
 
@@ -37,12 +40,13 @@ class Model:
         name: as in `NAMES`.
         bundle: the bundle's folder.
         labels: the classes, in the order of the probabilities.
-        instance: the sample as JSON: nested lists of pixels, or an object by column.
+        instance: the sample as JSON: nested lists of pixels, an object by column, or a text.
         pixels: the sample's pixels (height, width, channels) uint8; empty for a table.
         jpeg: the sample as a file; empty where the model isn't asked for files.
         golden: form → the probabilities that ONNX Runtime gives the sample, float32 of (classes,).
         graph: the file that all peers run.
-        inputs: the graph's inputs, {name, dtype, shape} without the row axis.
+        inputs: what the graph takes of a request, {name, dtype, shape} without the row axis; of a text the text itself.
+        tokenizer: of texts, what the peers need to make token numbers: {tokenizer, length}; else empty.
     """
 
     name: str
@@ -55,12 +59,18 @@ class Model:
     graph: Path
     inputs: tuple[dict[str, Any], ...]
     output: str = "probabilities"
+    tokenizer: dict[str, Any] = field(default_factory=dict)
     connections: int = field(default=32)
 
     @property
     def forms(self) -> tuple[str, ...]:
         """The forms in which the sample is sent."""
         return FORMS[self.name]
+
+    @property
+    def kind(self) -> str:
+        """What a row is: image, table or text."""
+        return "text" if self.tokenizer else "image" if len(self.pixels) else "table"
 
     @property
     def heavy(self) -> bool:
@@ -76,8 +86,8 @@ class Model:
         """Write what the peers need to know, and return the file."""
         path = folder / f"{self.name}.json"
         known = {
-            "name": self.name, "kind": "image" if len(self.pixels) else "table", "graph": str(self.graph),
-            "inputs": self.inputs, "output": self.output, "heavy": self.heavy, "classes": len(self.labels),
+            "name": self.name, "kind": self.kind, "graph": str(self.graph), "inputs": self.inputs,
+            "output": self.output, "heavy": self.heavy, "classes": len(self.labels), **self.tokenizer,
         }  # fmt: skip
         path.write_text(json.dumps(known))
         return path
@@ -111,7 +121,7 @@ def _make(name: str, folder: Path) -> Path:
         raise SystemExit(f"the model {name} is trained on a dataset: set BEDPLATE_DATA, or leave it out with --models")
     _bedplate(
         "run", {"cnn": "mnist"}.get(name, name), "--out", folder / name, "--quiet", "--fresh", "--set",
-        "training.epochs=1", "gate={}", "evaluation.baselines=false", "compression.methods=[]",
+        "training.epochs=1", "gate={}", "evaluation.baselines=false", "compression.methods=[]", *SETTINGS.get(name, ()),
     )  # fmt: skip
     return bundle
 
@@ -137,10 +147,16 @@ def make(name: str, folder: Path) -> Model:
     bundle = Bundle.open(path)
     predict = bundle.session("f32", bundle.graph("f32"), 1)
     row: Mapping[str, np.ndarray] = take(bundle.golden.inputs, slice(0, 1))
-    pixels, jpeg, instance, golden = np.empty(0, np.uint8), b"", None, {}
+    pixels, jpeg, instance, golden, tokenizer = np.empty(0, np.uint8), b"", None, {}, {}
     if bundle.codec.kind == "table":
         instance = {spec.name: row[spec.name][0] for spec in bundle.inputs}
         instance = {name: value if isinstance(value, str) else float(value) for name, value in instance.items()}
+        golden["json"] = predict(row)["probabilities"][0]
+    elif bundle.codec.kind == "text":
+        contract = bundle.codec.contract()
+        assert not contract.get("shift"), "the peers take the tokenizer's numbers as they are"
+        tokenizer = {"tokenizer": contract["tokenizer"], "length": contract["length"]}
+        instance = str(row[bundle.inputs[0].name][0])
         golden["json"] = predict(row)["probabilities"][0]
     else:
         pixels = row[bundle.inputs[0].name][0]
@@ -153,5 +169,5 @@ def make(name: str, folder: Path) -> Model:
     return Model(
         name, path, bundle.answers.labels or (), instance, pixels, jpeg, golden, graph,
         tuple({"name": one.name, "dtype": one.dtype, "shape": list(one.shape)} for one in bundle.inputs),
-        connections=4 if name == "resnet18" else 32,
+        tokenizer=tokenizer, connections=4 if name == "resnet18" else 32,
     )  # fmt: skip

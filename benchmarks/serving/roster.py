@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +142,8 @@ def ask_bentoml(model: Model, form: str) -> Ask | None:
 
     if form == "json" and len(model.pixels):
         return Ask("/pixels", dumps({"image": [model.instance]}), JSON, read)
+    if form == "json" and model.kind == "text":
+        return Ask("/texts", dumps({"texts": [model.instance]}), JSON, read)
     if form == "json":
         return Ask("/rows", dumps({"rows": [model.instance]}), JSON, read)
     if form == "jpeg":
@@ -171,6 +173,8 @@ def ask_mlserver(model: Model, form: str) -> Ask:
         inputs = [{
             "name": model.inputs[0]["name"], "shape": [1, *model.pixels.shape], "datatype": "UINT8", "data": flat,
         }]  # fmt: skip
+    elif model.kind == "text":
+        inputs = [{"name": model.inputs[0]["name"], "shape": [1], "datatype": "BYTES", "data": [model.instance]}]
     else:
         kinds = {"string": "BYTES", "float64": "FP64"}
         inputs = [
@@ -216,6 +220,7 @@ UVICORN = ("uvloop==0.23.0", "httptools==0.9.0")
 """What uvicorn's pages recommend for speed, for peers that run it and don't bring these."""
 
 OWN = (f"--editable={ROOT}",)
+TOKENIZERS = "tokenizers==0.23.3"
 
 
 def script(name: str) -> tuple[str, ...]:
@@ -301,3 +306,25 @@ SERVERS: tuple[Peer, ...] = (
         main=("torchserve", "torch"),
     ),
 )  # fmt: skip
+
+
+def with_texts(peer: Peer) -> Peer:
+    """Return a server with an environment that has tokenizers besides; other models needn't carry them."""
+    own = (f"--editable={ROOT}[text]",)
+    packages = own if peer.kind == "own" else (*peer.packages, TOKENIZERS)
+    return replace(
+        peer, environment=f"{peer.environment}-texts", packages=packages, models=("sst2",),
+        main=(*peer.main, "tokenizers"),
+    )  # fmt: skip
+
+
+TEXT_SERVERS = tuple(
+    with_texts(peer)
+    for peer in SERVERS
+    if peer.name.startswith(("bare ASGI", "FastAPI", "LitServe", "BentoML", "MLServer"))
+    or peer.name in ("Bedplate", "Bedplate, 2 processes")
+)
+"""Who serves texts. The others weren't adapted to them."""
+
+PARTS = {"rows": SERVERS, "texts": TEXT_SERVERS}
+"""What is measured together, on one machine and day, and with whom."""

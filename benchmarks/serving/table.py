@@ -150,4 +150,5 @@ def _settings(results: Mapping[str, Any], peers: Sequence[Peer]) -> str:
             continue
         versions = ", ".join(f"{name} {version}" for name, version in known["versions"].items())
         lines.append(f"| {peer.name} | {versions} | {peer.settings} | {known['installed_mb']:,.0f} |")
-    return "\n".join([*lines, "", "Java isn't counted in TorchServe's size. Bare loops share an environment each."])
+    java = "Java isn't counted in TorchServe's size. " if "TorchServe" in results["servers"] else ""
+    return "\n".join([*lines, "", f"{java}Bare loops share an environment each."])

@@ -1,11 +1,12 @@
 """Train the same models on the same rows with Bedplate and its peers, in turns in one run, and write a table of ratios.
 
-    BEDPLATE_DATA=… python -m benchmarks.training [--rounds 7] [--rows 12800] [--only NAME …]
+    BEDPLATE_DATA=… python -m benchmarks.training [--rounds 7] [--only NAME …] [--models cnn mlp lstm transformer]
 
 Each trainer lives in a process and an environment of its own (made in the system's temporary folder when missing). In
 every round each of them trains one epoch, one after the other, so that other work on the machine meets all alike. A
 ratio is the median over the rounds of (this trainer's rows a second / the other's in the same round). The figures go to
-`benchmarks/results/training.json`, the tables to docs/training.md.
+`benchmarks/results/training.json`, the tables to docs/training.md: those of images and tables, or those of texts, or
+both, each where all its models and trainers were measured in this run; the other part stays as it is.
 """
 
 from __future__ import annotations
@@ -24,20 +25,37 @@ from typing import Any
 
 import numpy as np
 
+from bedplate.codecs.codec import Codec
+from bedplate.core.arrays import Arrays, take
 from bedplate.core.machine import describe
+from benchmarks.training.peers.protocol import BATCH
 
 ROOT = Path(__file__).parents[2]
 PEERS = Path(__file__).parent / "peers"
 RESULTS = ROOT / "benchmarks" / "results" / "training.json"
 PAGE = ROOT / "docs" / "training.md"
-BEGIN, END = "<!-- speed -->", "<!-- end of speed -->"
+MARKS = {
+    "rows": ("<!-- speed -->", "<!-- end of speed -->"),
+    "texts": ("<!-- speed of texts -->", "<!-- end of speed of texts -->"),
+}
 CNN_FLOP = 16.8e6
 """Arithmetic of one image, forward and backward: 3 · 2 · (676·9·32 + 121·288·64 + 9·576·64 + 576·64 + 640)."""
 
 
+PARTS = {"rows": ("cnn", "mlp"), "texts": ("lstm", "transformer")}
+"""What is measured together, on one machine and day."""
+ROWS = {"rows": 12_800, "texts": 160}
+TITLES = {
+    "cnn": "CNN 32-64-64 on 28×28 images",
+    "mlp": "MLP 256-128 on Adult's 108 columns",
+    "lstm": "LSTM of 128 units each way on IMDB's texts, 3.24 M parameters",
+    "transformer": "Transformer encoder, 2 blocks of 128, on IMDB's texts, 4.29 M parameters",
+}
+
+
 @dataclass(frozen=True)
 class Peer:
-    """One trainer: its file, what its environment holds, and its settings."""
+    """One trainer: its file, what its environment holds, its settings, and the models that it trains."""
 
     name: str
     file: str
@@ -47,21 +65,32 @@ class Peer:
 
 
 TORCH = "torch==2.13.0"
+ALL = (*PARTS["rows"], *PARTS["texts"])
+PLAIN = (TORCH, "numpy==2.4.6")
+
+
 TRAINERS = (
     # The command sets GOMP_SPINCOUNT for every run; here it is set likewise.
-    Peer("Bedplate", "bedplate_.py", settings=(("GOMP_SPINCOUNT", "10000"),)),
-    Peer("Bedplate, fp32", "bedplate_.py", settings=(("GOMP_SPINCOUNT", "10000"), ("PEER_PRECISION", "fp32"))),
-    Peer("PyTorch loop, DataLoader", "plain.py", (TORCH, "numpy==2.4.6")),
+    Peer("Bedplate", "bedplate_.py", settings=(("GOMP_SPINCOUNT", "10000"),), models=ALL),
+    Peer(
+        "Bedplate, fp32", "bedplate_.py", settings=(("GOMP_SPINCOUNT", "10000"), ("PEER_PRECISION", "fp32")),
+        models=ALL,
+    ),
+    Peer("PyTorch loop, DataLoader", "plain.py", PLAIN),
+    *(
+        Peer(f"PyTorch loop, {words}", "plain_texts.py", PLAIN, (("PEER_BATCHES", how),), PARTS["texts"])
+        for words, how in (("padded to 400", "padded"), ("batches of like length, tuned", "bucketed"))
+    ),
     Peer("Lightning 2.6.6", "lightning_.py", (TORCH, "lightning==2.6.6", "numpy==2.4.6")),
     Peer("skorch 1.4.0", "skorch_.py", (TORCH, "skorch==1.4.0")),
-    Peer("Keras 3.15.1, torch", "keras_.py", (TORCH, "keras==3.15.1"), (("KERAS_BACKEND", "torch"),)),
+    Peer("Keras 3.15.1, torch", "keras_.py", (TORCH, "keras==3.15.1"), (("KERAS_BACKEND", "torch"),), ALL),
     Peer(
         "tf.keras 2.21, float32", "keras_.py", ("tensorflow-cpu==2.21.0", "keras==3.15.1"),
-        (("KERAS_BACKEND", "tensorflow"),),
+        (("KERAS_BACKEND", "tensorflow"),), ALL,
     ),
     Peer(
         "tf.keras 2.21, mixed_bfloat16", "keras_.py", ("tensorflow-cpu==2.21.0", "keras==3.15.1"),
-        (("KERAS_BACKEND", "tensorflow"), ("PEER_PRECISION", "mixed_bfloat16")),
+        (("KERAS_BACKEND", "tensorflow"), ("PEER_PRECISION", "mixed_bfloat16")), ALL,
     ),
 )  # fmt: skip
 
@@ -105,25 +134,46 @@ def environment(peer: Peer) -> str:
     return str(python)
 
 
-def write_data(folder: Path, rows: int) -> None:
-    """Write the rows that all train on: MNIST images, and Adult's columns as numbers."""
+def write_data(folder: Path, models: list[str]) -> None:
+    """Write the rows that all train on: MNIST's images, Adult's columns as numbers, the tokens of IMDB's texts."""
     from bedplate.data.load import load_dataset
     from bedplate.recipe.load import load
     from bedplate.stages.resolve import shipped_recipes
 
-    for model, name in (("cnn", "image-classification/mnist"), ("mlp", "tabular-classification/adult")):
+    recipes = {
+        "cnn": "image-classification/mnist", "mlp": "tabular-classification/adult", "lstm": "text-classification/imdb",
+        "transformer": "text-classification/imdb",
+    }  # fmt: skip
+    for name in dict.fromkeys(recipes[model] for model in models):
         path = shipped_recipes()[name]
         recipe = load(path)
         dataset = load_dataset(recipe.data, recipe.task, 0, base=path.parent, announce=lambda text: None)
-        features = dataset.codec.features(dataset.train.inputs)
-        if model == "cnn":
-            matrix = features["image"]
-        else:
-            hot = [np.eye(column.max() + 1, dtype=np.float32)[column] for column in features["categories"].T]
-            matrix = np.concatenate([features["numeric"], *hot], 1)
-        chosen = np.random.default_rng(0).permutation(len(matrix))[:rows]
-        np.save(folder / f"{model}_features.npy", np.ascontiguousarray(matrix[chosen]))
-        np.save(folder / f"{model}_targets.npy", dataset.train.targets[chosen].astype(np.int64))
+        chosen = np.random.default_rng(0).permutation(len(dataset.train.targets))
+        for model in (one for one in models if recipes[one] == name):
+            rows = chosen[: rows_of(model)]
+            features = matrix_of(model, dataset.codec, take(dataset.train.inputs, rows), dataset.train.inputs)
+            np.save(folder / f"{model}_features.npy", np.ascontiguousarray(features))
+            np.save(folder / f"{model}_targets.npy", dataset.train.targets[rows].astype(np.int64))
+
+
+def matrix_of(model: str, codec: Codec, inputs: Arrays, all_inputs: Arrays) -> np.ndarray:
+    """Return the rows' pixels, token numbers, or numbers and categories side by side, one column a known one."""
+    features = codec.features(inputs)
+    if model != "mlp":
+        return features["image" if model == "cnn" else "tokens"]
+    counts = codec.features(all_inputs)["categories"].max(0) + 1
+    columns = zip(features["categories"].T, counts, strict=True)
+    return np.concatenate([features["numeric"], *(np.eye(n, dtype=np.float32)[column] for column, n in columns)], 1)
+
+
+def part_of(model: str) -> str:
+    """Return the part that a model is measured in."""
+    return next(part for part, models in PARTS.items() if model in models)
+
+
+def rows_of(model: str) -> int:
+    """Return the rows of an epoch."""
+    return ROWS[part_of(model)]
 
 
 class Trainer:
@@ -207,12 +257,12 @@ def measure(peers: list[Peer], model: str, folder: Path, rounds: int) -> dict[st
 
 
 def table(results: dict[str, Any]) -> str:
-    """Return the Markdown tables."""
+    """Return the Markdown tables of what was measured together."""
     machine, lines = results["machine"], []
-    titles = {"cnn": "CNN 32-64-64 on 28×28 images", "mlp": "MLP 256-128 on Adult's 108 columns"}
     for model, figures in results["models"].items():
         lines += [
-            f"**{titles[model]}**, batch 128, {results['rows']:,} rows an epoch, {results['rounds']} rounds in turns:",
+            f"**{TITLES[model]}**, batch {BATCH[model]}, {results['rows']:,} rows an epoch, "
+            f"{results['rounds']} rounds in turns:",
             "",
             "| trainer | rows/s (median) | the first is … times as fast (lowest to highest round) | to first step |",
             "| --- | ---: | ---: | ---: |",
@@ -240,33 +290,44 @@ def main() -> None:
     """Measure, write the figures, and put the tables into the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--rows", type=int, default=12_800)
     parser.add_argument("--only", nargs="*", default=[], help="names of trainers; Bedplate always runs")
     parser.add_argument("--levers", action="store_true", help="compare Bedplate's own choices instead of peers")
-    parser.add_argument("--models", nargs="*", default=["cnn", "mlp"])
+    parser.add_argument("--models", nargs="*", default=list(ALL), choices=ALL)
     given = parser.parse_args()
-    peers = (
-        list(LEVERS) if given.levers else [p for p in TRAINERS if p.name in ("Bedplate", *given.only) or not given.only]
-    )
-    for peer in peers:
+    wanted = [p for p in TRAINERS if not given.only or p.name in ("Bedplate", *given.only)]
+    peers = list(LEVERS) if given.levers else wanted
+    models = [m for m in given.models if not given.levers or m in PARTS["rows"]]
+    trained = {model: [peer for peer in peers if model in peer.models] for model in models}
+    for peer in dict.fromkeys(peer for some in trained.values() for peer in some):
         environment(peer)
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
-        write_data(folder, given.rows)
-        models = {model: measure(peers, model, folder, given.rounds) for model in given.models}
+        write_data(folder, models)
+        measured = {model: measure(some, model, folder, given.rounds) for model, some in trained.items()}
         if (folder / "errors.txt").stat().st_size:
             print((folder / "errors.txt").read_text()[-1500:])
-    results = {
-        "machine": describe(), "date": time.strftime("%Y-%m-%d"), "rows": given.rows, "rounds": given.rounds,
-        "peak": {precision: peak(precision) for precision in ("float32", "bfloat16")}, "models": models,
-    }  # fmt: skip
-    print(table(results))
-    if given.levers:
-        RESULTS.with_name("levers.json").write_text(json.dumps(results, indent=1) + "\n")
-        write_page("<!-- levers -->", "<!-- end of levers -->", table(results))
-    elif not given.only and len(models) == 2:
-        RESULTS.write_text(json.dumps(results, indent=1) + "\n")
-        write_page(BEGIN, END, table(results))
+    peaks = {precision: peak(precision) for precision in ("float32", "bfloat16")}
+    for part, names in PARTS.items():
+        found = {model: measured[model] for model in names if model in measured}
+        if not found:
+            continue
+        results = {
+            "machine": describe(), "date": time.strftime("%Y-%m-%d"), "rows": ROWS[part], "rounds": given.rounds,
+            "peak": peaks, "models": found,
+        }  # fmt: skip
+        print(table(results))
+        if given.levers:
+            RESULTS.with_name("levers.json").write_text(json.dumps(results, indent=1) + "\n")
+            write_page("<!-- levers -->", "<!-- end of levers -->", table(results))
+        elif not given.only and len(found) == len(names):
+            keep(part, results)
+            write_page(*MARKS[part], table(results))
+
+
+def keep(part: str, results: dict[str, Any]) -> None:
+    """Put a part's figures into the file; the other part's stay."""
+    there = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    RESULTS.write_text(json.dumps({**there, part: results}, indent=1) + "\n", encoding="utf-8")
 
 
 def write_page(begin: str, end: str, text: str) -> None:

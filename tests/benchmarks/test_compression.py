@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from benchmarks.compression import methods, peers
+from benchmarks.compression import fronts, methods, peers
 from benchmarks.compression.judging import Comparison, Figures, compared, middle, same_accuracy, verdict
 from benchmarks.compression.roster import PEERS
 
@@ -150,3 +150,20 @@ def test_of_three_passes_the_one_with_the_middle_ratio_is_told() -> None:
     passes = [Latency(1.0, 1.0, 200, ratio, ratio - 0.1, ratio + 0.1) for ratio in (0.9, 1.3, 1.0)]
     assert middle(passes) is passes[2]
     assert middle([Latency(2.0, 2.0, 200), Latency(1.0, 1.0, 200), Latency(3.0, 3.0, 200)]).median == 2.0
+
+
+def test_fronts_say_where_and_when_each_was_measured() -> None:
+    told = {"cpu": "one", "threads": 2, "date": "2026-11-26", "beside": "nothing beside"}
+    metric = {"value": 0.9, "drop": 0.0, "drop_high": 0.1}
+    point = {
+        "name": "original",
+        "size_bytes": 10,
+        "latency_ms": {"median": 1.0, "p95": 2.0},
+        "metric": metric,
+        "steps": [],
+    }
+    figures = {"baseline": point, "front": [point], "chosen": "original", "feasible": True, "budget": {"max_drop": 0.5}}
+    later = figures | {"machine": told | {"date": "2026-11-27"}}
+    page = fronts.table({"a": {"drop": figures | {"machine": told}, "size": later}, "b": {"drop": later}})
+    assert "- a: one, 2 threads, 2026-11-26, nothing beside; then one, 2 threads, 2026-11-27, nothing beside" in page
+    assert page.endswith("- b: one, 2 threads, 2026-11-27, nothing beside")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import http.server
+import json
 import socketserver
 import subprocess
 import sys
@@ -16,12 +17,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from benchmarks.serving import __main__ as serving
 from benchmarks.serving import summary
 from benchmarks.serving.measure import wrong
 from benchmarks.serving.models import Model
 from benchmarks.serving.open_loop import open_loop, percentile
 from benchmarks.serving.processes import Server, free_port
-from benchmarks.serving.roster import SERVERS, Ask, by_hand, predictions, v2_binary
+from benchmarks.serving.roster import SERVERS, TEXT_SERVERS, Ask, by_hand, predictions, v2_binary
 
 Answer = Callable[[bytes], tuple[int, bytes]]
 
@@ -262,3 +264,30 @@ def test_the_command_explains_itself() -> None:
         cwd=Path(__file__).parents[2],
     )  # fmt: skip
     assert all(flag in done.stdout for flag in ("--peers", "--models", "--rounds", "--seconds", "--quick"))
+
+
+def test_a_text_is_sent_raw_to_all_who_serve_texts() -> None:
+    text = "so it goes, \u201cagain\u201d"
+    model = Model(
+        "sst2", Path("bundle"), ("0", "1"), text, np.empty(0, np.uint8), b"", {}, Path("graph"),
+        ({"name": "text", "dtype": "string", "shape": []},), tokenizer={"tokenizer": {}, "length": 9},
+    )  # fmt: skip
+    assert (model.kind, model.forms, model.heavy) == ("text", ("json",), False)
+    for peer in TEXT_SERVERS:
+        ask = peer.ask(model, "json")
+        assert ask is not None, peer.name
+        body = json.loads(ask.body)
+        value = body["inputs"][0]["data"] if "inputs" in body else next(iter(body.values()))
+        assert value == [text], peer.name
+    assert {peer.environment for peer in TEXT_SERVERS}.isdisjoint(peer.environment for peer in SERVERS)
+
+
+def test_figures_of_texts_and_of_the_others_stay_beside_each_other(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(serving, "RESULTS", tmp_path / "serving.json")
+    serving.keep("rows", {"date": "first"})
+    serving.keep("texts", {"date": "second"})
+    serving.keep("rows", {"date": "third"})
+    found = json.loads((tmp_path / "serving.json").read_text())
+    assert found == {"date": "third", "texts": {"date": "second"}}

@@ -13,9 +13,9 @@ from onnx import numpy_helper
 from bedplate.bundle.session import OnnxPredict
 from bedplate.checks.battery import SAMPLES, TAGGED, sample_features
 from bedplate.compression import methods
-from bedplate.compression.int8_weights import channel_axes
+from bedplate.compression.int8_weights import channel_axes, only_stored
 from bedplate.export import export_network
-from bedplate.models import Outputs, build
+from bedplate.models import Outputs, TextInput, build
 
 NONE: frozenset[str] = frozenset()
 SHARE = {"fp16-storage": 0.53, "int8-weights": 0.31}
@@ -113,3 +113,18 @@ def test_embeddings_and_recurrent_layers_are_stored_small_too(method: str) -> No
     if method == "int8-weights":
         ranks = {len(tensor.dims) for tensor in small.graph.initializer if tensor.data_type == onnx.TensorProto.INT8}
         assert ranks == {2, 3}
+
+
+def test_what_arithmetic_in_8_bits_leaves_in_float_is_told() -> None:
+    texts = TextInput(500, 9)
+    features = {"tokens": np.ones((4, 7), np.int32)}
+    shares = {}
+    for name, arguments in (("lstm", {"size": 16, "hidden": 8}), ("transformer-encoder", {"size": 16, "heads": 2})):
+        network = build(name, arguments, texts, Outputs(2), 0)
+        shares[name] = only_stored(export_network(network, features))
+        table = 500 * 16
+        everything = sum(p.numel() for p in network.parameters())
+        recurrent = 2 * 4 * 8 * (16 + 8) if name == "lstm" else 9 * 16  # or the places
+        assert shares[name] == pytest.approx((table + recurrent) / everything, rel=0.05)
+    image = build("cnn", {"widths": [8, 16]}, SAMPLES["grey images"], Outputs(3), 0)
+    assert only_stored(export_network(image, sample_features(SAMPLES["grey images"], rows=4))) == 0

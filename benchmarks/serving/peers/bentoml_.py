@@ -8,7 +8,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import bentoml
 import numpy as np
 from PIL import Image as Pictures
-from work import IMAGE, MODEL, PROCESSES, Work, from_instances
+from work import IMAGE, MODEL, PROCESSES, TEXT, Work, from_instances
 
 BATCHES = {"batchable": True, "batch_dim": 0, "max_batch_size": 16, "max_latency_ms": 10_000}
 
@@ -35,6 +35,12 @@ class Model:
             def files(self, images: list[Pictures.Image]) -> np.ndarray:
                 stacked = np.stack([np.asarray(image.convert("RGB")) for image in images])
                 return self.work.run({IMAGE["name"]: stacked})
+
+    elif TEXT:
+
+        @bentoml.api(**BATCHES)
+        def texts(self, texts: list[str]) -> np.ndarray:
+            return self.work.run(from_instances(texts))
 
     else:
 

@@ -8,14 +8,14 @@ sys.path.insert(0, str(Path(__file__).parent))
 import uvicorn
 from fastapi import FastAPI, Request, Response
 from pydantic import BaseModel
-from work import IMAGE, MODEL, PORT, PROCESSES, Work, from_bytes, from_instances
+from work import IMAGE, MODEL, PORT, PROCESSES, TEXT, Work, from_bytes, from_instances
 
 app = FastAPI()
 work = Work() if __name__ != "__main__" else None
 
 
 class Rows(BaseModel):
-    instances: list[list[list[list[int]]]] if IMAGE else list[dict[str, str | float]]
+    instances: list[list[list[list[int]]]] if IMAGE else list[str] if TEXT else list[dict[str, str | float]]
 
 
 class Found(BaseModel):

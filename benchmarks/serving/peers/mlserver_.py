@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from mlserver import MLModel
 from mlserver.codecs import NumpyCodec, StringCodec
 from mlserver.types import InferenceResponse
-from work import IMAGE, INPUTS, MODEL, PORT, PROCESSES, Work, from_bytes, joined
+from work import IMAGE, INPUTS, MODEL, PORT, PROCESSES, TEXT, Work, from_bytes, from_instances, joined
 
 
 class Runtime(MLModel):
@@ -25,6 +25,8 @@ class Runtime(MLModel):
 
     def _read(self, payload):
         first = payload.inputs[0]
+        if TEXT:
+            return [from_instances(StringCodec.decode_input(first))]
         if IMAGE and first.datatype == "BYTES":
             return [from_bytes(body) for body in self.decode(first)]
         if IMAGE:

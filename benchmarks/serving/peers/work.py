@@ -21,7 +21,16 @@ THREADS = int(os.environ.get("PEER_THREADS", "1"))
 MODEL = json.loads(Path(os.environ["PEER_MODEL"]).read_text())
 INPUTS = {one["name"]: one for one in MODEL["inputs"]}
 IMAGE = MODEL["inputs"][0] if MODEL["kind"] == "image" else None
+TEXT = MODEL["kind"] == "text"
 DTYPES = {"string": object, "float64": np.float64, "uint8": np.uint8}
+
+
+if TEXT:
+    from tokenizers import Tokenizer
+
+    TOKENIZER = Tokenizer.from_str(json.dumps(MODEL["tokenizer"]))
+    TOKENIZER.enable_truncation(MODEL["length"])
+    TOKENIZER.no_padding()
 
 
 class Work:
@@ -40,9 +49,11 @@ class Work:
 
 
 def from_instances(instances):
-    """Return tensors for a list of rows: nested lists of pixels, or objects by column."""
+    """Return tensors for a list of rows: nested lists of pixels, or objects by column, or texts."""
     if IMAGE:
         return {IMAGE["name"]: np.array(instances, np.uint8)}
+    if TEXT:
+        return {"tokens": filled_up([one.ids for one in TOKENIZER.encode_batch_fast(instances)])}
     return {
         name: np.array([row[name] for row in instances], DTYPES[one["dtype"]]) for name, one in INPUTS.items()
     }  # fmt: skip
@@ -76,7 +87,17 @@ def joined(requests):
     """Return several requests' tensors as those of one batch."""
     if len(requests) == 1:
         return requests[0]
+    if TEXT:
+        return {"tokens": filled_up([row for one in requests for row in one["tokens"]])}
     return {name: np.concatenate([one[name] for one in requests]) for name in requests[0]}
+
+
+def filled_up(rows):
+    """Return rows of token numbers as int32 [rows, longest], 0 behind the shorter ones."""
+    tokens = np.zeros((len(rows), max(1, max(map(len, rows)))), np.int32)
+    for number, row in enumerate(rows):
+        tokens[number, : len(row)] = row
+    return tokens
 
 
 def rare_collections():

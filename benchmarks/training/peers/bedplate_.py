@@ -3,17 +3,23 @@
 import os
 
 import numpy as np
-from protocol import BATCH, LEARNING_RATE, serve
+from protocol import BATCH, LEARNING_RATE, LENGTH, VOCABULARY, serve
 
 from bedplate.core.machine import threads_granted
-from bedplate.models import ImageInput, Outputs, TableInput, build
+from bedplate.models import ImageInput, Outputs, TableInput, TextInput, build
 from bedplate.objectives import objectives
 from bedplate.recipe.schema import Part, TrainingSpec
 from bedplate.stages import process as stage
 from bedplate.training import TrainingData, choose, train
 
-LONG = 400
+LONG = {"cnn": 400, "mlp": 400, "lstm": 80, "transformer": 80}
 """Epochs that the choices are made for; a trial is not worth while for a single one."""
+
+TEXTS = {
+    "lstm": ("lstm", {"pooling": "mean"}),
+    "transformer": ("transformer-encoder", {}),
+}
+"""The models of texts: Bedplate's own defaults, but for a mean that every library has."""
 
 
 def make(model, features, targets):
@@ -21,16 +27,20 @@ def make(model, features, targets):
         pixels = features.astype(np.float64)
         name, arguments = "cnn", {}
         inputs, rows = ImageInput(28, 28, 1, (pixels.mean(),), (pixels.std(),)), {"image": features}
-    else:
+    elif model == "mlp":
         width = features.shape[1]
         name, arguments = "mlp", {"bins": False}
         inputs, rows = TableInput(width, (), ((),) * width), {"numeric": features}
+    else:
+        name, arguments = TEXTS[model]
+        inputs, rows = TextInput(VOCABULARY, LENGTH), {"tokens": features}
     network = build(name, arguments, inputs, Outputs(10 if model == "cnn" else 2), 0)
     few = {key: value[:2] for key, value in rows.items()}
     data = TrainingData(rows, targets, few, targets[:2])
     objective = objectives.get("cross-entropy")()
     spec = TrainingSpec(
-        epochs=LONG, batch_size=BATCH, optimizer=Part(name="adam", lr=LEARNING_RATE), schedule=Part(name="constant"),
+        epochs=LONG[model], batch_size=BATCH[model], optimizer=Part(name="adam", lr=LEARNING_RATE),
+        schedule=Part(name="constant"),
         precision=os.environ.get("PEER_PRECISION", "auto"), memory_format=os.environ.get("PEER_LAYOUT", "auto"),
         compile={"yes": True, "no": False}.get(os.environ.get("PEER_COMPILE", ""), "auto"),
     )  # fmt: skip

@@ -36,7 +36,7 @@ class Module(lightning.LightningModule):
 def make(model, features, targets):
     x = torch.from_numpy(features)
     x = x.permute(0, 3, 1, 2).float() / 255 if model == "cnn" else x
-    loader = DataLoader(TensorDataset(x, torch.from_numpy(targets)), batch_size=BATCH, shuffle=True)
+    loader = DataLoader(TensorDataset(x, torch.from_numpy(targets)), batch_size=BATCH[model], shuffle=True)
     module = Module(cnn() if model == "cnn" else mlp(x.shape[1]))
 
     def epoch():

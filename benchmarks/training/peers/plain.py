@@ -11,7 +11,7 @@ from torch_models import cnn, mlp
 def make(model, features, targets):
     x = torch.from_numpy(features)
     x = x.permute(0, 3, 1, 2).float() / 255 if model == "cnn" else x
-    loader = DataLoader(TensorDataset(x, torch.from_numpy(targets)), batch_size=BATCH, shuffle=True)
+    loader = DataLoader(TensorDataset(x, torch.from_numpy(targets)), batch_size=BATCH[model], shuffle=True)
     network = cnn() if model == "cnn" else mlp(x.shape[1])
     optimizer = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE)
     loss = torch.nn.CrossEntropyLoss()

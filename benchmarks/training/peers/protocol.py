@@ -16,7 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
-BATCH, CLASSES, LEARNING_RATE = 128, {"cnn": 10, "mlp": 2}, 1e-3
+LEARNING_RATE = 1e-3
+BATCH = {"cnn": 128, "mlp": 128, "lstm": 32, "transformer": 32}
+VOCABULARY, LENGTH = 30_000, 400
+"""Of texts: how many token numbers there are, 0 for padding, and the longest row."""
 Epoch = Callable[[], tuple[int, float]]
 
 
@@ -26,18 +29,18 @@ def process_started() -> float:
     return time.monotonic() - (time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK"))
 
 
-def serve(make: Callable[[str, np.ndarray, np.ndarray], Epoch], *, first: int = BATCH) -> None:
+def serve(make: Callable[[str, np.ndarray, np.ndarray], Epoch]) -> None:
     """Answer on standard output until standard input ends.
 
     Args:
-        make: builds the trainer.
-        first: rows of the first, short epoch, after which the start-up time is taken.
+        make: builds the trainer. Its first, short epoch of one batch tells the start-up time.
     """
     started = process_started()
     model, folder = sys.argv[1], Path(sys.argv[2])
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever a library prints goes to standard error
     features, targets = np.load(folder / f"{model}_features.npy"), np.load(folder / f"{model}_targets.npy")
+    first = BATCH[model]
     make(model, features[:first], targets[:first])()
     print(json.dumps({"first_step_seconds": time.monotonic() - started}), file=answer, flush=True)
     epoch = make(model, features, targets)

@@ -23,8 +23,8 @@ def make(model, features, targets):
     clock = Clock()
     net = skorch.NeuralNetClassifier(
         cnn() if model == "cnn" else mlp(x.shape[1]), criterion=torch.nn.CrossEntropyLoss, optimizer=torch.optim.Adam,
-        lr=LEARNING_RATE, batch_size=BATCH, iterator_train__shuffle=True, train_split=None, verbose=0, max_epochs=1,
-        callbacks=[clock],
+        lr=LEARNING_RATE, batch_size=BATCH[model], iterator_train__shuffle=True, train_split=None, verbose=0,
+        max_epochs=1, callbacks=[clock],
     )  # fmt: skip
     net.initialize()
 

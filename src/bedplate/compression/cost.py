@@ -1,7 +1,9 @@
 """What a network costs: multiplications a row, and parameters, counted from its exported graph; and what weights cost.
 
-Each weight of a convolution or dense layer is multiplied once a position of its output, so a layer's
-multiply-accumulates are its weight's size times its positions, and stay so whatever is removed of the weight.
+Each weight of a convolution or dense layer is multiplied once a position of its output, and each of a recurrent layer
+once a step, so a layer's multiply-accumulates are its weight's size times its positions, and stay so whatever is
+removed of the weight. An embedding is looked up, not multiplied: its numbers count as parameters alone. Products of two
+activations, such as attention's scores, hold no weight and aren't counted.
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ _WEIGHTS = {f"aten::conv{k}d": "weight" for k in (1, 2, 3)} | {
     "aten::linear": "weight", "aten::matmul": "other", "aten::mm": "mat2",
 }  # fmt: skip
 """Operations that are counted, and the argument that is their weight."""
+_RECURRENT = frozenset({"aten::lstm", "aten::gru", "aten::rnn_tanh", "aten::rnn_relu"})
+"""Operations that multiply all their matrices once a step."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +32,11 @@ class Cost:
     """Counts of one network.
 
     Attributes:
-        macs: multiply-accumulates of one row, of convolutions and products with a parameter.
+        macs: multiply-accumulates of one row, of convolutions, recurrent layers and products with a parameter.
         parameters: numbers that training may move.
         layers: multiply-accumulates by weight (qualified name).
-        positions: how often each such weight is multiplied for one row: an image's output pixels, 1 for a dense layer.
+        positions: how often each such weight is multiplied for one row: an image's output pixels, a text's tokens
+            in the sample, 1 for a dense layer.
     """
 
     macs: int
@@ -53,9 +58,17 @@ def macs_and_parameters(network: Network, sample: Arrays) -> Cost:
     tensors = sample_tensors(network, sample)
     program = trace(network, tensors)
     names = program.graph_signature.inputs_to_parameters
-    sizes = {name: parameter.numel() for name, parameter in network.named_parameters(remove_duplicate=False)}
+    shapes = {name: parameter.shape for name, parameter in network.named_parameters(remove_duplicate=False)}
+    sizes = {name: math.prod(shape) for name, shape in shapes.items()}
     positions: dict[str, int] = {}
     for node in program.graph.nodes:
+        if operation_of(node) in _RECURRENT:
+            for name in (names.get(weight.name, "") for weight in argument_of(node, "params")):
+                if name and len(shapes[name]) > 1:
+                    steps = shape_of(argument_of(node, "input"))
+                    assert steps is not None
+                    positions[name] = positions.get(name, 0) + steps[0] * steps[1] // len(tensors[0])
+            continue
         wanted = _WEIGHTS.get(operation_of(node))
         weight = argument_of(node, wanted) if wanted else None
         name = names.get(getattr(weight, "name", ""))

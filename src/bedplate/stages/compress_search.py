@@ -19,6 +19,7 @@ from bedplate.bundle.session import OnnxPredict
 from bedplate.compression.cost import macs_and_parameters
 from bedplate.compression.front import MB, Budget
 from bedplate.compression.halving import survivors
+from bedplate.compression.int8_weights import only_stored
 from bedplate.compression.isa import isa, target_features
 from bedplate.compression.measure import Latency, measure_latencies
 from bedplate.compression.registry import methods
@@ -70,6 +71,10 @@ PLANS: dict[Effort, Plan] = {
     ),
 }  # fmt: skip
 
+INSTEAD = 0.4
+"""Share of dense layers' parameters that factors keep where an effort plans none and its pruning leads nowhere."""
+MOSTLY = 0.5
+"""A share of the numbers in embeddings and recurrent layers above which storing them in int8 is always tried."""
 QUARTER = 0.27
 """About how large an int8 graph is beside the same in float32."""
 
@@ -111,6 +116,9 @@ class Search:
             self.console.detail("no students: the recipe trains for no epochs")
             return {}
         shapes = self._worth_training(self._shapes())
+        if not shapes and not self.plan.factors:
+            self.console.detail("no pruned student is worth training: factors are tried instead")
+            shapes = self._worth_training(_factored(INSTEAD))
         if self.plan.trials:
             shapes |= self._drawn()
         return self._halved(shapes)
@@ -126,7 +134,7 @@ class Search:
         if self.plan.blocks:
             found |= {f"blocks-{count}": ({"do": "remove", "layers": count},) for count in (1, 2)}
         for share in self.plan.factors:
-            found[f"low-rank-{share:.0%}".rstrip("%")] = ({"do": "factorise", "parameters": share},)
+            found |= _factored(share)
             found[f"tucker-{share:.0%}".rstrip("%")] = ({"do": "decompose", "parameters": share},)
         student = self.work.recipe.compression.student
         if student is not None:
@@ -332,9 +340,16 @@ class Search:
         )  # fmt: skip
 
     def _methods(self) -> list[str]:
-        """Return the recipe's ways of quantising and the effort's; none where the recipe wants none."""
+        """Return the recipe's ways of quantising and the effort's; none where the recipe wants none.
+
+        Where most numbers lie in embeddings and recurrent layers, they are stored in int8 at any effort: the ways that
+        compute in int8 would make the graph hardly smaller.
+        """
         own = self.work.recipe.compression.methods
-        return list(dict.fromkeys((*own, *self.plan.forms))) if own else []
+        if not own:
+            return []
+        stored = only_stored(self._exported(self.maker.make(())).network) > MOSTLY
+        return list(dict.fromkeys((*own, *self.plan.forms, *(("int8-weights",) if stored else ()))))
 
     def _counts(self, network: Network) -> dict[str, Any]:
         parameters = sum(parameter.numel() for parameter in network.parameters())
@@ -342,6 +357,11 @@ class Search:
             return {"parameters": parameters, "macs": macs_and_parameters(network, self.bench.calibration).macs}
         except InputError:  # a graph that can't be drawn
             return {"parameters": parameters}
+
+
+def _factored(share: float) -> dict[str, tuple[Step, ...]]:
+    """Return a student whose dense layers and convolutions are factors, by name."""
+    return {f"low-rank-{share:.0%}".rstrip("%"): ({"do": "factorise", "parameters": share},)}
 
 
 def counted(students: int) -> str:
