@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import tempfile
 import time
 from collections.abc import Sequence
@@ -155,7 +156,7 @@ def part_of(
     present = [peer for peer in chosen if "missing" not in servers[peer.name]]
     results: dict[str, Any] = {
         "machine": describe(), "date": time.strftime("%Y-%m-%d"), "rounds": rounds, "seconds": seconds,
-        "servers": servers, "models": {},
+        "load": os.getloadavg()[0], "servers": servers, "models": {},
     }  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="bedplate-serving-", ignore_cleanup_errors=True) as text:
         place = Place(Path(text), seconds, 1.0 if quick else 2.0)

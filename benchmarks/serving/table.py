@@ -9,6 +9,8 @@ from benchmarks.serving import summary
 from benchmarks.serving.models import FORM_TITLES, TITLES
 from benchmarks.serving.roster import Peer
 
+BUSY = 1.0
+"""A load of the machine, before anything is measured, from which the foreword tells of other work."""
 LATE_MS = 2.0
 """A generator that sends so much behind its schedule is told of beside the figures."""
 
@@ -31,11 +33,17 @@ def table(results: Mapping[str, Any], peers: Sequence[Peer]) -> str:
 
 
 def _foreword(results: Mapping[str, Any]) -> str:
+    load = results.get("load", 0.0)
+    busy = (
+        f" Other work ran beside (a load of {load:.1f} on {results['machine']['threads']} threads as the first server "
+        "started), and came and went between two visits: the rates are those of a crowded machine, and a ratio whose "
+        "range holds 1 tells nothing of who is faster."
+    )
     return (
-        "Every server runs the same ONNX graph on ONNX Runtime, alone on the machine's "
+        "Every server runs the same ONNX graph on ONNX Runtime, no other server beside it, on the machine's "
         f"{results['machine']['threads']} threads together with the load generator: {results['rounds']} rounds in "
         f"turns, {results['seconds']:g} s a figure, medians. A server is timed only if its answer to the sample is the "
-        "golden one, before and after the load."
+        "golden one, before and after the load." + (busy if load > BUSY else "")
     )
 
 

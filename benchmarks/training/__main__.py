@@ -5,8 +5,8 @@
 Each trainer lives in a process and an environment of its own (made in the system's temporary folder when missing). In
 every round each of them trains one epoch, one after the other, so that other work on the machine meets all alike. A
 ratio is the median over the rounds of (this trainer's rows a second / the other's in the same round). The figures go to
-`benchmarks/results/training.json`, the tables to docs/training.md: those of images and tables, or those of texts, or
-both, each where all its models and trainers were measured in this run; the other part stays as it is.
+`benchmarks/results/training.json`, the tables to docs/training.md. They come in parts (images and tables together, each
+model of texts alone); a part is written where all its models and trainers were measured in this run, the others stay.
 """
 
 from __future__ import annotations
@@ -36,15 +36,17 @@ RESULTS = ROOT / "benchmarks" / "results" / "training.json"
 PAGE = ROOT / "docs" / "training.md"
 MARKS = {
     "rows": ("<!-- speed -->", "<!-- end of speed -->"),
-    "texts": ("<!-- speed of texts -->", "<!-- end of speed of texts -->"),
+    "lstm": ("<!-- speed of the LSTM -->", "<!-- end of speed of the LSTM -->"),
+    "transformer": ("<!-- speed of the transformer -->", "<!-- end of speed of the transformer -->"),
 }
 CNN_FLOP = 16.8e6
 """Arithmetic of one image, forward and backward: 3 · 2 · (676·9·32 + 121·288·64 + 9·576·64 + 576·64 + 640)."""
 
 
-PARTS = {"rows": ("cnn", "mlp"), "texts": ("lstm", "transformer")}
+PARTS = {"rows": ("cnn", "mlp"), "lstm": ("lstm",), "transformer": ("transformer",)}
 """What is measured together, on one machine and day."""
-ROWS = {"rows": 12_800, "texts": 160}
+ROWS = {"rows": 12_800, "lstm": 96, "transformer": 96}
+TEXTS = ("lstm", "transformer")
 TITLES = {
     "cnn": "CNN 32-64-64 on 28×28 images",
     "mlp": "MLP 256-128 on Adult's 108 columns",
@@ -65,7 +67,7 @@ class Peer:
 
 
 TORCH = "torch==2.13.0"
-ALL = (*PARTS["rows"], *PARTS["texts"])
+ALL = (*PARTS["rows"], *TEXTS)
 PLAIN = (TORCH, "numpy==2.4.6")
 
 
@@ -78,7 +80,7 @@ TRAINERS = (
     ),
     Peer("PyTorch loop, DataLoader", "plain.py", PLAIN),
     *(
-        Peer(f"PyTorch loop, {words}", "plain_texts.py", PLAIN, (("PEER_BATCHES", how),), PARTS["texts"])
+        Peer(f"PyTorch loop, {words}", "plain_texts.py", PLAIN, (("PEER_BATCHES", how),), TEXTS)
         for words, how in (("padded to 400", "padded"), ("batches of like length, tuned", "bucketed"))
     ),
     Peer("Lightning 2.6.6", "lightning_.py", (TORCH, "lightning==2.6.6", "numpy==2.4.6")),
@@ -236,10 +238,10 @@ def measure(peers: list[Peer], model: str, folder: Path, rounds: int) -> dict[st
         found[peer.name] = {"first_step_seconds": round(trainer.first_step, 2), "rows_per_second": []}
     for number in range(rounds):
         for trainer in trainers:
-            found[trainer.peer.name]["rows_per_second"].append(round(trainer.epoch(), 1))
+            found[trainer.peer.name]["rows_per_second"].append(round(trainer.epoch(), 2))
         print(
             f"{model} round {number + 1}/{rounds}",
-            {n: int(f["rows_per_second"][-1]) for n, f in found.items()},
+            {n: f["rows_per_second"][-1] for n, f in found.items()},
             flush=True,
         )
     for trainer in trainers:
@@ -270,7 +272,8 @@ def table(results: dict[str, Any]) -> str:
         for name, one in figures.items():
             ratio = f"{one['ratio']:.2f} ({one['ratio_low']:.2f} to {one['ratio_high']:.2f})"
             ratio = "" if name == next(iter(figures)) else ratio
-            lines.append(f"| {name} | {one['median']:,.0f} | {ratio} | {one['first_step_seconds']:.1f} s |")
+            rate = f"{one['median']:,.{1 if one['median'] < 100 else 0}f}"
+            lines.append(f"| {name} | {rate} | {ratio} | {one['first_step_seconds']:.1f} s |")
         lines.append("")
     own = next(iter(results["models"].get("cnn", {}).values()), None)
     if own:
@@ -303,29 +306,28 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
         write_data(folder, models)
-        measured = {model: measure(some, model, folder, given.rounds) for model, some in trained.items()}
+        for part, names in PARTS.items():
+            found = {model: measure(trained[model], model, folder, given.rounds) for model in names if model in models}
+            if not found:
+                continue
+            peaks = {precision: peak(precision) for precision in ("float32", "bfloat16")}
+            results = {
+                "machine": describe(), "date": time.strftime("%Y-%m-%d"), "rows": ROWS[part], "rounds": given.rounds,
+                "peak": peaks, "models": found,
+            }  # fmt: skip
+            print(table(results))
+            if given.levers:
+                RESULTS.with_name("levers.json").write_text(json.dumps(results, indent=1) + "\n")
+                write_page("<!-- levers -->", "<!-- end of levers -->", table(results))
+            elif not given.only and len(found) == len(names):
+                keep(part, results)
+                write_page(*MARKS[part], table(results))
         if (folder / "errors.txt").stat().st_size:
             print((folder / "errors.txt").read_text()[-1500:])
-    peaks = {precision: peak(precision) for precision in ("float32", "bfloat16")}
-    for part, names in PARTS.items():
-        found = {model: measured[model] for model in names if model in measured}
-        if not found:
-            continue
-        results = {
-            "machine": describe(), "date": time.strftime("%Y-%m-%d"), "rows": ROWS[part], "rounds": given.rounds,
-            "peak": peaks, "models": found,
-        }  # fmt: skip
-        print(table(results))
-        if given.levers:
-            RESULTS.with_name("levers.json").write_text(json.dumps(results, indent=1) + "\n")
-            write_page("<!-- levers -->", "<!-- end of levers -->", table(results))
-        elif not given.only and len(found) == len(names):
-            keep(part, results)
-            write_page(*MARKS[part], table(results))
 
 
 def keep(part: str, results: dict[str, Any]) -> None:
-    """Put a part's figures into the file; the other part's stay."""
+    """Put a part's figures into the file; the others' stay."""
     there = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
     RESULTS.write_text(json.dumps({**there, part: results}, indent=1) + "\n", encoding="utf-8")
 

@@ -21,11 +21,11 @@ FIGURES = {
 
 def test_a_part_that_is_measured_anew_leaves_the_other(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(training, "RESULTS", tmp_path / "training.json")
-    (tmp_path / "training.json").write_text(json.dumps({"rows": {"date": "before"}, "texts": {"date": "before"}}))
-    training.keep("texts", FIGURES)
+    (tmp_path / "training.json").write_text(json.dumps({"rows": {"date": "before"}, "lstm": {"date": "before"}}))
+    training.keep("lstm", FIGURES)
     found = json.loads((tmp_path / "training.json").read_text())
     assert found["rows"] == {"date": "before"}
-    assert found["texts"]["date"] == "2026-11-27"
+    assert found["lstm"]["date"] == "2026-11-27"
 
 
 def test_who_is_slower_than_a_peer_says_so() -> None:
