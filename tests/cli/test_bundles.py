@@ -70,6 +70,13 @@ def test_a_table_is_predicted_from_csv_jsonl_and_stdin_alike(
         answers.append([json.loads(line)["probabilities"] for line in done.stdout.splitlines()])
     assert len(answers[0]) == 5
     assert answers[0] == answers[1] == answers[2] == answers[3]
+    (tmp_path / "more" / "deep").mkdir(parents=True)
+    for name in ("a.jsonl", "deep/b.csv", ".hidden"):
+        (tmp_path / "more" / name).write_text(csv if name.endswith(".csv") else jsonl)
+    done = bedplate("predict", table["bundle"], "more", "--json", cwd=tmp_path)
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [one["input"] for one in found[4:6]] == ["more/a.jsonl:5", "more/deep/b.csv:2"]
+    assert [one["probabilities"] for one in found] == answers[0] * 2
 
 
 def test_a_bad_file_is_reported_and_the_others_answered(

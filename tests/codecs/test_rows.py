@@ -96,3 +96,11 @@ def test_what_is_no_table_is_refused(data: bytes, words: str) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(PayloadError, match=r"new\.csv: can't be read"):
         list(read_rows(tmp_path / "new.csv"))
+
+
+def test_lists_a_line_are_no_array() -> None:
+    found = list(read_rows(b'["Ana", "came"]\n{"words": ["Ben"]}\n', name="rows.jsonl"))
+    assert found == [("rows.jsonl:1", ["Ana", "came"]), ("rows.jsonl:2", {"words": ["Ben"]})]
+    assert [row for _, row in read_rows(b'["Ana",\n"came"]\n', name="rows.jsonl")] == ["Ana", "came"]
+    with pytest.raises(PayloadError, match="line 2"):
+        list(read_rows(b'["Ana"]\n["Ben"\n', name="rows.jsonl"))

@@ -71,7 +71,7 @@ def test_the_contract_rebuilds_the_codec() -> None:
     [
         ("", "the text is empty"), ("  \n", "the text is empty"), ([], "the sentence is empty"), (5, "not a sentence"),
         (None, "not a sentence"), (["a", 5], "not a word"), (b"\xff\xfe", "not UTF-8"), ("a\0", "control character"),
-        ("x" * 1_000_000, "a word is too long"), ("x " * 100_000, "at most 2,000 words"), ({"body": "a"}, "no text"),
+        ("x" * 1_000_000, "a word is too long"), ("x " * 100_000, "at most 2,000 words"), ({"body": "a"}, "no sentence"),
         (["a"] * 100_000, "at most 2,000 words"), ("\ud800", "surrogate"), (["\ud800"], "surrogate"),
         ({"text": {"a": 1}}, "not a sentence"),
     ],

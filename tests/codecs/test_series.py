@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bedplate.codecs import from_contract
-from bedplate.codecs.series import SeriesCodec
+from bedplate.codecs.series import SeriesCodec, _tell_left
 from bedplate.core.errors import BundleError, PayloadError
 
 CODEC = SeriesCodec(("a", "b"), 3, (0.0, 1.0), (1.0, 2.0), "when", 3600.0)
@@ -50,10 +50,10 @@ def test_what_is_written_as_a_csv_is_read_back(rows: list[tuple[float, int]]) ->
         ({"a": "123", "b": "123"}, "not a list of values"), ({"history": {"A": [1], "b": [1]}}, "did you mean 'A'"),
         ([{"a": 1, "b": None}] * 3, "step 1, column 'b': a value is missing"),
         ([{"a": 1, "b": ""}] * 3, "a value is missing"), ([{"a": 1, "b": "x"}] * 3, "not a number"),
-        ([[1, True]] * 3, "not a number"), ([[1, float("nan")]] * 3, "not a number"), ([[1, 1e39]] * 3, "not a number"),
+        ([[1, True]] * 3, "not a number"), ([[1, float("nan")]] * 3, "not a number"), ([[1, 1e39]] * 3, "the number is too large"),
         ([[1, 2, 3]] * 3, "not one value a column"), ([1, 2, 3], "not one value a column"),
         (ROWS[:2] + ROWS[3:], "step 3, column 'when': the times don't follow one another"),
-        (ROWS[:3] + ROWS[2:], "the times don't follow one another"), (ROWS[::-1], "the times don't follow one another"),
+        (ROWS[:3] + ROWS[2:], "two rows have one time"), (ROWS[::-2], "the times don't follow one another"),
     ],
 )  # fmt: skip
 def test_what_is_no_past_is_refused_with_its_place(payload: object, message: str) -> None:
@@ -146,7 +146,7 @@ def test_the_calendar_is_that_of_the_latest_step() -> None:
     [
         ({**NOON, "hour": ["01/02/2024 10:00", "01/02/2024 12:00"]}, "the times don't follow one another"),
         ([1, 2], "the time of the latest step is missing"), ({"load": [1, 2]}, "give rows as objects"),
-        ({**NOON, "hour": ["", "noon"]}, "can't be read"), ({**NOON, "hour": [1, None]}, "can't be read"),
+        ({**NOON, "hour": ["", "noon"]}, "can't be read"), ({**NOON, "hour": [1, None]}, "not a time"),
         ({"history": [1, 2], "calendar": [1]}, "14 numbers from -1 to 1"),
         ({"history": [1, 2], "calendar": ["x"] * 14}, "14 numbers"), ({"history": [1, 2], "calendar": [2] * 14}, "to 1"),
         ({"history": [1, 2], "calendar": [float("nan")] * 14}, "14 numbers"),
@@ -156,3 +156,60 @@ def test_a_past_without_its_time_has_no_calendar(payload: object, message: str) 
     with pytest.raises(PayloadError) as error:
         DATED.decode([payload])
     assert message in error.value.message
+
+
+SHOPS = SeriesCodec(
+    ("north", "south"), 2, (0.0, 0.0), (1.0, 1.0), "day", 86400.0, by="shop", values=("sales",), left=("west",)
+)  # fmt: skip
+
+
+def long(*names: str, days: int = 3) -> list[dict[str, object]]:
+    return [{"day": f"2024-01-0{k + 1}", "shop": name, "sales": k} for k in range(days) for name in names]
+
+
+def test_rows_of_a_series_that_training_left_out_are_passed_over_and_told(caplog: pytest.LogCaptureFixture) -> None:
+    _tell_left.cache_clear()
+    assert from_contract(json.loads(json.dumps(SHOPS.contract()))) == SHOPS
+    for _ in range(2):
+        found = SHOPS.decode([long("north", "west", "south")])["history"]
+        assert found.tolist() == [[[1, 1], [2, 2]]]
+    assert [record.getMessage() for record in caplog.records] == [
+        "rows of west are passed over: training left this series out (column 'shop')"
+    ]
+    with pytest.raises(PayloadError, match="all rows are of series that training left out"):
+        SHOPS.decode([long("west")])
+
+
+def test_a_series_is_taken_for_a_typo_only_where_it_is_near() -> None:
+    with pytest.raises(PayloadError, match=r"no such series: 'east'.*leave its rows out"):
+        SHOPS.decode([long("north", "south", "east")])
+    with pytest.raises(PayloadError, match=r"no such series: 'nroth'.*did you mean 'north'"):
+        SHOPS.decode([long("nroth", "south")])
+    with pytest.raises(PayloadError) as caught:
+        SHOPS.decode([[{"north": 1}] * 2])
+    assert caught.value.hint is None
+
+
+def test_unsorted_rows_are_sorted_by_time_as_training_does() -> None:
+    for order in ([2, 0, 1], [1, 0, 2]):
+        rows = [long("north", "south")[2 * k + j] for k in order for j in (0, 1)]
+        assert SHOPS.decode([rows])["history"].tolist() == [[[1, 1], [2, 2]]]
+    assert CODEC.decode([ROWS[::-1]])["history"].tolist() == [WANTED]
+    months = SeriesCodec(("a",), 2, (0.0,), (1.0,), "when", 0.0)
+    rows = [{"when": "2024-03-01", "a": 3}, {"when": "2024-02-01", "a": 2}]
+    assert months.decode([rows])["history"][0, :, 0].tolist() == [2, 3]
+    with pytest.raises(PayloadError, match="two rows have one time"):
+        CODEC.decode([[*ROWS, ROWS[0]]])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"a": "x"}, "received 'x'"), ({"a": 1e300}, r"too large.*at most 3.4e\+38.*received 1e\+300"),
+        ({"a": 10**400}, "too large"), ({"a": [1]}, r"received \[1\]"), ({"when": 5}, "not a time.*received 5"),
+        ({"when": None}, "not a time.*received None"), ({"when": {"a": 1}}, "step 5, column 'when': not a time"),
+    ],
+)  # fmt: skip
+def test_what_was_sent_is_told(change: dict[str, object], message: str) -> None:
+    with pytest.raises(PayloadError, match=message):
+        CODEC.decode([[*ROWS[:4], ROWS[4] | change]])

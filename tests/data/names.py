@@ -38,5 +38,6 @@ def as_conll(path: Path, rows: int, seed: int = 0, *, middle: str = "X ", encodi
     """Write sentences as CoNLL columns."""
     draw = np.random.default_rng(seed)
     texts = ["".join(f"{word} {middle}{tag}\n" for word, tag in sentence(draw)) for _ in range(rows)]
+    path.parent.mkdir(exist_ok=True)
     path.write_bytes(("-DOCSTART- X O\n\n" + "\n".join(texts)).encode(encoding))
     return path

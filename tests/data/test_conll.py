@@ -29,7 +29,7 @@ def test_a_line_with_other_columns_is_told() -> None:
     found = read_conll("# a comment\na X O\nb O\nc X O\n\nd X O\n", "a.txt", "#")
     assert found[0].fault == "line 3: 2 columns (expected 3 columns, as the first line has)"
     assert found[1].fault is None
-    assert read_conll("alone\n", "a.txt")[0].fault == "line 1: 1 columns (expected a word and its tag)"
+    assert read_conll("alone\n", "a.txt")[0].fault == "1 column (expected a word and its tag)"
 
 
 def test_json_lines_hold_two_lists() -> None:
@@ -37,7 +37,10 @@ def test_json_lines_hold_two_lists() -> None:
     found = read_json_sentences(text, "a.jsonl", None, None)
     assert [(one.place, one.tags) for one in found] == [("a.jsonl:1", ["B-ORG", "O"]), ("a.jsonl:3", ["O", "O"])]
     assert found[1].fault == "1 words and 2 tags"
-    assert read_json_sentences('{"w": [1], "t": ["O"]}', "a", "w", "t")[0].fault == "item 1 is no string"
+    assert (
+        read_json_sentences('{"w": [1], "t": ["O"]}', "a", "w", "t")[0].fault
+        == "item 1 of 'w' is 1, which is no string"
+    )
     for line, message in (('{"words": ["a"]}', "list is missing"), ("[1]", "not an object"), ("{", "not JSON")):
         with pytest.raises(DataError, match=message):
             read_json_sentences(line, "a.jsonl", None, None)

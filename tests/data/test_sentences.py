@@ -156,3 +156,10 @@ def test_conll_is_recognised_and_a_table_is_not_taken_for_it(tmp_path: Path) -> 
     assert suggest(tmp_path / "t.csv").task == "tabular-classification"
     (tmp_path / "pos.txt").write_text("\n\n".join(f"the DET\ncat{k} NOUN" for k in range(40)))
     assert suggest(tmp_path / "pos.txt", task="token-classification").task == "token-classification"
+
+
+def test_a_file_without_empty_lines_is_told(tmp_path: Path) -> None:
+    path = as_conll(tmp_path / "names.conll", 40)
+    path.write_text("\n".join(line for line in path.read_text().splitlines()[2:] if line) + "\n")
+    with pytest.raises(DataError, match=r"names.conll: no empty line was found"):
+        load_dataset(DataSpec(source=str(path)), "token-classification", 0, base=tmp_path)

@@ -106,6 +106,28 @@ def test_months_are_steps_though_they_differ_in_days(tmp_path: Path) -> None:
     assert len(found.train) == 168 - 12 - 3
 
 
+@pytest.mark.parametrize(
+    ("moments", "form", "order", "said"),
+    [
+        ([datetime(2004 + k // 12, k % 12 + 1, 1) for k in range(200)], "%d/%m/%Y", "dmy", "which gives equal steps"),
+        ([datetime(2004 + k // 12, k % 12 + 1, 1) for k in range(200)], "%m/%d/%Y", "mdy", "which gives equal steps"),
+        ([datetime(2024, 1, 1) + timedelta(days=k) for k in range(200)], "%d/%m/%Y", "dmy", None),
+        ([datetime(2024, 1, 1) + timedelta(days=k) for k in range(200)], "%m/%d/%Y", "mdy", None),
+        ([datetime(2024, 3, 3) + timedelta(minutes=k) for k in range(200)], "%d/%m/%Y %H:%M", None, "to be sure"),
+    ],
+)
+def test_day_and_month_are_told_by_equal_steps(
+    tmp_path: Path, moments: list[datetime], form: str, order: str | None, said: str | None
+) -> None:
+    lines = [f"{moment.strftime(form)},{k % 9},{k}" for k, moment in enumerate(moments)]
+    found = load(tmp_path, lines, columns=["other"])
+    assert (np.diff(found.train.inputs["history"][:, :, 1], axis=1) == 1).all()
+    assert order in (None, found.codec.contract()["order"])
+    told = [note for note in found.notes if "could be exchanged" in note]
+    assert len(told) == (said is not None)
+    assert all(str(said) in note for note in told)
+
+
 def test_rows_of_one_time_are_told_or_taken_together(tmp_path: Path) -> None:
     lines = rows()
     twice = [*lines[:30], f"{lines[29].split(',')[0]},99,29", *lines[30:]]
@@ -127,6 +149,7 @@ def test_rows_of_one_time_are_told_or_taken_together(tmp_path: Path) -> None:
         (lambda lines: [",1,1", *lines], {}, "the time 'hour' is missing"),
         (lambda lines: [*lines[:-1], "2024-01-09 07:20,1,1"], {}, "the times don't lie at equal steps"),
         (lambda lines: [*lines[:9], lines[9].replace(",9,", ",nine,"), *lines[10:]], {}, "column 'load'"),
+        (lambda lines: [*lines[:9], lines[9].replace(",9,", ",9e300,"), *lines[10:]], {}, "the number is too large"),
         (lambda lines: lines, {"time": "day"}, "no such column"), (lambda lines: lines, {"columns": ["othr"]}, "'other'"),
         (lambda lines: lines, {"columns": ["hour"]}, "can't be forecast"),
         (lambda lines: lines, {"history": 300}, "too few windows"),

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bedplate.codecs import from_contract
 from bedplate.core.errors import DataError
 from bedplate.data.dataset import Dataset
 from bedplate.data.load import load_dataset
@@ -74,6 +75,9 @@ def test_a_series_that_lacks_many_steps_is_left_out_and_told(tmp_path: Path) -> 
     found = load(tmp_path, late)
     assert found.answers.columns == ("Oslo", "Bergen")
     assert any("1 of 3 series are left out" in note and "Tromsø" in note for note in found.notes)
+    again = from_contract(found.codec.contract())
+    past = again.decode(["day,store,sales,visits\n" + "\n".join(late)])["history"][0]  # the file that trained it
+    np.testing.assert_array_equal(past[-1], found.test.targets[-1, -1])
     few = [line for k, line in enumerate(long()) if k % 4]
     with pytest.raises(DataError, match="no series has values in enough of the steps") as error:
         load(tmp_path, few)

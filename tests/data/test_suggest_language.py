@@ -6,6 +6,7 @@ import pytest
 
 from bedplate.core.errors import DataError
 from bedplate.data.suggest import suggest
+from bedplate.data.suggest_language import is_prose
 
 
 def test_a_text_is_proposed_as_it_loads(tmp_path: Path) -> None:
@@ -25,3 +26,32 @@ def test_a_short_text_is_seen_in_short_windows_and_one_too_short_is_told(tmp_pat
     file.write_text("So it goes.")
     with pytest.raises(DataError, match="too little text"):
         suggest(file, task="language-modelling")
+
+
+TALE = "old Tom saw a river, and the king forgot every star.\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "prose"),
+    [
+        ("tale.txt", TALE * 40, True),
+        ("tale.md", "So it goes.\nAnd so, my friend, it went, and went.\nAll night long.\n" * 20, True),
+        ("line.txt", "So it went on and on, and never ended. " * 30, True),
+        ("mail.txt", "spam\tcall now and win a prize\nham\tso it goes with us\n" * 20, False),
+        ("rows.txt", "red, small, yes\nblue, large, no\n" * 20, False),
+        ("rows.txt", "the film was good, pos\nthe film was bad, neg\n" * 20, False),
+        ("rows.csv", TALE * 40, False),
+        ("rows.txt", "1 2 3\n4 5 6\n" * 20, False),
+    ],
+)
+def test_prose_is_told_from_a_table(tmp_path: Path, name: str, text: str, prose: bool) -> None:
+    (tmp_path / name).write_text(text)
+    assert is_prose(tmp_path / name) is prose
+
+
+def test_a_plain_text_is_no_table_of_clauses(tmp_path: Path) -> None:
+    file = tmp_path / "story.txt"
+    file.write_text(TALE * 400)
+    found = suggest(file)
+    assert found.task == "language-modelling"
+    assert "plain text, not a table" in found.reasons[0]

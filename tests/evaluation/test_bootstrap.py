@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bedplate.evaluation.bootstrap import Estimate, bootstrap, interval, resampled_weights, share_interval
+from bedplate.evaluation.bootstrap import Estimate, bootstrap, edged, interval, resampled_weights, share_interval
 from bedplate.evaluation.metrics import ClassificationFacts, RegressionFacts
 
 
@@ -87,3 +87,12 @@ def test_blocks_cover_the_mean_of_rows_that_follow_one_another() -> None:
             covered[block] += bool(low <= 0 <= high)
     assert covered[1] < 60
     assert covered[40] >= 85
+
+
+def test_a_rate_of_one_or_none_is_not_certain() -> None:
+    low, _ = share_interval(270, 270, 0.95, (1.0, 1.0))
+    assert edged(Estimate(1.0, 1.0, 1.0), 270, 0.95) == Estimate(1.0, low, 1.0)
+    assert edged(Estimate(0.0, 0.0, 0.0), 270, 0.95) == Estimate(0.0, 0.0, pytest.approx(1 - low))
+    for one in (Estimate(0.9, 0.8, 1.0), Estimate(1.0, 1.0, 1.0)):
+        assert edged(one, 0, 0.95) == one
+    assert edged(Estimate(0.9, 0.8, 1.0), 270, 0.95) == Estimate(0.9, 0.8, 1.0)

@@ -92,3 +92,12 @@ def test_a_report_of_vectors_goes_to_json_and_back_and_is_compared() -> None:
 def test_one_row_has_no_neighbours() -> None:
     with pytest.raises(InputError, match="one row has no neighbours"):
         evaluate(lambda _: {"embedding": np.ones((1, 3))}, {"row": np.zeros(1)}, np.zeros(1, int), ANSWERS)
+
+
+def test_vectors_without_a_mistake_are_not_certainly_without_one() -> None:
+    targets = np.arange(60) % 3
+    vectors = np.eye(3, dtype=np.float32)[targets]
+    report = evaluate(lambda given: {"embedding": vectors[given["row"]]}, {"row": np.arange(60)}, targets, ANSWERS)
+    for one in report.metrics.values():
+        assert (one.value, one.high) == (1, 1)
+        assert 0.9 < one.low < 1

@@ -13,6 +13,7 @@ from bedplate.codecs.answers import Answers
 from bedplate.codecs.tags import TagSet
 from bedplate.core.errors import InputError
 from bedplate.evaluation import Report, evaluate, metric_drop
+from bedplate.evaluation.bootstrap import share_interval
 from bedplate.evaluation.comparison import check_metric
 from bedplate.evaluation.tagging import TaggingFacts
 
@@ -158,3 +159,20 @@ def test_a_drop_is_bounded_over_sentences() -> None:
     assert same.value == same.high == 0
     with pytest.raises(InputError, match="token_accuracy"):
         check_metric("accuracy", "tagging")
+
+
+def test_a_tagger_without_a_mistake_is_not_certainly_without_one() -> None:
+    inputs, targets, _ = rows(60)
+    perfect = np.eye(5, dtype=np.float32)[np.maximum(targets, 0)]
+    report, bare = (
+        evaluate(lambda _: {"tag_probabilities": perfect}, inputs, targets, ANSWERS, resamples=some, batch_size=60)
+        for some in (50, 0)
+    )
+    assert {name for name, one in report.metrics.items() if (one.value, one.high) == (1, 1)} == set(report.metrics)
+    assert 0.9 < report.metrics["sentence_accuracy"].low <= share_interval(60, 60, 0.95, (1, 1))[0]
+    assert report.metrics["f1"].low <= report.metrics["sentence_accuracy"].low  # some sentences have no entity
+    assert all(row["f1"]["low"] < row["f1"]["value"] == 1 for row in report.per_class)
+    assert bare.metrics["f1"].low == 1
+    none = np.broadcast_to(np.eye(5, dtype=np.float32)[0], (*targets.shape, 5))
+    lost = evaluate(lambda _: {"tag_probabilities": none}, inputs, targets, ANSWERS, resamples=50, batch_size=60)
+    assert lost.metrics["f1"].high > lost.metrics["f1"].value == 0

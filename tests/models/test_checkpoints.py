@@ -62,7 +62,7 @@ def test_missing_unknown_and_misshapen_weights_are_all_named(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"model_type": "roberta"}, "the architecture 'roberta' isn't known here.*one of bert, distilbert"),
+        ({"model_type": "roberta"}, "the architecture 'roberta' isn't known here.*one of bert, distilbert.*take a ch"),
         ({"model_type": "distilbrt"}, "did you mean 'distilbert'"),
         ({"hidden_act": "relu"}, "hidden_act.*expected gelu; received relu"),
         ({"position_embedding_type": "relative_key"}, "expected absolute; received relative_key"),

@@ -125,6 +125,8 @@ def test_every_protocol_forecasts_as_the_bundle_and_refuses_what_is_no_past(bund
         np.testing.assert_allclose(many["answers"][1]["answer"]["load"], wanted[1, :, 0], rtol=1e-5)
         rows = client.post("/predict/load", json=past()).json()  # the CSV's rows as objects are one past
         np.testing.assert_allclose(rows["answers"][0]["answer"]["load"], wanted[0, :, 0], rtol=1e-5)
+        bare = client.post("/predict/load", json=history).json()  # steps as lists are one past, too
+        np.testing.assert_allclose(bare["answers"][0]["answer"]["load"], wanted[1, :, 0], rtol=1e-5)
         v1 = client.post("/v1/models/load:predict", json={"instances": [{"history": history}]}).json()
         np.testing.assert_allclose(v1["predictions"], wanted[1:], rtol=1e-4, atol=1e-5)
         data = {

@@ -20,6 +20,8 @@ from bedplate.core.arrays import take
 from bedplate.core.errors import PayloadError
 from bedplate.serving.client_grpc import GrpcClient
 from bedplate.stages.compress_bundle import compress_bundle
+from bedplate.stages.init import init
+from bedplate.stages.plan import plan
 from bedplate.stages.resolve import resolve
 
 RECIPE = """name: meaning
@@ -154,3 +156,20 @@ def test_a_front_is_found_for_vectors_too(run: Path, tmp_path: Path) -> None:
     assert found.choice.feasible
     for path in found.bundles.values():
         assert len(Bundle.open(path).predict(["a wonderful film"])[0]["answer"]) == 16
+
+
+@pytest.mark.parametrize("form", ["table", "folder"])
+def test_init_proposes_a_recipe_that_plans(tmp_path: Path, form: str) -> None:
+    if form == "table":
+        source = as_table(tmp_path / "reviews.csv", 120)
+    else:
+        source = tmp_path / "reviews"
+        for k, (text, label) in enumerate(reviews(60)):
+            (source / label).mkdir(parents=True, exist_ok=True)
+            (source / label / f"{k}.txt").write_text(text)
+    target = "sentiment" if form == "table" else None
+    written = init(str(source), target, str(tmp_path / "r.yaml"), task="text-embedding")
+    assert written.task == "text-embedding"
+    assert any("supervised-contrastive" in reason for reason in written.reasons)
+    assert "model: {name: bag" in written.path.read_text()
+    assert "a vector of 32 numbers" in plan(written.path).answers

@@ -125,12 +125,17 @@ def test_every_protocol_answers_as_the_bundle_and_refuses_what_is_no_sentence(bu
     raw = bundle.predictor()(inputs)["tag_probabilities"]
     tags = [one["tags"] for one in wanted]
     with running([("names", bundle.path)], grpc_port=0) as server, httpx.Client(base_url=server.url) as client:
-        for payload in (TEXTS, [{"text": text} for text in TEXTS], words, [{"words": row} for row in words]):
+        trained = [{"tokens": row, "tags": ["O"] * len(row)} for row in words]
+        for payload in (TEXTS, [{"text": text} for text in TEXTS], words, [{"words": row} for row in words], trained):
             reply = client.post("/predict/names", json=payload)
             assert [one["tags"] for one in reply.json()["answers"]] == tags, reply.text
         one = client.post("/predict/names", json=TEXTS[0]).json()["answers"][0]
         assert one == wanted[0]
         assert "start" not in client.post("/predict/names", json=[words[0]]).json()["answers"][0]["answer"][0]
+        lines = "\n".join(map(json.dumps, trained)).encode()
+        for kind in ("application/x-ndjson", "application/json", "application/x-www-form-urlencoded"):
+            reply = client.post("/predict/names", content=lines, headers={"content-type": kind})
+            assert [one["tags"] for one in reply.json()["answers"]] == tags, reply.text
         plain = client.post("/predict/names", content=TEXTS[0].encode(), headers={"content-type": "text/plain"})
         assert plain.json()["answers"][0] == wanted[0]
         stream = client.post("/predict/names?stream=true", json=TEXTS)
@@ -157,7 +162,7 @@ def test_every_protocol_answers_as_the_bundle_and_refuses_what_is_no_sentence(bu
         for bad, said in (
             ("", "empty"), ([], "no rows"), ([[]], "empty"), ([["Ana", 5]], "not a word"), ("x" * 1_000_000, "too long"),
             ("x " * 100_000, "at most 2,000 words"), ([["x"] * 100_000], "at most 2,000 words"), ("a\0b", "control"),
-            ({"body": "x"}, "no text"), ([5], "not a sentence"), ([None], "not a sentence"),
+            ({"body": "x"}, "no sentence"), ([5], "not a sentence"), ([None], "not a sentence"),
         ):  # fmt: skip
             refused = client.post("/predict/names", json=bad)
             assert refused.status_code == 400, (str(bad)[:50], refused.text[:200])
@@ -203,6 +208,18 @@ def test_the_command_line_reads_lines_tables_and_pipes(bundle: Bundle, tmp_path:
     assert [one["input"] for one in found[:2]] == ["some.txt:1", "some.txt:3"]
     assert [one["tags"] for one in found[:3]] == [bundle.predict([text])[0]["tags"] for text in (*TEXTS, TEXTS[0])]
     assert found[3]["words"] == ["Ana", "vive"]
+    as_conll(tmp_path / "data" / "names.conll", 4)
+    (tmp_path / "bad.jsonl").write_text('{"wrods": ["Ana"]}\n' * 9 + '{"tokens": ["Ana"]}\n')
+    done = subprocess.run([*command, "--json", "data", "bad.jsonl"], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 2
+    first, *_, last = [json.loads(line) for line in done.stdout.splitlines()]
+    assert first["input"] == "data/names.conll:3"
+    assert "X" not in first["words"]
+    assert last["words"] == ["Ana"]
+    said = done.stderr.splitlines()
+    assert len(said) == 4
+    assert "bad.jsonl:1: the row has no sentence (expected 'text' or 'tokens' or 'words'" in said[0]
+    assert "6 more inputs: the row has no sentence" in said[3]
     piped = subprocess.run(command, input=TEXTS[0], capture_output=True, text=True, check=True)
     assert "Ana García" in piped.stdout
     refused = subprocess.run(

@@ -6,6 +6,7 @@ import argparse
 import itertools
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,15 @@ from bedplate.cli.main import console_for
 from bedplate.codecs.codec import STRINGS, Payload
 from bedplate.codecs.files import image_payloads, is_junk
 from bedplate.codecs.rows import read_rows
+from bedplate.codecs.sentence import SentenceCodec
+from bedplate.codecs.sentence_files import read_sentences
 from bedplate.codecs.table import TableCodec
 from bedplate.codecs.tensor_files import read_tensors
 from bedplate.core.errors import InputError, PayloadError
 
 BATCH = 256
+SAID = 3
+"""So many inputs are named for one fault; the others with the same are counted."""
 
 
 def read_payloads(bundle: Bundle, inputs: list[str]) -> Iterator[tuple[str, Payload]]:
@@ -29,7 +34,9 @@ def read_payloads(bundle: Bundle, inputs: list[str]) -> Iterator[tuple[str, Payl
         if sys.stdin.isatty():
             raise InputError("nothing to predict", hint="name files, or pipe a payload into standard input")
         data = sys.stdin.buffer.read()
-        if bundle.codec.kind in ("image", "series") or (
+        if bundle.codec.kind == "sentence":
+            yield from _sentences(bundle, data, "standard input")
+        elif bundle.codec.kind in ("image", "series") or (
             bundle.codec.kind in STRINGS and data.lstrip()[:1] not in (b"[", b"{")
         ):
             yield "standard input", data
@@ -45,36 +52,38 @@ def read_payloads(bundle: Bundle, inputs: list[str]) -> Iterator[tuple[str, Payl
         return
     for text in inputs:
         if bundle.codec.kind in STRINGS:
-            found = _texts(Path(text))
-            yield from found if bundle.codec.kind == "text" else _lines(found)
-            continue
-        if bundle.codec.kind == "series":
-            yield _series(Path(text))
+            for path in _files(Path(text)):
+                yield from _texts(path) if bundle.codec.kind == "text" else _sentences(bundle, path, str(path))
             continue
         if bundle.codec.kind == "tensor":
             yield from read_tensors(Path(text))
-        else:
-            yield from read_rows(Path(text), codec=_table(bundle))
+            continue
+        for path in _files(Path(text)):
+            if bundle.codec.kind == "series":
+                yield _series(path)
+            else:
+                yield from read_rows(path, name=path.name if path == Path(text) else str(path), codec=_table(bundle))
 
 
 def _series(path: Path) -> tuple[str, Payload]:
     """Return a file as one payload: its steps, the latest last."""
-    if path.is_dir():
-        raise PayloadError("a folder is no series", where=str(path), expected="a CSV or JSON file of one series")
     for _, rows in itertools.groupby(read_rows(path), lambda item: True):
         return str(path), [row for _, row in rows]
     raise PayloadError("the file holds no steps", where=str(path))
 
 
+def _files(path: Path) -> list[Path]:
+    """Return the files of a folder, in order, or the file itself."""
+    if not path.is_dir():
+        return [path]
+    files = sorted(file for file in path.rglob("*") if file.is_file() and not is_junk(file.relative_to(path).parts))
+    if not files:
+        raise PayloadError("the folder holds no files", where=str(path), expected="files to predict")
+    return files
+
+
 def _texts(path: Path) -> Iterator[tuple[str, Payload]]:
     """Yield a table's rows, each of which holds a text, or a whole file as one text."""
-    if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.is_file() and not is_junk(file.relative_to(path).parts))
-        if not files:
-            raise PayloadError("the folder holds no files", where=str(path), expected="texts, a file each")
-        for file in files:
-            yield from _texts(file)
-        return
     if path.name.removesuffix(".gz").endswith((".csv", ".tsv", ".jsonl", ".ndjson", ".json")):
         yield from read_rows(path)
         return
@@ -84,15 +93,9 @@ def _texts(path: Path) -> Iterator[tuple[str, Payload]]:
         raise PayloadError("can't be read", where=str(path), received=error.strerror or str(error)) from error
 
 
-def _lines(found: Iterable[tuple[str, Payload]]) -> Iterator[tuple[str, Payload]]:
-    """Yield rows as they are, and of files each line, which is a sentence."""
-    for name, payload in found:
-        if not isinstance(payload, bytes):
-            yield name, payload
-            continue
-        for number, line in enumerate(payload.split(b"\n"), 1):
-            if line.strip():
-                yield f"{name}:{number}", line
+def _sentences(bundle: Bundle, source: Path | bytes, name: str) -> Iterator[tuple[str, Payload]]:
+    assert isinstance(bundle.codec, SentenceCodec)
+    return read_sentences(source, name, bundle.codec, bundle.answers.tags or ())
 
 
 def _table(bundle: Bundle) -> TableCodec:
@@ -140,19 +143,24 @@ def predict(arguments: argparse.Namespace) -> int:
     if bundle.codec.kind == "language":
         return generate(bundle, arguments)
     check_no_generation(arguments)
-    bad = count = 0
+    faults: Counter[str] = Counter()
+    count = 0
     for found in answers(bundle, read_payloads(bundle, arguments.inputs), arguments.variant):
         count += 1
         if "error" in found:
-            bad += 1
-            print(f"error: {found['input']}: {found['error']}", file=sys.stderr)
+            faults[found["error"]] += 1
+            if faults[found["error"]] <= SAID:
+                print(f"error: {found['input']}: {found['error']}", file=sys.stderr)
         if arguments.json:
             print(json.dumps(found, ensure_ascii=False))
         elif "error" not in found:
             print(_line(found))
     if count == 0:
         raise InputError("nothing to predict", received=" ".join(arguments.inputs) or "standard input")
-    return 2 if bad else 0
+    for fault, times in faults.items():
+        if times > SAID:
+            print(f"error: {times - SAID:,} more inputs: {fault}", file=sys.stderr)
+    return 2 if faults else 0
 
 
 def monitor(arguments: argparse.Namespace) -> int:

@@ -62,11 +62,13 @@ def read_rows(
 def json_rows(data: bytes, name: str, encoding: str | None) -> Iterator[tuple[int, Any]]:
     """Yield (line or place from 1, JSON value) of JSON lines, of one array, or of one object. NaN is taken for null.
 
+    Lines may be lists, too: a first line that is one, where the whole isn't, makes them so.
+
     Raises:
         DataError: a line is not JSON.
     """
     text = decode_text(data, encoding, name)
-    if text.lstrip()[:1] == "[":
+    if text.lstrip()[:1] == "[" and not _are_lists(text):
         whole = _parse(text, name, None)
         if not isinstance(whole, list):
             raise DataError("expected a JSON array of objects", where=name)
@@ -127,6 +129,12 @@ def _unpack(data: bytes, name: str) -> bytes:
         return lzma.decompress(data) if data[:6] == b"\xfd7zXZ\x00" else data
     except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
         raise PayloadError("the file can't be unpacked", where=name, received=str(error)) from error
+
+
+def _are_lists(text: str) -> bool:
+    """Whether a text that begins with `[` holds a list a line, rather than one array."""
+    first, _, others = text.strip().partition("\n")
+    return bool(others) and _is_json(first) and not _is_json(text)
 
 
 def _is_json(text: str) -> bool:

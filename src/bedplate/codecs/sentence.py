@@ -23,6 +23,9 @@ TOKENS, SHAPES, LETTERS = "tokens", "shapes", "letters"
 UNKNOWN, FIRST = 1, 2
 """The number of unknown words and letters, and the first one of known ones; 0 fills rows up."""
 
+LISTS = ("tokens", "words")
+"""What rows usually call their lists of words."""
+
 MOST_ALPHABET = 255 - FIRST
 """Letters' numbers are bytes."""
 
@@ -54,7 +57,7 @@ class SentenceCodec:
 
     `words` are the known ones, as they are looked up: with digits as 0, and (`lower`) in small letters. `alphabet` are
     the known letters, as they stand. Of a word `letters` are read, of a longer one as many from either end. `column`
-    is what sentences were called in the training data.
+    is what sentences were called in the training data; `encoding` and `comment` are how its files were read.
 
     Example:
         >>> codec = SentenceCodec(("in", "madrid"), "Madrin")
@@ -67,6 +70,8 @@ class SentenceCodec:
     lower: bool = True
     letters: int = 16
     column: str = TEXT
+    encoding: str | None = None
+    comment: str | None = None
 
     kind = "sentence"
 
@@ -106,7 +111,7 @@ class SentenceCodec:
 
     def sentence_of(self, payload: Payload) -> str:
         """Return one payload's sentence as a string, checked. Raises PayloadError."""
-        payload = held(payload, (self.column, TEXT, "words"))
+        payload = held(payload, self._names(payload), "sentence")
         if isinstance(payload, np.ndarray):
             payload = payload.tolist()
         if isinstance(payload, list | tuple):
@@ -116,6 +121,18 @@ class SentenceCodec:
                 "not a sentence", expected="a string, or a list of words", received=type(payload).__name__
             )
         return check_words(checked_text(payload))
+
+    def _names(self, payload: Payload) -> list[str]:
+        """Return where an object may hold its sentence: first where the data had it, then lists, which training reads.
+
+        A row may have its text beside its words; the words are what the answer's are counted by.
+        """
+        names = list(dict.fromkeys((self.column, TEXT, *LISTS)))
+        named = names[: self.column != TEXT]
+        listed = [
+            name for name in names if isinstance(payload, Mapping) and isinstance(payload.get(name), list | tuple)
+        ]
+        return list(dict.fromkeys((*named, *listed, *names)))
 
     def spelt(self, word: str) -> str:
         """Return a word as it is looked up."""
@@ -155,6 +172,8 @@ class SentenceCodec:
         return {
             "kind": self.kind, "column": self.column, "lower": self.lower, "letters": self.letters,
             "alphabet": self.alphabet, "words": list(self.words),
+            **({"encoding": self.encoding} if self.encoding else {}),
+            **({"comment": self.comment} if self.comment else {}),
         }  # fmt: skip
 
     @classmethod
@@ -163,7 +182,7 @@ class SentenceCodec:
         try:
             codec = cls(
                 tuple(map(str, contract["words"])), str(contract["alphabet"]), bool(contract["lower"]),
-                int(contract["letters"]), str(contract["column"]),
+                int(contract["letters"]), str(contract["column"]), contract.get("encoding"), contract.get("comment"),
             )  # fmt: skip
         except (KeyError, TypeError, ValueError) as error:
             raise BundleError("the contract of the sentence codec is damaged", received=repr(error)[:200]) from error

@@ -7,10 +7,11 @@ objects, rows as lists in the columns' order, or each column's values by name.
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -25,9 +26,10 @@ from bedplate.codecs.calendar import (
     seconds_of,
 )  # fmt: skip
 from bedplate.codecs.codec import Payload, TensorSpec
-from bedplate.codecs.dates import ORDERS, offset_of
+from bedplate.codecs.dates import ORDERS
 from bedplate.codecs.numbers import parse_number
 from bedplate.codecs.rows import read_rows
+from bedplate.codecs.series_order import in_order
 from bedplate.core.arrays import Arrays
 from bedplate.core.errors import BundleError, PayloadError, did_you_mean, listing
 
@@ -35,7 +37,13 @@ HISTORY = "history"
 """The tensor of a series codec, and the name under which an object may hold a payload."""
 
 
-_LARGEST = float(np.finfo(np.float32).max)
+log = logging.getLogger(__name__)
+
+ALIKE = 0.75
+"""How near a series' name must be to be taken for a typo: 'south' is none of 'north'."""
+
+LARGEST = float(np.finfo(np.float32).max)
+"""Graphs compute in float32."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +54,8 @@ class SeriesCodec:
     each column's among the training rows; `time` is the column of times, and `step` the seconds between two of them
     (0: not known, so times in payloads aren't looked at); `decimals` is each column's decimal sign, nothing for points.
     Where rows were of several series, `by` is the column that named them, and `values` those that each had: `columns`
-    are then theirs side by side, and payloads may have rows of either form. With `cycles` (of "day", "week" and "year")
+    are then theirs side by side, and payloads may have rows of either form; `left` are the series that training left
+    out, whose rows are passed over. With `cycles` (of "day", "week" and "year")
     the latest step's place in them is a second tensor, `calendar`: it needs its time, written as in training (`order`).
 
     Example:
@@ -66,6 +75,7 @@ class SeriesCodec:
     values: tuple[str, ...] = ()
     cycles: tuple[str, ...] = ()
     order: str = "ymd"
+    left: tuple[str, ...] = ()
 
     kind = "series"
 
@@ -132,7 +142,8 @@ class SeriesCodec:
                 "not a series", expected=f"{self.length} steps of {listing(self.columns)}",
                 received=type(payload).__name__ if payload else "nothing",
             )  # fmt: skip
-        self._check_times(payload)
+        if self.time:
+            payload = in_order(payload, self.time, self.order, self.step)
         if len(payload) < self.length:
             raise PayloadError(
                 "the past is too short", expected=f"{self.length} steps or more", received=f"{len(payload)}"
@@ -177,12 +188,22 @@ class SeriesCodec:
 
         Without times, the first row of each series is one step, and so on.
         """
+        left = {str(row[self.by]).strip() for row in rows} & set(self.left)
+        if left:
+            _tell_left(self.by, tuple(sorted(left)))
+            rows = [row for row in rows if str(row[self.by]).strip() not in left]
+        if not rows:
+            raise PayloadError(
+                "all rows are of series that training left out", where=f"column '{self.by}'",
+                expected=listing(self.columns, 8), received=listing(sorted(left), 8),
+            )  # fmt: skip
         names = {series_column(str(row[self.by]).strip(), self.values[0], self.values) for row in rows}
         unknown = sorted(names - set(self.columns))
         if unknown:
             raise PayloadError(
                 f"no such series: '{unknown[0]}'", where=f"column '{self.by}'", expected=listing(self.columns, 8),
-                hint=did_you_mean(unknown[0], self.columns),
+                hint=did_you_mean(unknown[0], self.columns, ALIKE)
+                or "leave its rows out: training knew no such series",
             )  # fmt: skip
         timed = bool(self.time) and _all_have(rows, self.time)
         steps: dict[Any, dict[str, Any]] = {}
@@ -222,7 +243,8 @@ class SeriesCodec:
         if lacking:
             raise PayloadError(
                 f"column '{lacking[0]}' is missing", where=where, expected=listing(self.columns),
-                received=listing(sorted(map(str, given))[:8]), hint=did_you_mean(lacking[0], map(str, given)),
+                received=listing(sorted(map(str, given))[:8]),
+                hint=did_you_mean(lacking[0], map(str, given), ALIKE),
             )  # fmt: skip
 
     def _step(self, row: Any, number: int) -> list[float]:
@@ -242,31 +264,13 @@ class SeriesCodec:
             for name, value, sign in zip(self.columns, row, signs, strict=True)
         ]
 
-    def _check_times(self, rows: Sequence[Any]) -> None:
-        """Refuse times that don't follow one another as the training rows' did."""
-        if not self.step or not all(isinstance(row, Mapping) and self.time in row for row in rows):
-            return
-        before: datetime | None = None
-        for number, row in enumerate(rows, 1):
-            text = str(row[self.time]).strip()
-            moment = moment_of(text, self.order)
-            if moment is None:
-                return  # written in another way than the training rows': not ours to guess
-            moment -= timedelta(seconds=offset_of(text) or 0)
-            if before is not None and abs((moment - before).total_seconds() - self.step) > 0.01 * self.step:
-                raise PayloadError(
-                    "the times don't follow one another", where=f"step {number}, column '{self.time}'",
-                    expected=str(before + timedelta(seconds=self.step)), received=str(moment),
-                    hint="give every step once, in the order of time",
-                )  # fmt: skip
-            before = moment
-
     def contract(self) -> dict[str, Any]:
         """Return all that rebuilds this codec, as JSON."""
         return {
             "kind": self.kind, "columns": list(self.columns), "length": self.length, "mean": list(self.mean),
             "std": list(self.std), "time": self.time, "step": self.step, "decimals": self.decimals, "by": self.by,
             "values": list(self.values), "cycles": list(self.cycles), "order": self.order,
+            **({"left": list(self.left)} if self.left else {}),
         }  # fmt: skip
 
     @classmethod
@@ -279,7 +283,7 @@ class SeriesCodec:
                 columns, int(contract["length"]), mean, std, str(contract["time"]), float(contract["step"]),
                 str(contract.get("decimals", "")), str(contract.get("by", "")),
                 tuple(map(str, contract.get("values", ()))), tuple(map(str, contract.get("cycles", ()))),
-                str(contract.get("order", "ymd")),
+                str(contract.get("order", "ymd")), tuple(map(str, contract.get("left", ()))),
             )  # fmt: skip
         except (KeyError, TypeError, ValueError) as error:
             raise BundleError("the contract of the series codec is damaged", received=repr(error)[:200]) from error
@@ -343,12 +347,28 @@ def _number(value: Any, where: str, sign: str) -> float:
         raise PayloadError(
             "a value is missing", where=where, expected="a number", hint="fill gaps first: none is filled here"
         )
-    if isinstance(value, str):
-        value = parse_number(value.strip(), sign)
+    read = parse_number(value.strip(), sign) if isinstance(value, str) else value
     try:
-        number = math.nan if isinstance(value, bool) or value is None else float(value)
+        number = math.nan if isinstance(read, bool) or read is None else float(read)
     except (TypeError, ValueError):
         number = math.nan
-    if not math.isfinite(number) or abs(number) > _LARGEST:
-        raise PayloadError("not a number", where=where, expected="a finite number", received=str(value)[:40])
+    except OverflowError:  # a whole number of more than 300 digits
+        number = 10.0 * LARGEST
+    if not math.isfinite(number):
+        raise PayloadError("not a number", where=where, expected="a finite number", received=f"{value!r}"[:40])
+    if abs(number) > LARGEST:
+        raise PayloadError(
+            "the number is too large", where=where, expected=f"at most {LARGEST:.3g}", received=f"{value!r}"[:40]
+        )
     return number
+
+
+@lru_cache(maxsize=256)
+def _tell_left(by: str, names: tuple[str, ...]) -> None:
+    """Warn once that rows are passed over."""
+    log.warning(
+        "rows of %s are passed over: training left %s out (column '%s')",
+        listing(names, 8),
+        "this series" if len(names) == 1 else "these series",
+        by,
+    )

@@ -31,8 +31,10 @@ def each(payloads: Sequence[Payload], read: Callable[[Payload], str]) -> np.ndar
     return found
 
 
-def held(payload: Payload, names: Sequence[str]) -> Payload:
+def held(payload: Payload, names: Sequence[str], what: str = "text") -> Payload:
     """Return what an object holds under the first of `names` that it has; anything else as it is.
+
+    `what` is what is looked for, as messages call it.
 
     Raises:
         PayloadError: the object has none of them.
@@ -42,7 +44,11 @@ def held(payload: Payload, names: Sequence[str]) -> Payload:
     for name in names:
         if name in payload:
             return payload[name]
-    raise PayloadError("the row has no text", expected=f"'{names[0]}'", received=f"{sorted(map(str, payload))[:8]}")
+    known = list(dict.fromkeys(names)) if what != "text" else names[:1]
+    raise PayloadError(
+        f"the row has no {what}", expected=" or ".join(f"'{name}'" for name in known),
+        received=f"{sorted(map(str, payload))[:8]}",
+    )  # fmt: skip
 
 
 def checked_text(payload: Payload) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -52,7 +53,9 @@ def steps_of(network: Network) -> dict[str, Step]:
     """
     still = copy.deepcopy(network).eval()
     example = take(edge_features(network.inputs), slice(0, 3))
-    program = torch.export.export(still, tuple(to_tensors(still, example)))
+    with warnings.catch_warnings():  # a recurrent layer's own list of weights, in a copy that is thrown away
+        warnings.filterwarnings("ignore", "The tensor attributes")
+        program = torch.export.export(still, tuple(to_tensors(still, example)))
     signature = program.graph_signature
     names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
     modules = dict(still.named_modules())

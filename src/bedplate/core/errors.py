@@ -122,11 +122,14 @@ class Interrupted(BedplateError):
     exit_code = 130
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str | None:
-    """Return `did you mean 'x'?` for the nearest known spelling, or None."""
+def did_you_mean(word: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """Return `did you mean 'x'?` for the nearest known spelling, or None.
+
+    `cutoff` is how near it must be, from 0 to 1: more where names are alike that aren't meant so.
+    """
     names = list(known)
     lowered = {name.lower().replace("_", "-"): name for name in names}
-    near = difflib.get_close_matches(str(word).lower().replace("_", "-"), lowered, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(str(word).lower().replace("_", "-"), lowered, n=1, cutoff=cutoff)
     return f"did you mean '{lowered[near[0]]}'?" if near else None
 
 

@@ -7,31 +7,24 @@ JSON lines: an object a sentence, with the list of its words and the list of the
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bedplate.codecs.conll import MARKED, mark_entities, read_columns
+from bedplate.codecs.sentence import LISTS
 from bedplate.codecs.tags import OUTSIDE
 from bedplate.core.errors import DataError, did_you_mean, listing
 from bedplate.data.tables import counted
 
-DOCUMENT = "-DOCSTART-"
-"""In the first column it ends a sentence, and is no word."""
+TAGS = ("tags", "ner_tags", "labels")
+"""What JSON lines usually call the list of tags."""
 
-WORDS, TAGS = ("tokens", "words"), ("tags", "ner_tags", "labels")
-"""What JSON lines usually call the two lists."""
-
-_BLANKS = re.compile(r"[ \t]+")
-_MARKED = re.compile(r"[BIESLU]-\S+")
 _MARKS = {"S": "B", "U": "B", "E": "I", "L": "I"}
 """IOBES and BILOU mark single words and ends, too."""
 
 _FEW = 0.02
 """At most so many of the entities may begin with an I, where others begin with a B."""
-
-_MOSTLY = 0.9
-"""So many of the tags must mark entities, for the others to be mistakes."""
 
 
 @dataclass
@@ -59,25 +52,16 @@ def read_conll(text: str, where: str, comment: str | None = None) -> list[Senten
         comment: lines that begin with it are passed over.
     """
     found: list[Sentence] = []
-    now: Sentence | None = None
     columns = 0
-    for number, line in enumerate(text.split("\n"), 1):
-        if comment and line.startswith(comment):
-            continue
-        line = line.strip(" \t\r")
-        cells = _BLANKS.split(line)
-        if not line or cells[0] == DOCUMENT:
-            now = None
-            continue
-        if now is None:
-            now = Sentence(where, number, [], [])
-            found.append(now)
-        columns = columns or len(cells)
-        if len(cells) != columns or columns < 2:
-            expected = f"{max(2, columns)} columns, as the first line has" if columns > 1 else "a word and its tag"
-            now.fault = now.fault or f"line {number}: {len(cells)} columns (expected {expected})"
-        now.words.append(cells[0])
-        now.tags.append(cells[-1])
+    for rows in read_columns(text, comment):
+        now = Sentence(where, rows[0][0], [cells[0] for _, cells in rows], [cells[-1] for _, cells in rows])
+        found.append(now)
+        for number, cells in rows:
+            columns = columns or len(cells)
+            if len(cells) != columns or columns < 2:
+                expected = f"{max(2, columns)} columns, as the first line has" if columns > 1 else "a word and its tag"
+                at = f"line {number}: " if number != now.line else ""
+                now.fault = now.fault or f"{at}{counted(len(cells), 'column')} (expected {expected})"
     return found
 
 
@@ -87,7 +71,7 @@ def read_json_sentences(text: str, where: str, words: str | None, tags: str | No
     Args:
         text: the file's.
         where: its name.
-        words: the name of the list of words; None for one of `WORDS`.
+        words: the name of the list of words; None for one of `LISTS`.
         tags: of the list of tags; None for one of `TAGS`.
 
     Raises:
@@ -107,22 +91,25 @@ def _json_sentence(line: str, number: int, where: str, words: str | None, tags: 
         raise DataError("not JSON", where=f"{where}:{number}", received=str(error)) from error
     if not isinstance(row, dict):
         raise DataError("not an object", where=f"{where}:{number}", received=type(row).__name__)
-    wanted = ((words,) if words else WORDS, (tags,) if tags else TAGS)
-    lists = [_list_of(row, names, f"{where}:{number}") for names in wanted]
-    found = Sentence(where, number, [str(item) for item in lists[0]], [str(item) for item in lists[1]])
-    strange = next((k for part in lists for k, item in enumerate(part, 1) if not isinstance(item, str)), None)
-    if strange is not None:
-        found.fault = f"item {strange} is no string"
-    elif len(found.words) != len(found.tags):
+    wanted = ((words,) if words else LISTS, (tags,) if tags else TAGS)
+    (words_name, own), (tags_name, told) = (_list_of(row, names, f"{where}:{number}") for names in wanted)
+    found = Sentence(where, number, [str(item) for item in own], [str(item) for item in told])
+    for name, items in ((words_name, own), (tags_name, told)):
+        for k, item in enumerate(items, 1):
+            if not isinstance(item, str):
+                found.fault = found.fault or f"item {k} of '{name}' is {json.dumps(item)[:40]}, which is no string"
+                if name == tags_name and isinstance(item, int):
+                    found.fault += "; write the classes' names, such as B-PER, in place of their numbers"
+                break
+    if not found.fault and len(found.words) != len(found.tags):
         found.fault = f"{len(found.words)} words and {len(found.tags)} tags"
     return found
 
 
-def _list_of(row: dict[str, Any], names: Sequence[str], where: str) -> list[Any]:
+def _list_of(row: dict[str, Any], names: Sequence[str], where: str) -> tuple[str, list[Any]]:
     for name in names:
         if isinstance(row.get(name), list):
-            found: list[Any] = row[name]
-            return found
+            return name, row[name]
     raise DataError(
         "the list is missing", where=where, expected=f"a list called {listing(names)}", received=listing(sorted(row)),
         hint=did_you_mean(names[0], row),
@@ -131,8 +118,7 @@ def _list_of(row: dict[str, Any], names: Sequence[str], where: str) -> list[Any]
 
 def marks_entities(sentences: Sequence[Sentence]) -> bool:
     """Return whether the tags mark the beginnings and insides of entities; else each names its word's class."""
-    tags = [tag for sentence in sentences for tag in sentence.tags if tag != OUTSIDE]
-    return bool(tags) and sum(_MARKED.fullmatch(tag) is not None for tag in tags) >= _MOSTLY * len(tags)
+    return mark_entities([tag for sentence in sentences for tag in sentence.tags])
 
 
 def as_bio(sentences: Sequence[Sentence]) -> list[str]:
@@ -150,7 +136,7 @@ def as_bio(sentences: Sequence[Sentence]) -> list[str]:
     """
     for sentence in sentences:
         for k, tag in enumerate(sentence.tags):
-            if tag != OUTSIDE and not _MARKED.fullmatch(tag):
+            if tag != OUTSIDE and not MARKED.fullmatch(tag):
                 sentence.fault = (
                     sentence.fault or f"{_at(sentence, k)}: the tag '{tag}' is neither O, B-type nor I-type"
                 )

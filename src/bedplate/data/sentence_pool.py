@@ -10,10 +10,12 @@ from pathlib import Path, PurePosixPath
 from bedplate.codecs.delimited import decode_text
 from bedplate.codecs.files import inside_archive, is_archive, walk
 from bedplate.codecs.sentence import SentenceCodec
+from bedplate.codecs.sentence_files import JSON_SUFFIXES
 from bedplate.core.errors import DataError, InputError, PayloadError, did_you_mean, listing
 from bedplate.data.conll import Sentence, as_bio, marks_entities, read_conll, read_json_sentences
 from bedplate.data.download import Announce
 from bedplate.data.official import refuse
+from bedplate.data.tables import counted
 from bedplate.recipe.schema import DataSpec
 
 SPLITS = {
@@ -23,7 +25,9 @@ SPLITS = {
 }  # fmt: skip
 """What parts of files' names say of their split."""
 
-JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
+_LONG = 100
+"""A file of one sentence with more words lacks its empty lines."""
+
 _CHECKER = SentenceCodec((), "")
 """Says whether a list is a sentence; its words are never asked."""
 
@@ -56,6 +60,12 @@ def read_sentence_pool(spec: DataSpec, base: Path, announce: Announce) -> Senten
     for split, (where, data) in files.items():
         announce(f"reading sentences from {where}")
         parts[split] = _read(where, data, spec)
+        if len(parts[split]) == 1 and len(parts[split][0].words) > _LONG and not _is_json(where):
+            raise DataError(
+                "no empty line was found, so all of the file is one sentence", where=where,
+                expected="an empty line behind each sentence",
+                received=f"{len(parts[split][0].words):,} words in a row",
+            )  # fmt: skip
     marked = marks_entities(parts["train"])
     notes: list[str] = []
     if marked:
@@ -70,7 +80,12 @@ def read_sentence_pool(spec: DataSpec, base: Path, announce: Announce) -> Senten
     refuse(bad, spec, files["train"][0], notes, "sentence")
     kept = [(split, one) for split, part in parts.items() for one in part if one.fault is None]
     if not kept:
-        raise DataError("no sentences", where=files["train"][0], expected="a word and its tag a line")
+        first = next((f"{place}: {fault}" for place, fault in bad.items()), None)
+        form = "an object with words and tags a line" if _is_json(files["train"][0]) else "a word and its tag a line"
+        raise DataError(
+            "no sentences", where=files["train"][0], expected=form,
+            received=f"{counted(len(bad), 'sentence')} at fault; the first is {first}" if first else None,
+        )  # fmt: skip
     return SentencePool(
         Path(files["train"][0]).name.partition(".")[0], [one for _, one in kept],
         [split for split, _ in kept] if len(parts) > 1 else None, marked, notes, bad,
@@ -142,8 +157,12 @@ def split_of(name: str) -> str | None:
     return said.pop() if len(said) == 1 else None
 
 
+def _is_json(where: str) -> bool:
+    return where.lower().endswith(JSON_SUFFIXES)
+
+
 def _read(where: str, data: bytes, spec: DataSpec) -> list[Sentence]:
     text = decode_text(data, spec.encoding, where)
-    if where.lower().endswith(JSON_SUFFIXES):
+    if _is_json(where):
         return read_json_sentences(text, where, spec.text.column, spec.target)
     return read_conll(text, where, spec.comment)

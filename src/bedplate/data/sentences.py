@@ -51,6 +51,7 @@ def load_sentences(spec: DataSpec, seed: int, *, base: Path, announce: Announce)
     tags = TagSet(_tags(pool, parts))
     every = {name: _rows(texts, rows, index, tags) for name, index in parts.items()}
     codec, facts = fit_codec([rows[k] for k in parts["train"]], spec.text)
+    codec = replace(codec, encoding=spec.encoding, comment=spec.comment)
     announce(facts)
     shared = overlaps(*(keys[parts[name]].tolist() for name in _SAID))
     notes = [*pool.notes, *split_notes, facts, _unknown(codec, every)]

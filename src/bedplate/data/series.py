@@ -13,7 +13,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from bedplate.codecs.answers import Answers
 from bedplate.codecs.calendar import CALENDAR, HARMONICS, calendar_features
 from bedplate.codecs.numbers import decimal_sign
-from bedplate.codecs.series import HISTORY, SeriesCodec
+from bedplate.codecs.series import HISTORY, LARGEST, SeriesCodec
 from bedplate.core.errors import DataError, did_you_mean, listing
 from bedplate.core.hashing import array_digest, fingerprint
 from bedplate.data.dataset import Dataset, Rows
@@ -64,6 +64,7 @@ def load_series(spec: DataSpec, *, base: Path, announce: Announce) -> Dataset:
         tuple(columns), length, tuple(mean.tolist()), tuple(np.where(std > 0, std, 1.0).tolist()),
         series.time or "", grid.step, decimals, series.by or "", panel.values if panel else (),
         tuple(cycle for cycle in HARMONICS if cycle in series.calendar), grid.order,
+        panel.left if panel else (),
     )  # fmt: skip
     answers = Answers(
         target, columns=tuple(columns), horizon=horizon, scale=codec.std,
@@ -197,7 +198,20 @@ def _read(table: RawTable, columns: Sequence[str], spec: DataSpec) -> np.ndarray
                 hint="mend the data, or leave such rows out with data.on_bad_row: skip",
             )  # fmt: skip
         read[:, k] = found.values
+        _check_size(table, read[:, k], name)
     return read
+
+
+def _check_size(table: RawTable, values: np.ndarray, name: str) -> None:
+    """Refuse what float32, in which the network computes, can't hold."""
+    large = np.flatnonzero(np.abs(values) > LARGEST)
+    if len(large):
+        raise DataError(
+            "the number is too large", where=f"{table.ids[large[0]]}, column '{name}'",
+            expected=f"at most {LARGEST:.3g}",
+            received=f"{values[large[0]]:g}; {counted(len(large))} of {len(values):,} are such",
+            hint="give the series in another unit, such as thousands",
+        )  # fmt: skip
 
 
 def _placed(

@@ -26,11 +26,13 @@ class Panel:
         names: of the series, in the order in which they come.
         values: the columns of values that each has.
         rows: of each series, its rows.
+        left: the names of series that were left out.
     """
 
     names: list[str]
     values: tuple[str, ...]
     rows: list[np.ndarray]
+    left: tuple[str, ...] = ()
 
     @property
     def columns(self) -> list[str]:
@@ -58,7 +60,8 @@ class Panel:
                 f"{len(left)} of {len(self.names)} series are left out, with values in fewer than {LEAST_KNOWN:.0%} of "
                 f"the steps: {listing(left, 8)}"
             )
-        return replace(self, names=[self.names[k] for k in kept], rows=[self.rows[k] for k in kept]), kept
+        whole = [self.names[k] for k in kept]
+        return replace(self, names=whole, rows=[self.rows[k] for k in kept], left=tuple(left)), kept
 
 
 def panel_of(table: RawTable, by: str, values: Sequence[str], time: str) -> Panel:

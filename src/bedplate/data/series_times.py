@@ -10,7 +10,7 @@ import numpy as np
 
 from bedplate.codecs.calendar import UNIX, seconds_of
 from bedplate.codecs.columns import Raw
-from bedplate.codecs.dates import find_order, offset_of, parse_date
+from bedplate.codecs.dates import Order, find_order, offset_of, parse_date
 from bedplate.codecs.numbers import parse_number
 from bedplate.core.errors import DataError
 
@@ -23,6 +23,8 @@ _UNIX = (1e8, 1e11)
 
 _OFF = 0.05
 """How far from its place on the grid a time may lie, in steps."""
+
+_NAMES: dict[Order, str] = {"dmy": "day first", "mdy": "month first"}
 
 _MONTH = (28 * DAY, 31 * DAY)
 
@@ -69,6 +71,10 @@ def grid_of(values: Sequence[Raw], column: str, ids: Sequence[str]) -> Grid:
     if unix is not None:
         texts = [str(datetime(1970, 1, 1) + timedelta(seconds=second)) for second in unix]
     order = find_order(texts)
+    exchanged = None
+    if order is not None and order[1]:
+        way, exchanged = _evener(texts, column, order[0])
+        order = (way, True)
     moments = [parse_date(text, order[0]) for text in texts] if order is not None and order[0] != "clock" else []
     if not moments or None in moments:
         bad = next((k for k, text in enumerate(texts) if parse_date(text, "ymd") is None), 0)
@@ -89,8 +95,8 @@ def grid_of(values: Sequence[Raw], column: str, ids: Sequence[str]) -> Grid:
         seconds -= np.array(offsets, float)
         if len(set(offsets)) > 1:
             notes.append(f"'{column}' names several offsets from UTC; times are compared in UTC")
-    if order is not None and order[1]:
-        notes.append(f"day and month of '{column}' could be exchanged; read as {order[0]}")
+    if exchanged is not None:
+        notes.append(exchanged)
     if (np.diff(seconds) < 0).any():
         notes.append(f"the rows were not in the order of '{column}'; they are sorted by it")
     steps = np.diff(np.unique(seconds))
@@ -111,6 +117,36 @@ def grid_of(values: Sequence[Raw], column: str, ids: Sequence[str]) -> Grid:
             received=texts[row], hint="bring the series to equal steps first, such as hourly means",
         )  # fmt: skip
     return Grid(places, step, SEASONS.get(step, 1), texts, tuple(notes), written, wall)
+
+
+def _evener(texts: Sequence[str], column: str, usual: Order) -> tuple[Order, str]:
+    """Return the order of day and month that gives more equal steps, and a note; `usual` where neither does.
+
+    Both can be read; on the first of every month the wrong one makes twelve days, and a gap to the next year.
+    """
+    ways: tuple[Order, Order] = ("dmy", "mdy")
+    even = {way: _evenness([parse_date(text, way) for text in texts]) for way in ways}
+    said = f"day and month of '{column}' could be exchanged"
+    if even["dmy"] == even["mdy"]:
+        return usual, (
+            f"{said}, and either reading gives steps as equal; read as {_NAMES[usual]}: "
+            "write dates as 2016-02-01 to be sure"
+        )
+    best = max(ways, key=lambda way: even[way])
+    return best, f"{said}; read as {_NAMES[best]}, which gives equal steps"
+
+
+def _evenness(moments: Sequence[datetime | None]) -> float:
+    """Return which share of the steps between times is as long as the usual one; months are equally long."""
+    known = sorted({moment for moment in moments if moment is not None})
+    steps = np.diff([seconds_of(moment) for moment in known])
+    if not len(steps):
+        return 0.0
+    usual = float(np.median(steps))
+    if _MONTH[0] <= usual <= _MONTH[1]:
+        months = np.diff([12 * moment.year + moment.month for moment in known])
+        return float((months == 1).mean())
+    return float((np.abs(steps - usual) <= _OFF * usual).mean())
 
 
 def _unix(texts: Sequence[str]) -> np.ndarray | None:

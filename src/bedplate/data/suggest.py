@@ -21,7 +21,7 @@ from bedplate.data.named import NAMED
 from bedplate.data.pair_pool import is_parallel
 from bedplate.data.schema import infer_column
 from bedplate.data.splits import check_rows
-from bedplate.data.suggest_language import suggest_language
+from bedplate.data.suggest_language import is_prose, suggest_language
 from bedplate.data.suggest_pair import suggest_columns, suggest_parallel
 from bedplate.data.suggest_sentence import holds_sentences, suggest_sentences
 from bedplate.data.suggest_series import suggest_series
@@ -31,7 +31,7 @@ from bedplate.data.targets import check_target, guess_target, guess_task
 from bedplate.data.text_pool import text_column
 from bedplate.recipe.schema import ColumnSpec, DataSpec
 
-_IMAGES, _TEXTS = "image-classification", "text-classification"
+_IMAGES, _TEXTS, _VECTORS = "image-classification", "text-classification", "text-embedding"
 _NAMED_TEXTS = tuple(name for name, named in NAMED.items() if named.kind == "texts")
 _NAMED_IMAGES = (*EMBEDDED_IMAGES, "mnist", "fashion-mnist", "cifar10-jpeg")
 _SERIES, _LANGUAGE, _SENTENCES = "forecasting", "language-modelling", "token-classification"
@@ -66,7 +66,7 @@ def suggest(
         path: where the data lies; for a table also a folder with train and test files, or a zip with one table.
         target: the column to predict; None to guess it.
         task: what is asked, where the data leaves it open: a table that has a column of texts beside others, or one of
-            times.
+            times; texts with labels, which may also be told apart by vectors.
         time: the column of times, for a forecast.
 
     Raises:
@@ -83,7 +83,8 @@ def suggest(
 def _suggest(path: Path | str, target: str | None, task: str | None, time: str | None) -> Suggestion:
     text = str(path)
     if text in _NAMED_TEXTS and not Path(text).exists():
-        return _proven(Suggestion(_TEXTS, {"source": text}, [f"'{text}' is a known set of texts"]))
+        asked = task if task == _VECTORS else _TEXTS
+        return _proven(Suggestion(asked, {"source": text}, [f"'{text}' is a known set of texts"]))
     if text in EMBEDDED_TABLES or (text in _NAMED_IMAGES and not Path(text).exists()):
         return _known(text, target)
     where = Path(path).expanduser()
@@ -104,16 +105,20 @@ def _suggest(path: Path | str, target: str | None, task: str | None, time: str |
     where = where.resolve()
     if task == _LANGUAGE:
         return _proven(Suggestion(_LANGUAGE, *suggest_language(where)))
+    if task is None and target is None and is_prose(where):
+        data, reasons = suggest_language(where)
+        why = "language-modelling: this is plain text, not a table; if it is one, name its --target"
+        return _proven(Suggestion(_LANGUAGE, data, [why, *reasons]))
     if task == _SENTENCES or (task is None and target is None and holds_sentences(where)):
-        data: dict[str, Any] = {}
-        reasons: list[str] = []
+        data, reasons = {}, []
         suggest_sentences(where, data, reasons)
         return _proven(Suggestion(_SENTENCES, data, reasons))
     tables = _tables(where)
     if task == _PAIRS and tables:
         return _proven(Suggestion(_PAIRS, *suggest_columns(tables, target)))
     if not tables and holds_texts(where):
-        return _proven(Suggestion(_TEXTS, {"source": str(where)}, ["texts in a folder for each class"]))
+        asked = task if task == _VECTORS else _TEXTS
+        return _proven(Suggestion(asked, {"source": str(where)}, ["texts in a folder for each class"]))
     if not tables:
         return _suggest_images(where)
     return _suggest_table(tables, target, task, time)
@@ -215,9 +220,9 @@ def _suggest_table(tables: dict[str, Path], target: str | None, wanted: str | No
     data["target"] = target
     columns: dict[str, dict[str, Any]] = {}
     task = _target(table, target, data, columns, reasons)
-    if task == "tabular-classification" and wanted in (None, _TEXTS):
+    if task == "tabular-classification" and wanted in (None, _TEXTS, _VECTORS):
         task = _texts_in(table, target, wanted, data, reasons)
-    if task != _TEXTS:
+    if task not in (_TEXTS, _VECTORS):
         _infinities(table, target, columns, reasons)
     if columns:
         data["columns"] = columns
@@ -231,6 +236,9 @@ def _texts_in(table: RawTable, target: str, wanted: str | None, data: dict[str, 
         return "tabular-classification"
     column, why = found or (text_column(table, target, DataSpec()), "the longest texts are there")
     data["text"] = {"column": column}
+    if wanted == _VECTORS:
+        reasons.append(f"text-embedding of '{column}', where texts of one '{target}' belong together: {why}")
+        return _VECTORS
     reasons.append(f"text-classification of '{column}': {why}")
     return _TEXTS
 

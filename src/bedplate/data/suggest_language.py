@@ -3,17 +3,61 @@
 from __future__ import annotations
 
 import os
+import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from bedplate.codecs.delimited import DELIMITERS, parse_lines
 from bedplate.core.errors import DataError
-from bedplate.data.language import CONTEXT, files_of, read_text
+from bedplate.data.language import CONTEXT, ENDINGS, files_of, read_text
 
 MANY = 3_000_000
 """Characters from which on parts of words are learnt: there are enough of each then."""
 
 LEAST = 400
 """Characters without which nothing can be learnt."""
+
+_ENOUGH = 100_000
+"""So many characters tell whether a text is prose."""
+
+_EVEN = 0.8
+"""A table's lines, but for so few, have equally many cells."""
+
+_SPACED = 0.9
+"""In prose a blank stands behind so many of the commas."""
+
+_LETTERS = 0.85
+"""So much of prose is letters and blanks."""
+
+
+def is_prose(where: Path) -> bool:
+    """Return whether a file is called a text, and plainly is one: letters, in lines of no fixed number of cells."""
+    if not where.is_file() or where.suffix.lower() not in ENDINGS:
+        return False
+    try:
+        text = read_text(where)[:_ENOUGH]
+    except DataError:
+        return False
+    letters = sum(character.isalpha() or character.isspace() for character in text)
+    return letters >= _LETTERS * len(text) and not any(_divides(text, delimiter) for delimiter in DELIMITERS)
+
+
+def _divides(text: str, delimiter: str) -> bool:
+    """Return whether a delimiter cuts the lines into a table's cells.
+
+    A comma may do so by chance, once a line: in prose a blank stands behind it, and clauses on both sides.
+    """
+    try:
+        rows = [cells for _, cells in parse_lines(text, delimiter, None)]
+    except DataError:
+        return False
+    width, times = Counter(map(len, rows)).most_common(1)[0] if rows else (1, 0)
+    if width == 1 or len(rows) < 3 or times < _EVEN * len(rows):
+        return False
+    columns = list(zip(*(cells for cells in rows if len(cells) == width), strict=True))
+    clauses = all(sum(cell.count(" ") for cell in column) >= len(column) for column in columns)
+    return not clauses or len(re.findall(f"{re.escape(delimiter)}\\s", text)) < _SPACED * text.count(delimiter)
 
 
 def suggest_language(where: Path) -> tuple[dict[str, Any], list[str]]:

@@ -2,23 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from bedplate.codecs.delimited import guess_encoding
 from bedplate.codecs.files import is_archive, walk
+from bedplate.codecs.sentence import LISTS
+from bedplate.codecs.sentence_files import JSON_SUFFIXES
 from bedplate.core.errors import InputError
-from bedplate.data.conll import marks_entities, read_conll
-from bedplate.data.sentence_pool import JSON_SUFFIXES, split_of
+from bedplate.data.conll import TAGS, marks_entities, read_conll
+from bedplate.data.sentence_pool import split_of
 
 _ENOUGH = 400_000
 """So many bytes of a file are looked at."""
 
+_LINES = 20
+"""So many JSON lines tell what a file holds."""
+
 
 def holds_sentences(where: Path) -> bool:
-    """Whether a file, or a training file in a folder or archive, plainly is CoNLL: columns, and tags of entities."""
-    return any(_is_conll(data) for name, data in _files(where) if not name.lower().endswith(JSON_SUFFIXES))
+    """Whether a file, or a training file in a folder or archive, plainly holds tagged words.
+
+    These are CoNLL, with columns and tags of entities, or JSON lines with two lists of one length.
+    """
+    return any(_is_json(data) if _named_json(name) else _is_conll(data) for name, data in _files(where))
+
+
+def _named_json(name: str) -> bool:
+    return name.lower().endswith(JSON_SUFFIXES)
+
+
+def _is_json(data: bytes) -> bool:
+    """Whether the first lines are objects with a list of words and one of as many tags, which may be numbers."""
+    lines = [line for line in data.split(b"\n")[:_LINES] if line.strip()]
+    lines = lines[:-1] if len(data) == _ENOUGH and len(lines) > 1 else lines
+    try:
+        rows = [json.loads(line) for line in lines]
+    except ValueError:
+        return False
+    return bool(rows) and sum(map(_is_tagged, rows)) > len(rows) / 2
+
+
+def _is_tagged(row: Any) -> bool:
+    if not isinstance(row, dict):
+        return False
+    words, tags = _list_in(row, LISTS), _list_in(row, TAGS)
+    return 0 < len(words) == len(tags) and all(isinstance(word, str) for word in words)
+
+
+def _list_in(row: dict[str, Any], names: Sequence[str]) -> list[Any]:
+    return next((row[name] for name in names if isinstance(row.get(name), list)), [])
 
 
 def _files(where: Path) -> Iterator[tuple[str, bytes]]:
@@ -53,8 +88,13 @@ def _is_conll(data: bytes) -> bool:
 def suggest_sentences(where: Path, data: dict[str, Any], reasons: list[str]) -> None:
     """Fill in the data section for tagged sentences, with reasons."""
     data["source"] = str(where)
-    reasons.append("a word and its tag a line, and an empty line between sentences")
-    for name, content in _files(where):
+    files = list(_files(where))
+    reasons.append(
+        "an object a line, with a list of words and a list of their tags"
+        if any(_named_json(name) for name, _ in files)
+        else "a word and its tag a line, and an empty line between sentences"
+    )
+    for name, content in files:
         try:
             content[: content.rfind(b"\n") + 1].decode()
         except UnicodeDecodeError:

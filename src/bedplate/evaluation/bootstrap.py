@@ -91,6 +91,17 @@ def estimates(
     return found
 
 
+def edged(estimate: Estimate, units: float, confidence: float) -> Estimate:
+    """Return a rate's estimate, with an honest interval where it is 1 or 0: see `share_interval`.
+
+    `units` are what the rate rests on and what the bootstrap draws: rows, or those that hold something to be counted.
+    """
+    if units <= 0 or estimate.value not in (0.0, 1.0):
+        return estimate
+    bounds = share_interval(estimate.value * units, int(units), confidence, (estimate.low, estimate.high))
+    return Estimate(estimate.value, *bounds)
+
+
 def share_interval(
     successes: float, rows: int, confidence: float, bootstrapped: tuple[float, float]
 ) -> tuple[float, float]:

@@ -14,7 +14,7 @@ from bedplate.codecs.tags import TagSet, decoded
 from bedplate.core.arrays import Arrays, Predict, count, predict_in_batches
 from bedplate.core.errors import GateError, InputError
 from bedplate.core.hashing import array_digest, fingerprint
-from bedplate.evaluation.bootstrap import Estimate, bootstrap, estimates, interval, share_interval
+from bedplate.evaluation.bootstrap import Estimate, bootstrap, edged, estimates, interval, share_interval
 from bedplate.evaluation.calibration import reliability
 from bedplate.evaluation.metrics import (
     CLASSIFICATION,
@@ -243,7 +243,7 @@ def _judge_number(outputs: np.ndarray, targets: np.ndarray, answers: Answers, se
 def _judge_forecast(outputs: np.ndarray, targets: np.ndarray, answers: Answers, setting: _Setting) -> Report:
     """Judge forecasts; windows overlap, so the intervals come of blocks as long as a future or a season.
 
-    Of the worst windows the target's means are told, and its root mean squared error.
+    The worst windows are told column by column, since one may be far off where the others are not.
     """
     assert answers.columns is not None
     facts = ForecastFacts(outputs, targets, answers.scale, answers.naive, answers.levels)
@@ -252,24 +252,11 @@ def _judge_forecast(outputs: np.ndarray, targets: np.ndarray, answers: Answers, 
     values = facts.measure(np.ones((1, facts.rows)))
     block = max(answers.horizon, answers.season)
     samples = bootstrap(facts.measure, facts.rows, setting.resamples, setting.seed, block)
-    worst = np.argsort(-facts.squares, kind="stable")
-    own = answers.columns.index(answers.target)
-    misses = np.sqrt(np.square(middle[:, :, own] - targets[:, :, own]).mean(axis=1))
-    apart: list[int] = []  # windows that overlap a worse one tell nothing new
-    for row in worst.tolist():
-        if len(apart) < WORST and all(abs(row - other) >= answers.horizon for other in apart):
-            apart.append(row)
     return Report(
         kind="forecast", rows=facts.rows, confidence=setting.confidence, resamples=setting.resamples,
         metrics=estimates({name: values[name] for name in names}, samples, setting.confidence), per_class=[],
         confusion=None, calibration=[], residuals=None, slices=[],
-        worst=[
-            {
-                "row": row, "id": setting.ids[row], "expected": float(targets[row, :, own].mean()),
-                "answer": float(middle[row, :, own].mean()), "error": float(misses[row]),
-            }
-            for row in apart
-        ],
+        worst=_worst_windows(middle, targets, answers, setting.ids),
         rows_digest=setting.digest(targets.reshape(len(targets), -1)),
         row_errors=np.sqrt(facts.squares).astype(np.float32), outputs=outputs,
         forecast={
@@ -277,6 +264,36 @@ def _judge_forecast(outputs: np.ndarray, targets: np.ndarray, answers: Answers, 
             "by_column": facts.by_column.tolist(),
         },
     )  # fmt: skip
+
+
+def _worst_windows(
+    middle: np.ndarray, targets: np.ndarray, answers: Answers, ids: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Return the worst windows of each column, the largest error first; what overlaps a worse one tells nothing new.
+
+    The error is a window's root mean squared error; of several columns in each one's spread, so that they compare.
+    """
+    columns = answers.columns or ()
+    misses = np.sqrt(np.square(middle - targets).mean(axis=1))
+    if len(columns) > 1:
+        misses = misses / np.asarray(answers.scale)
+    found: list[dict[str, Any]] = []
+    apart: list[tuple[int, int]] = []
+    for place in np.argsort(-misses, axis=None, kind="stable").tolist():
+        row, column = divmod(place, len(columns))
+        if any(own == column and abs(row - other) < answers.horizon for other, own in apart):
+            continue
+        apart.append((row, column))
+        name = f", {columns[column]}" if len(columns) > 1 else ""
+        found.append(
+            {
+                "row": row, "id": f"{ids[row]}{name}", "expected": float(targets[row, :, column].mean()),
+                "answer": float(middle[row, :, column].mean()), "error": float(misses[row, column]),
+            }
+        )  # fmt: skip
+        if len(found) == WORST:
+            break
+    return found
 
 
 def _judge_vectors(outputs: np.ndarray, targets: np.ndarray, answers: Answers, setting: _Setting) -> Report:
@@ -292,7 +309,8 @@ def _judge_vectors(outputs: np.ndarray, targets: np.ndarray, answers: Answers, s
     order = order[np.argsort(-facts.cosines[order, 0], kind="stable")][:WORST]
     return Report(
         kind="embedding", rows=facts.rows, confidence=setting.confidence, resamples=setting.resamples,
-        metrics=estimates({name: values[name] for name in EMBEDDINGS}, samples, setting.confidence), per_class=[],
+        metrics=_edged(estimates({name: values[name] for name in EMBEDDINGS}, samples, setting.confidence),
+        dict.fromkeys(EMBEDDINGS, facts.rows), setting), per_class=[],
         confusion=None, calibration=[], residuals=None,
         slices=_slices(wrong.astype(np.float64), setting.slices, False, setting, "recall_at_1"),
         worst=[
@@ -336,23 +354,27 @@ def _judge_tags(outputs: np.ndarray, targets: np.ndarray, answers: Answers, sett
     values = facts.measure(np.ones((1, facts.rows)))
     samples = bootstrap(facts.measure, facts.rows, setting.resamples, setting.seed)
     low, high = interval(samples["by_type"], setting.confidence) if samples else (values["by_type"][0],) * 2
-    per_type = [
-        {
-            "label": name, "rows": int(facts.truth[:, k].sum()),
-            **{
-                metric: Estimate(float(values["by_type"][0, n, k]), float(low[n, k]), float(high[n, k])).to_json()
-                for n, metric in enumerate(PER_CLASS)
-            },
+    units = _sentences_with(facts.found.sum(axis=1), facts.truth.sum(axis=1))
+    per_type = []
+    for k, name in enumerate(tags.types):
+        given = {
+            metric: Estimate(float(values["by_type"][0, n, k]), float(low[n, k]), float(high[n, k]))
+            for n, metric in enumerate(PER_CLASS)
         }
-        for k, name in enumerate(tags.types)
-    ]  # fmt: skip
+        scores = _edged(given, _sentences_with(facts.found[:, k], facts.truth[:, k]), setting)
+        per_type.append(
+            {"label": name, "rows": int(facts.truth[:, k].sum())} | {key: one.to_json() for key, one in scores.items()}
+        )
     worst = np.argsort(-facts.mistakes, kind="stable")[:WORST]
     size = len(tags.tags)
     there = targets >= 0
     counts = np.bincount(targets[there] * size + facts.answers[there], minlength=size * size)
     return Report(
         kind="tagging", rows=facts.rows, confidence=setting.confidence, resamples=setting.resamples,
-        metrics=estimates({name: values[name] for name in TAGGING}, samples, setting.confidence), per_class=per_type,
+        metrics=_edged(
+            estimates({name: values[name] for name in TAGGING}, samples, setting.confidence), units, setting
+        ),
+        per_class=per_type,
         confusion={"labels": list(tags.tags), "counts": counts.reshape(size, size).tolist()}, calibration=[],
         residuals=None, slices=[],
         worst=[
@@ -364,6 +386,22 @@ def _judge_tags(outputs: np.ndarray, targets: np.ndarray, answers: Answers, sett
         ],
         rows_digest=setting.digest(targets), row_errors=facts.counts.astype(np.float32), outputs=outputs,
     )  # fmt: skip
+
+
+def _sentences_with(found: np.ndarray, truth: np.ndarray) -> dict[str, int]:
+    """Return how many sentences each metric rests on, of found and true entities [N]; they are what is drawn."""
+    either = int(((found + truth) > 0).sum())
+    return {
+        "precision": int((found > 0).sum()), "recall": int((truth > 0).sum()), "f1": either,
+        "token_accuracy": len(found), "sentence_accuracy": len(found),
+    }  # fmt: skip
+
+
+def _edged(metrics: Mapping[str, Estimate], units: Mapping[str, int], setting: _Setting) -> dict[str, Estimate]:
+    """Return estimates with honest intervals where a rate is 1 or 0; without resamples there are none."""
+    if not setting.resamples:
+        return dict(metrics)
+    return {name: edged(one, units.get(name, 0), setting.confidence) for name, one in metrics.items()}
 
 
 def _told(tags: TagSet, codes: np.ndarray) -> str:

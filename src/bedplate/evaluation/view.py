@@ -52,6 +52,7 @@ def view(story: Story) -> dict[str, Any]:
         "forecasts": _forecasts(story, report),
         "slices": _slices(report),
         "worst": _worst(story, report),
+        "worst_told": _worst_told(report),
         "profile": _profile(story.get("profile") or {}),
         "variants": _variants(story),
         "latency": list(story.get("latency") or []),
@@ -270,6 +271,26 @@ def _worst(story: Story, report: Mapping[str, Any]) -> list[dict[str, Any]]:
         {**one, "picture": pictures.get(str(one["row"])), "text": texts.get(str(one["row"]))}
         for one in report.get("worst") or []
     ]
+
+
+def _worst_told(report: Mapping[str, Any]) -> str:
+    """Return what the worst rows are, and what their error is of."""
+    kind, columns = report.get("kind"), (report.get("forecast") or {}).get("columns") or []
+    if kind in ("classification", "embedding"):
+        return "The rows that the model got most wrong, and was most sure of."
+    if kind == "forecast":
+        unit = ", in the spread of the column's training values, so that columns compare" if len(columns) > 1 else ""
+        return (
+            "The windows that were forecast worst, by the time of their first step: the means over their steps of what "
+            f"came and of the forecast, and the root mean squared error{unit}. Windows that overlap a worse one are "
+            "left out."
+        )
+    told = {
+        "language": "The windows with the largest loss; the error is the mean over their tokens, in nats.",
+        "regression": "The rows that are furthest off; the error is the answer less the truth.",
+        "tagging": "The sentences with most mistakes; the error counts the entities that were missed or wrongly found.",
+    }
+    return told.get(str(kind), "The rows that the model got most wrong.")
 
 
 def _profile(profile: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -337,7 +337,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
     if kind not in ARCHITECTURES:
         raise InputError(
             f"the architecture '{kind}' isn't known here", where=f"{file} model_type",
-            expected=f"one of {listing(ARCHITECTURES)}", hint=did_you_mean(kind, ARCHITECTURES),
+            expected=f"one of {listing(ARCHITECTURES)}",
+            hint=did_you_mean(kind, ARCHITECTURES, 0.8)
+            or "its weights mean something else, whatever the config says: take a checkpoint of one of these",
         )  # fmt: skip
     architecture = ARCHITECTURES[kind]
     named = list(architecture.activations)

@@ -104,7 +104,8 @@ class Client(_Settings, Closing):
 
         Args:
             name: the model.
-            payload: an image (bytes, a file, uint8 pixels), a row (column to value), or a list of them.
+            payload: an image (bytes, a file, uint8 pixels), a row (column to value), a text, or a list of them. A list
+                of strings is several texts; one sentence as words is `{"words": [...]}`, or a list in a list.
             version: a version; None takes the newest.
             label: a label in its place.
 

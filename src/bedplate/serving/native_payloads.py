@@ -9,6 +9,7 @@ from typing import Any
 
 from bedplate.codecs.codec import STRINGS
 from bedplate.codecs.rows import json_rows, read_rows
+from bedplate.codecs.series import SeriesCodec
 from bedplate.codecs.table import TableCodec
 from bedplate.core.arrays import Arrays
 from bedplate.core.errors import DataError, PayloadError
@@ -54,22 +55,39 @@ def payloads(model: Model, body: bytes, content_type: str) -> Payloads:
     if model.is_tensor and kind in _LINES:
         return Payloads(_objects(model, body), model.decode)
     if model.is_tensor:
-        value = _parsed(model, body)
+        try:
+            value = _parsed(model, body)
+        except Problem:
+            if not _are_lines(body):
+                raise
+            return Payloads(_objects(model, body), model.decode)
         one = (isinstance(value, str) and model.bundle.codec.kind in STRINGS) or (
-            model.bundle.codec.kind == "series" and _are_steps(value)
+            isinstance(model.bundle.codec, SeriesCodec) and _are_steps(value, model.bundle.codec)
         )
         return Payloads([value] if one else _list(value), model.decode)
     return _images(model, body, kind)
 
 
-def _are_steps(value: Any) -> bool:
-    """Return whether a JSON value is one past: its steps, each an object of single values."""
-    return (
-        isinstance(value, list)
-        and bool(value)
-        and all(
-            isinstance(row, dict) and not any(isinstance(cell, list | dict) for cell in row.values()) for row in value
-        )
+def _are_lines(body: bytes) -> bool:
+    """Whether a body that is no JSON holds objects a line; the reader of lines names the one that is at fault."""
+    return b"\n{" in body.strip() and body.lstrip()[:1] == b"{"
+
+
+def _are_steps(value: Any, codec: SeriesCodec) -> bool:
+    """Return whether a JSON value is one past: its steps, each an object of single values, or a list of one a column.
+
+    Of a single column a step may be its value alone. A list that is as short can be no past, where more steps are read.
+    """
+    if not isinstance(value, list) or not value:
+        return False
+    if all(isinstance(row, dict) for row in value):
+        return not any(isinstance(cell, list | dict) for row in value for cell in row.values())
+    columns = len(codec.columns)
+    if columns == 1 and not any(isinstance(row, list | dict) for row in value):
+        return True
+    return (columns > 1 or codec.length > 1) and all(
+        isinstance(row, list) and len(row) == columns and not any(isinstance(cell, list | dict) for cell in row)
+        for row in value
     )
 
 
@@ -121,8 +139,7 @@ def _rows(model: Model, body: bytes, kind: str) -> Iterable[Any]:
         try:
             return _list(parse_json(body))
         except Problem:
-            # Objects a line, sent without saying so: the reader of lines names the line that is at fault.
-            if b"\n{" not in body.strip() or body.lstrip()[:1] != b"{":
+            if not _are_lines(body):
                 raise
     if body.startswith(_PACKED):
         # A packed file is unpacked without a limit by the reader of files; the header has one.

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from bedplate.core.console import human_seconds
 from bedplate.core.errors import InputError
 from bedplate.core.files import write_text
 from bedplate.core.machine import threads_granted
@@ -21,6 +22,7 @@ from bedplate.tasks import get_task
 _GATES = {
     "forecasting": "{maximum: {mase: 0.9}}",
     "language-modelling": "{maximum: {bits_per_byte: 2.5}}",
+    "text-embedding": "{minimum: {recall_at_1: 0.7}}",
     "text-to-text": "{minimum: {bleu: 20}}",
     "tabular-regression": "{minimum: {r2: 0.5}}",
     "token-classification": "{minimum: {f1: 0.7}}",
@@ -130,6 +132,19 @@ def _text_choices(facts: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]
     return model, training, [why]
 
 
+def _vector_choices(facts: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
+    """Choose a model and training for vectors of texts by their number."""
+    model, training, _ = _text_choices(facts)
+    training["batch_size"] = 128 if facts["rows"] >= 5000 else 64
+    reasons = [
+        "bag of words and pairs of words: it learns in minutes; a checkpoint of a transformer (training.start) knows "
+        "more, and needs no labels to be served",
+        f"supervised-contrastive, {training['batch_size']} texts at a time: texts of one label are drawn together, and "
+        "a batch should hold several of each",
+    ]
+    return model, training, reasons
+
+
 def _series_choices(facts: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
     """Choose a model and training for a series by its number of windows."""
     rows = facts["train_rows"]
@@ -161,7 +176,11 @@ def _language_choices(facts: dict[str, Any]) -> tuple[dict[str, Any], dict[str, 
         "schedule": {"name": "cosine", "warmup": 0.05},
         "early_stopping": {"patience": max(3, epochs // 4)},
     }
-    why = f"a small transformer: {tokens:,} tokens teach it, in about ten minutes at most on {threads} threads"
+    why = (
+        f"a small transformer: {tokens:,} tokens, {epochs} times over, are about "
+        f"{human_seconds(epochs * tokens / per_second)} of learning where {threads} threads learn {per_second:,} a "
+        "second; `bedplate plan` measures this machine"
+    )
     return model, training, [why]
 
 
@@ -212,6 +231,7 @@ def compose(name: str, found: Suggestion) -> tuple[str, list[str]]:
     choose = {
         "forecasting": _series_choices, "image-classification": _image_choices,
         "language-modelling": _language_choices, "text-classification": _text_choices,
+        "text-embedding": _vector_choices,
         "text-to-text": _pair_choices, "token-classification": _sentence_choices,
     }.get(found.task, _table_choices)  # fmt: skip
     model, training, why = choose(dict(found.facts))
@@ -220,6 +240,8 @@ def compose(name: str, found: Suggestion) -> tuple[str, list[str]]:
     if found.task == "tabular-classification" and found.facts["rows"] < 3000:
         objective = _block({"objective": {"name": "cross-entropy", "label_smoothing": 0.05}}) + "\n"
         reasons.append("label smoothing 0.05: on few rows it keeps the network from being too sure of itself")
+    if found.task == "text-embedding":
+        objective = _block({"objective": {"name": "supervised-contrastive"}}) + "\n"
     if found.task == "text-to-text":
         objective = _block({"objective": {"name": "next-token", "label_smoothing": 0.1}}) + "\n"
     comments = "\n".join(f"#   - {reason}" for reason in reasons)
@@ -263,6 +285,11 @@ def _name_of(data: Path) -> str:
         ".txt",
         ".data",
         ".ndjson",
+        ".bio",
+        ".conll",
+        ".iob",
+        ".md",
+        ".text",
     }:
         stem = Path(stem).stem
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")[:60]
