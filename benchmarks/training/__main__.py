@@ -285,7 +285,8 @@ def table(results: dict[str, Any]) -> str:
             "this small network is bound by memory, not by arithmetic.", "",
         ]  # fmt: skip
     versions = ", ".join(f"{k} {v}" for k, v in machine["versions"].items() if k in ("python", "torch", "numpy"))
-    lines.append(f"{machine['cpu']}, {machine['threads']} threads, {versions}; {results['date']}.")
+    threads = "1 thread" if machine["threads"] == 1 else f"{machine['threads']} threads"
+    lines.append(f"{machine['cpu']}, {threads}, {versions}; {results['date']}.")
     return "\n".join(lines)
 
 
