@@ -124,7 +124,7 @@ CASES = (
     Case(INPUTS, "a picture cut short", "predict {digits} x.png", ("x.png", "truncated or damaged"), build=_picture(picture(1, size=(60, 50))[:2000])),
     Case(INPUTS, "nothing on standard input", "predict {digits} -", ("standard input",)),
     Case(INPUTS, "an empty folder", "predict {digits} f", ("nothing to predict",), build=lambda place: (place.folder / "f").mkdir()),
-    Case(INPUTS, "a folder for a table", "predict {table} f", ("can't be read", "Is a directory"), build=lambda place: (place.folder / "f").mkdir()),
+    Case(INPUTS, "an empty folder for a table", "predict {table} f", ("the folder holds no files",), build=lambda place: (place.folder / "f").mkdir()),
     Case(INPUTS, "a table of other columns", "predict {table} x.csv", ("lacks column", "'amount'", "did you mean"), build=_rows("x.csv", "amont,city\n3,Rome\n")),
     Case(INPUTS, "a table without a header, of another width", "predict {table} x.csv", ("3 columns", "give the file a header"), build=_rows("x.csv", "3,Rome,4,5,6\n4,Oslo,4,5,6\n")),
     Case(INPUTS, "a table with a header and no rows", "predict {table} x.csv", ("nothing to predict",), build=_rows("x.csv", "amount,city\n")),
