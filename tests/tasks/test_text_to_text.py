@@ -119,6 +119,15 @@ def test_predict_prints_the_answer_alone(box: Bundle, folder: Path, capsys: pyte
     assert capsys.readouterr().out == box.predict(["blau Katze"])[0]["answer"] + "\n"
     assert main(["predict", str(box.path), "--text", "blau Katze", "--json", "--beams", "1"]) == 0
     assert json.loads(capsys.readouterr().out)["finish_reason"] == "stop"
+    texts = ["blau Katze", "rot", "Hund rennt"]
+    (folder / "texts.txt").write_text("\n".join([texts[0], "", *texts[1:], ""]), encoding="utf-8")
+    assert main(["predict", str(box.path), str(folder / "texts.txt")]) == 0
+    assert capsys.readouterr().out.splitlines() == [one["answer"] for one in box.predict(texts)]
+    (folder / "bad.txt").write_bytes(b"rot\n\xff\nblau\n")
+    assert main(["predict", str(box.path), str(folder / "bad.txt"), "--json"]) == 2
+    said = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert ["error" in one for one in said] == [False, True, False]
+    assert said[1]["input"].endswith("bad.txt:2")
 
 
 def test_it_is_served_by_every_interface_that_writes(client: httpx.Client, box: Bundle) -> None:

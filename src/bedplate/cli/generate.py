@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -60,11 +60,24 @@ def prompts(arguments: argparse.Namespace) -> Iterator[tuple[str, Payload]]:
             raise InputError("can't be read", where=name, received=error.strerror or str(error)) from error
 
 
+def lines_of(found: Iterable[tuple[str, Payload]]) -> Iterator[tuple[str, Payload]]:
+    """Yield each line of texts by itself, as "file:line"; empty ones are passed over, one line alone stays a text."""
+    for name, text in found:
+        raw = text if isinstance(text, bytes) else str(text).encode()
+        lines = [(number, line) for number, line in enumerate(raw.splitlines(), 1) if line.strip()]
+        if len(lines) < 2:
+            yield name, text
+            continue
+        yield from ((f"{name}:{number}", line) for number, line in lines)
+
+
 def generate(bundle: Bundle, arguments: argparse.Namespace) -> int:
     """Write each text with its continuation, or with --json a line each; exit code 2 where one can't be continued."""
     write, bad = bundle.generator(arguments.variant), 0
     sampling = sampling_of(arguments, write.sampling)
-    for name, prompt in prompts(arguments):
+    given = prompts(arguments)
+    # A text to be answered is a line, as it was in training; a text to go on from has lines of its own.
+    for name, prompt in lines_of(given) if write.codec.pairs and arguments.text is None else given:
         try:
             wanted = sampling
             if arguments.max_tokens is None and sampling.beams > 1:
