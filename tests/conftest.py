@@ -7,6 +7,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# A crowded machine is slow at any moment; what a property says of the code has nothing to do with that.
+settings.register_profile("bedplate", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("bedplate")
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
