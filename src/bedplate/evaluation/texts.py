@@ -10,6 +10,7 @@ from sacrebleu.metrics.bleu import BLEU
 from bedplate.evaluation.bootstrap import Estimate, bootstrap, estimates
 
 _ORDER = 4
+_EAST = "\u0e00"
 
 
 class TextFacts:
@@ -29,7 +30,9 @@ class TextFacts:
     def __init__(self, written: Sequence[str], expected: Sequence[str], *, lower: bool) -> None:
         self.rows = len(written)
         some = "".join(expected[:1000])
-        self.tokens = "13a" if some.count(" ") > len(some) / 20 else "char"
+        # Chinese, Japanese, Thai and their like; single words of other scripts have no spaces either.
+        without = some.count(" ") <= len(some) / 20 and sum(sign >= _EAST for sign in some) > len(some) / 2
+        self.tokens = "char" if without else "13a"
         self._bleu = BLEU(lowercase=lower, tokenize=self.tokens, effective_order=True)
         found = [self._bleu.sentence_score(one, [other]) for one, other in zip(written, expected, strict=True)]
         # [N, counts and totals of 1 to 4 tokens, both lengths]
