@@ -92,6 +92,13 @@ def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
         read_pair_pool(DataSpec(files=files), tmp_path, silent)
 
 
+@pytest.mark.parametrize("more", [{"target": "en"}, {"text": {"column": "de"}}])
+def test_columns_of_parallel_lines_are_refused(tmp_path: Path, more: dict[str, object]) -> None:
+    spec = DataSpec.model_validate({"source": parallel(tmp_path, "a\n", "b\n"), **more})
+    with pytest.raises(DataError, match="parallel lines have no columns"):
+        read_pair_pool(spec, tmp_path, silent)
+
+
 @pytest.mark.parametrize(
     ("text", "is_one"),
     [("a/train.{de,en}.gz", True), ("{src,tgt}.txt", True), ("train.csv", False), ("a{b}", False), ("{a/b,c}", False)],

@@ -9,17 +9,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from tests.models.published_gpt2 import GPT2, TEXT, random_weights, scores, tokenizer, write_gpt2
 from tests.serving.conformance.clients import client_environment
 
 from bedplate import pipeline
 from bedplate.bundle import Bundle
 from bedplate.codecs.language import LanguageCodec
-from bedplate.core.errors import InputError, RecipeError
+from bedplate.core.errors import DataError, InputError, RecipeError
 from bedplate.data.language import read_language_tokenizer
+from bedplate.data.load import load_dataset
 from bedplate.generation import Sampling
 from bedplate.models import Network, Outputs, TextInput, build, predictor
 from bedplate.models.checkpoints import fitted, read_checkpoint
+from bedplate.recipe.schema import DataSpec
 
 SHIFT = 2
 
@@ -80,6 +83,16 @@ def test_its_tokenizer_spells_every_text(tmp_path: Path) -> None:
     (tmp_path / "other.json").write_text(json.dumps(wordpiece))
     with pytest.raises(InputError, match="don't spell texts"):
         read_language_tokenizer(tmp_path / "other.json", None)
+
+
+@pytest.mark.parametrize("more", ["tokens: bpe", "size: 400", "lower: true"])
+def test_a_tokenizer_of_others_is_not_learnt(more: str, tmp_path: Path) -> None:
+    write_gpt2(tmp_path / "gpt2")
+    (tmp_path / "text.txt").write_text(TEXT * 3)
+    text = {"tokenizer": "gpt2", "length": 16, **yaml.safe_load(more)}
+    spec = DataSpec.model_validate({"source": "text.txt", "text": text})
+    with pytest.raises(DataError, match="taken as it is"):
+        load_dataset(spec, "language-modelling", 0, base=tmp_path)
 
 
 def recipe(folder: Path, more: str = "") -> Path:

@@ -167,3 +167,13 @@ def test_what_does_not_go_with_it_is_told(tmp_path: Path, more: str, match: str)
     with pytest.raises(RecipeError) as caught:
         resolve(str(tmp_path / "w.yaml"))
     assert match in caught.value.message
+
+
+def test_beams_are_refused_where_no_text_is_an_answer(tmp_path: Path) -> None:
+    (tmp_path / "w.yaml").write_text(
+        "name: w\ntask: tabular-classification\ndata: {source: wine}\nevaluation: {beams: 4}\n"
+    )
+    with pytest.raises(RecipeError, match="answered by texts have beams"):
+        resolve(str(tmp_path / "w.yaml"))
+    # A run writes every value out, and its recipe must run again.
+    assert resolve(str(tmp_path / "w.yaml"), ["evaluation.beams=1"]).recipe.evaluation.beams == 1

@@ -163,6 +163,11 @@ def read_text(path: Path) -> str:
 def fit_language_codec(text: str, spec: TextSpec, base: Path) -> tuple[LanguageCodec, np.ndarray, str]:
     """Return the codec of a training text, the text's tokens, and what was learnt in a sentence."""
     if spec.tokenizer is not None:
+        told = [key for key in ("tokens", "size") if getattr(spec, key) is not None] + ["lower"] * spec.lower
+        if told:
+            raise DataError(
+                "a tokenizer made elsewhere is taken as it is", where=f"data.text.{told[0]}", hint="leave it out"
+            )
         codec = read_language_tokenizer(base / Path(os.path.expandvars(spec.tokenizer)).expanduser(), spec.length)
         tokens = codec.tokens_of(text)
         each = len(text.encode()) / max(1, len(tokens))

@@ -106,6 +106,12 @@ def read_pair_pool(spec: DataSpec, base: Path, announce: Announce) -> PairPool:
         named = [(text, split) for split, text in spec.files.model_dump().items() if text is not None]
     if not any(is_parallel(text) for text, _ in named):
         return _from_tables(spec, base, announce)
+    for where, name in (("data.target", spec.target), ("data.text.column", spec.text.column)):
+        if name is not None:
+            raise DataError(
+                "parallel lines have no columns", where=where, received=name,
+                hint="leave it out: the file named first is read, the other one written",
+            )  # fmt: skip
     column, target = "text", "answer"
     rows: list[tuple[str, str, str, str]] = []
     for text, split in named:

@@ -108,9 +108,8 @@ def fit_pairs(
     codec = LanguageCodec(tokenizer, length, unknown > 0, pool.column, pairs=True)
     rows = {name: _rows(texts, answers, index, length, pool) for name, index in parts.items()}
     cut = int((sizes > length).sum())
-    each = "each" if kind != "character" else "a character each"
     facts = (
-        f"{codec.vocabulary:,} tokens ({kind}), {each} for texts and answers alike; {int(np.median(sizes[train]))} in "
+        f"{codec.vocabulary:,} tokens ({kind}) for texts and answers alike; {int(np.median(sizes[train]))} in "
         f"the median pair, {length} at most" + (f"; {cut:,} pairs are longer and were cut" if cut else "")
     )
     return codec, rows, facts

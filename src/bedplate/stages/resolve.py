@@ -168,6 +168,14 @@ def check_combinations(raw: Raw) -> list[BedplateError]:
                 expected=listing(LANGUAGE_METHODS), received=listing(map(str, asked)),
             )
         )  # fmt: skip
+    evaluation = raw.get("evaluation")
+    if task and task.primary not in TEXTS and isinstance(evaluation, dict) and evaluation.get("beams", 1) != 1:
+        found.append(
+            InputError(
+                "only texts that are answered by texts have beams", where="evaluation.beams",
+                hint="leave it out; `bedplate predict --beams` asks a language model for them",
+            )
+        )  # fmt: skip
     known = {
         "classes": CLASSIFICATION, "forecast": (*FORECASTS, *QUANTILES), "number": REGRESSION, "tags": TAGGING,
         "tokens": LANGUAGE, "vector": EMBEDDINGS,
