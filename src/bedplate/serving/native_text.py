@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import fields as fields_of
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bedplate.core.errors import InputError, did_you_mean, listing
 from bedplate.generation import Generator, Piece, Sampling
@@ -20,9 +20,6 @@ from bedplate.serving.native_stream import MEDIA_TYPE, wants_stream
 from bedplate.serving.openai_read import MOST_TEXTS
 from bedplate.serving.problems import Problem, bad_request, from_error
 from bedplate.serving.streams import Streams, Writing
-
-if TYPE_CHECKING:
-    pass  # needs the tokenizers library, which other models don't
 
 log = logging.getLogger("bedplate.serving")
 
