@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -177,3 +178,35 @@ def test_beams_are_refused_where_no_text_is_an_answer(tmp_path: Path) -> None:
         resolve(str(tmp_path / "w.yaml"))
     # A run writes every value out, and its recipe must run again.
     assert resolve(str(tmp_path / "w.yaml"), ["evaluation.beams=1"]).recipe.evaluation.beams == 1
+
+
+def test_recurrent_networks_write_answers_too(tmp_path: Path) -> None:
+    """Their whole life: learnt, sealed at two precisions, written side by side and in a stream as evaluation wrote."""
+    german, draw = list(WORDS), random.Random(0)
+    rows = [[draw.choice(german) for _ in range(2 + k % 4)] for k in range(600)]
+    lines = [f"{' '.join(row)},{' '.join(WORDS[word] for word in row)}" for row in rows]
+    (tmp_path / "words.csv").write_text("\n".join(["de,en", *lines, ""]), encoding="utf-8")
+    (tmp_path / "w.yaml").write_text(
+        "name: w\ntask: text-to-text\ndata: {source: words.csv, text: {column: de, tokens: word}, target: en}\n"
+        "model: {name: seq2seq-gru, size: 32, hidden: 48, dropout: 0.0}\n"
+        "training: {epochs: 30, batch_size: 16, optimizer: {name: adamw, lr: 0.01}}\n"
+        "evaluation: {resamples: 100, beams: 2}\ncompression: {methods: [int8-weights]}\n",
+        encoding="utf-8",
+    )
+    outcome = pipeline.run(str(tmp_path / "w.yaml"), tmp_path / "run")
+    assert outcome.passed
+    assert outcome.figures["metrics"]["exact"]["value"] > 0.5
+    box = Bundle.open(outcome.figures["bundle"])
+    told = [json.loads(line) for line in (tmp_path / "run" / "pack" / "predictions.jsonl").read_text().splitlines()]
+    texts = [lines[int(one["input"].rpartition(":")[2]) - 2].split(",")[0] for one in told[:8]]
+    assert [one["answer"] for one in box.predict(texts)] == [one["answer"] for one in told[:8]]
+    assert "int8-weights" in box.variants
+    small = [box.generator("int8-weights").answer(text)["answer"] for text in texts]
+    assert sum(a == one["answer"] for a, one in zip(small, told, strict=False)) >= 6  # 8 bits may turn a close call
+    with running([("w", box.path)]) as server, httpx.Client(base_url=server.url, timeout=30) as client:
+        assert [one["answer"] for one in client.post("/predict/w", json=texts).json()["answers"]] == [
+            one["answer"] for one in told[:8]
+        ]
+        greedy = client.post("/predict/w", json={"text": texts[0], "beams": 1}).json()["answers"][0]["answer"]
+        lines = client.post("/predict/w?stream=true", json=texts[0]).text.splitlines()
+        assert "".join(json.loads(line).get("text", "") for line in lines) == greedy

@@ -56,7 +56,7 @@ def export_network(network: Network, sample: Arrays) -> onnx.ModelProto:
     """
     training = network.training
     sequence = network.outputs.sequence
-    answering = Stepping(network).eval() if sequence else exportable(Answering(network).eval())
+    answering = exportable((Stepping(network) if sequence else Answering(network)).eval())
     names, outputs = list(network.inputs.names), [network.outputs.name]
     # Three rows: one or two would let the exporter take the row count, or a broadcast, for a constant.
     tensors = to_tensors(network, take(sample, slice(0, 3)))

@@ -10,9 +10,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bedplate.codecs.codec import PAD
-from bedplate.core.errors import InputError
-from bedplate.models.registry import Inputs, Outputs, TextInput, models, only
+from bedplate.models.encoder_decoder import EncoderDecoder, pairs
+from bedplate.models.registry import Inputs, Outputs, TextInput, models
 from bedplate.models.text_layers import AWAY
 from bedplate.models.transformer_encoder import Block as EncoderBlock
 from bedplate.models.transformer_encoder import check_heads
@@ -84,8 +83,8 @@ class DecoderBlock(nn.Module):
         return x, keys, values
 
 
-class Seq2Seq(nn.Module):
-    """Rows of a text, a separator and its answer → scores of what follows, from the separator on; 0 before it."""
+class Seq2Seq(EncoderDecoder):
+    """Transformer blocks that read both ways, and blocks that write and look at what was read."""
 
     places: Tensor
 
@@ -93,10 +92,8 @@ class Seq2Seq(nn.Module):
         self, inputs: TextInput, width: int, separator: int, *, size: int, heads: int, encoder: int, decoder: int,
         hidden: int, dropout: float,
     ) -> None:  # fmt: skip
-        super().__init__()
-        self.separator, self.length, self.layers = separator, inputs.length, decoder
-        self.tokens = nn.Embedding(width, size)
-        nn.init.normal_(self.tokens.weight, std=size**-0.5)
+        super().__init__(width, size, separator)
+        self.length, self.layers = inputs.length, decoder
         self.register_buffer("places", waves(inputs.length, size), persistent=False)
         self.dropout = nn.Dropout(dropout)
         self.encoder = nn.ModuleList(EncoderBlock(size, heads, dropout, hidden=hidden) for _ in range(encoder))
@@ -111,40 +108,39 @@ class Seq2Seq(nn.Module):
         names = ("memory_keys", "memory_values", "keys", "values")
         self.past = {"source": (-1,)} | {f"{name}_{layer}": shape for layer in range(decoder) for name in names}
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Return scores [rows, length, vocabulary].
+    def encode(self, tokens: Tensor, source: Tensor) -> Tensor:
+        """Map tokens to [rows, length, size]."""
+        x = self._embedded(tokens, torch.arange(tokens.shape[1], device=tokens.device)[None])
+        away = (1.0 - source)[:, None, None] * AWAY
+        for block in self.encoder:
+            x = block(x, away)
+        out: Tensor = self.read(x)
+        return out
 
-        What is read and what is written are put into tensors of their own, so that neither pays for the other.
-        """
-        read, written = self._parts(tokens, torch.zeros_like(tokens[:, :1]))
-        counts = read.sum(1, keepdim=True)
-        source = read[:, : max(1, int(counts.max()))].to(torch.float32)
-        memory = self._encode(tokens[:, : source.shape[1]], source)
-        begin = (counts - 1).clamp(min=0)
-        own = written.sum(1, keepdim=True)
-        new = torch.arange(max(1, int(own.max())), device=tokens.device)[None]
-        at = (begin + new).clamp(max=tokens.shape[1] - 1)
-        x = self._embedded(tokens.gather(1, at), new)
+    def decode(self, tokens: Tensor, memory: Tensor, source: Tensor) -> Tensor:
+        """Map tokens to [rows, new, size], none of which sees what comes later."""
+        new = torch.arange(tokens.shape[1], device=tokens.device)[None]
+        x = self._embedded(tokens, new)
         later = (new.transpose(0, 1) < new).to(torch.float32)[None, None] * AWAY
         hidden = (1.0 - source)[:, None, None] * AWAY
         for block in self.decoder:
             assert isinstance(block, DecoderBlock)
             x, _, _ = block(x, [], later, [(*block.read.keys_values(memory), hidden)])
-        rows, places = torch.nonzero(new < own, as_tuple=True)
-        found = self._scores(x[rows, places])
-        out = found.new_zeros(*tokens.shape, found.shape[1])
-        out[rows, at[rows, places]] = found
-        return out
+        return x
+
+    def scores(self, states: Tensor) -> Tensor:
+        """Map states [..., size] to a score for every token that may follow."""
+        return super().scores(self.after(states))
 
     def step(self, tokens: Tensor, length: Tensor, past: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """Go on behind a past: see `registry.Stepwise`. A text and its separator are read at once."""
         own = length.to(torch.int64)[:, None]
-        read, written = self._parts(tokens, own)
+        read, written = self.parts(tokens, own)
         source = read.to(torch.float32)
         begin = (past[0].sum(1, keepdim=True) + source.sum(1, keepdim=True)).to(torch.int64) - 1
         new = torch.arange(tokens.shape[1], device=tokens.device)[None]
         before = torch.arange(past[0].shape[1], device=tokens.device)[None]
-        memory = self._encode(tokens, source)
+        memory = self.encode(tokens, source)
         x = self._embedded(tokens, own + new - begin)
         mine = ((before < own) & (before >= begin)).to(torch.float32)
         later = (new.transpose(0, 1) < new).to(torch.float32)
@@ -158,30 +154,12 @@ class Seq2Seq(nn.Module):
             seen = [(keys, values, unread[0]), (*fresh, unread[1])]
             x, new_keys, new_values = block(x, [(own_keys, own_values, (1.0 - mine)[:, None, None] * AWAY)], away, seen)
             present += [*fresh, new_keys, new_values]
-        return self._scores(x) * written.to(torch.float32)[:, :, None], present
-
-    def _parts(self, tokens: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what is read, and what is written [rows, new]; the separator is both. `own` [rows, 1] were before."""
-        marks = (tokens == self.separator).to(torch.int64)
-        behind = torch.cumsum(marks, dim=1)
-        there, first = tokens != PAD, own == 0
-        return there & first & (behind <= marks), there & (~first | (behind > 0))
+        return self.scores(x) * written.to(torch.float32)[:, :, None], present
 
     def _embedded(self, tokens: Tensor, places: Tensor) -> Tensor:
         scaled = self.tokens(tokens) * math.sqrt(self.tokens.embedding_dim)
         out: Tensor = self.dropout(scaled + self.places[places.clamp(min=0, max=self.length - 1)])
         return out
-
-    def _encode(self, tokens: Tensor, source: Tensor) -> Tensor:
-        x = self._embedded(tokens, torch.arange(tokens.shape[1], device=tokens.device)[None])
-        away = (1.0 - source)[:, None, None] * AWAY
-        for block in self.encoder:
-            x = block(x, away)
-        out: Tensor = self.read(x)
-        return out
-
-    def _scores(self, x: Tensor) -> Tensor:
-        return functional.linear(self.after(x), self.tokens.weight)
 
 
 @models.register("seq2seq")
@@ -211,15 +189,9 @@ def seq2seq(
     Raises:
         InputError: the size is no multiple of the heads, or rows are no pairs of texts.
     """
-    only(inputs, TextInput, "seq2seq")
-    assert isinstance(inputs, TextInput)
-    if inputs.separator is None:
-        raise InputError(
-            "model 'seq2seq' answers a text with a text", where="model.name",
-            hint="set task: text-to-text, or choose `transformer-decoder`",
-        )  # fmt: skip
+    texts, separator = pairs(inputs, "seq2seq")
     check_heads(size, heads)
     return Seq2Seq(
-        inputs, outputs.width, inputs.separator, size=size, heads=heads, encoder=encoder, decoder=decoder,
+        texts, outputs.width, separator, size=size, heads=heads, encoder=encoder, decoder=decoder,
         hidden=hidden, dropout=dropout,
     )  # fmt: skip
