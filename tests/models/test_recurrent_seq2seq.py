@@ -47,7 +47,8 @@ def test_it_answers_as_networks_on_rows_of_their_own_would(layers: int) -> None:
         text, answer = tokens[: at + 1], [token for token in tokens[at:] if token]
 
         def vectors(numbers: list[int]) -> Tensor:
-            return body.tokens(torch.tensor([numbers])) * math.sqrt(12)
+            found: Tensor = body.tokens(torch.tensor([numbers])) * math.sqrt(12)
+            return found
 
         forth, back = body.ways[0](vectors(text))[0], body.ways[1](vectors(text[::-1]))[0]
         states = torch.tanh(body.begun(torch.cat([forth[:, -1], back[:, -1]], dim=1))).chunk(layers, dim=1)
