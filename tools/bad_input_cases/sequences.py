@@ -34,6 +34,12 @@ def _pairs(sent: str, left: str, right: str, *says: str, more: str = "") -> Case
     )  # fmt: skip
 
 
+def _sets(sent: str, rows: list[str], *says: str, more: str = "") -> Case:
+    content = "".join(f'{{"a": "so it goes {k}", "b": {labels}}}\n' for k, labels in enumerate(rows))
+    data = f"source: a.jsonl, target: b, text: {{column: a}}{more}"
+    return _plan(sent, "multi-label-classification", data, content, *says, name="a.jsonl")
+
+
 def _words(sent: str, content: str | bytes, *says: str, name: str = "a.conll") -> Case:
     return _plan(sent, "token-classification", f"source: {name}", content, *says, name=name)
 
@@ -64,6 +70,10 @@ CASES = (
         "a column of texts that isn't there", "text-to-text", "source: a.jsonl, target: b, text: {column: aa}",
         "".join(f'{{"a": "x {k}", "b": "y {k}"}}\n' for k in range(30)), "did you mean 'a'", name="a.jsonl",
     ),
+    _sets("a number among lists of labels", ['["x"]', '["y"]'] * 20 + ["[1.5]"], "a.jsonl:41", "a list of labels"),
+    _sets("no label in any row", ["[]"] * 40, "nothing to tell apart", "no training row with a label"),
+    _sets("the same labels in every row", ['["x", "y"]'] * 40, "nothing to tell apart", "x and y"),
+    _sets("a positive one of several labels", ['["x"]', '["y"]'] * 20, "each there or not", more=", positive: x"),
     _words("a CoNLL file with broken columns", SENTENCE * 30 + "Oslo\n", "a.conll:151"),
     _words("one sentence", SENTENCE, "too few rows"),
     _words(

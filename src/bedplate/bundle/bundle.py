@@ -137,6 +137,8 @@ class Bundle:
         answers = self.answers
         if answers.tags is not None:
             return [TensorSpec(self.output, "float32", (-1, len(answers.tags)))]
+        if answers.many is not None:
+            return [TensorSpec(self.output, "float32", (len(answers.many),))]
         if answers.columns is not None:
             shape = (answers.horizon, len(answers.columns), *([len(answers.levels)] if answers.levels else []))
             return [TensorSpec(self.output, "float32", shape)]

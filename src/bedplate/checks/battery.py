@@ -63,6 +63,7 @@ SAMPLES: dict[str, Inputs] = {
 OUTPUTS: dict[str, Outputs] = {"3 classes": Outputs(3), "a number": Outputs(None, 5.0, 2.0)}
 VECTOR = Outputs(vector=6)
 NEXT = Outputs(300, sequence=True)
+LABELS = Outputs(counts=(3, 2, 4, 6), many=3)
 TAGS = ("O", "B-PER", "I-PER")
 TAGGED = Outputs(tags=TAGS, transitions=tuple(map(tuple, TagSet(TAGS).rules().tolist())))
 FORECAST = Outputs(None, (3.0, -50.0), (2.0, 10.0), shape=(4, 2))
@@ -109,9 +110,11 @@ def sample_features(inputs: Inputs, rows: int = ROWS, seed: int = 0) -> dict[str
 
 
 def sample_targets(outputs: Outputs, rows: int = ROWS) -> torch.Tensor:
-    """Return targets that fit `outputs`: every class in turn (of vectors, three), tags, or standardised values."""
+    """Return targets for `outputs`: each class in turn (of vectors, three), labels, tags or standardised values."""
     if outputs.vector:
         return torch.arange(rows) % 3
+    if outputs.many:
+        return (torch.arange(rows * outputs.many) % 2).reshape(rows, outputs.many).to(torch.float32)
     if outputs.tags:
         return (torch.arange(rows * 12) % 2).reshape(rows, 12).to(torch.int16)
     if outputs.shape:
@@ -158,7 +161,7 @@ def check_model(name: str) -> Iterator[Result]:
     for input_name, inputs in SAMPLES.items():
         own = {
             SeriesInput: {"a forecast": FORECAST}, SentenceInput: {"tags": TAGGED},
-            TextInput: {**OUTPUTS, "a vector": VECTOR, "the next token": NEXT},
+            TextInput: {**OUTPUTS, "labels": LABELS, "a vector": VECTOR, "the next token": NEXT},
         }  # fmt: skip
         asked = own.get(type(inputs), OUTPUTS)
         for output_name, outputs in asked.items():
@@ -256,11 +259,12 @@ def check_objective(name: str) -> Iterator[Result]:
         return
     asked = OUTPUTS | {
         "a forecast": replace(FORECAST, levels=objective.levels), "a vector": VECTOR, "the next token": NEXT,
-        "tags": TAGGED,
+        "tags": TAGGED, "labels": LABELS,
     }  # fmt: skip
     kinds = {
         "classes": ["3 classes"], "number": ["a number"], "forecast": ["a forecast"], "vector": ["a vector"],
-        "tokens": ["the next token"], "tags": ["tags"], "any": list(OUTPUTS),
+        "tokens": ["the next token"], "tags": ["tags"], "labels": ["labels"],
+        "any": list(OUTPUTS),
     }  # fmt: skip
     for kind in kinds[objective.kind]:
         yield _check(f"{part} ({kind})", "training with it lowers it", partial(_lowers, objective, asked[kind]))
@@ -272,6 +276,8 @@ def _lowers(objective: Any, outputs: Outputs) -> str | None:
         name, sample = "bilstm-tagger", "sentences"
     if outputs.sequence:
         name, sample = "transformer-decoder", "texts"
+    if outputs.many:
+        name, sample = "bag", "texts"
     inputs = SAMPLES[sample]
     network = build(name, {}, inputs, outputs, 7)
     with torch.no_grad():

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bedplate.bundle import Bundle
-from bedplate.cli.generate import check_no_generation, generate
+from bedplate.cli.generate import check_no_generation, generate, the_text
 from bedplate.cli.main import console_for
 from bedplate.codecs.codec import STRINGS, Payload
 from bedplate.codecs.files import image_payloads, is_junk
@@ -128,6 +128,8 @@ def answers(bundle: Bundle, payloads: Iterable[tuple[str, Payload]], variant: st
 def _line(found: dict[str, Any]) -> str:
     if "outputs" in found:
         return f"{found['input']}\t{json.dumps(found['outputs'], ensure_ascii=False)}"
+    if "probabilities" in found and isinstance(found["answer"], list):
+        return f"{found['input']}\t{json.dumps(found['answer'], ensure_ascii=False)}"
     if "probabilities" in found:
         return f"{found['input']}\t{found['answer']}\t{max(found['probabilities'].values()):.4f}"
     if "quantiles" in found:
@@ -142,10 +144,11 @@ def predict(arguments: argparse.Namespace) -> int:
     bundle = Bundle.open(arguments.bundle)
     if bundle.codec.kind == "language":
         return generate(bundle, arguments)
-    check_no_generation(arguments)
+    check_no_generation(arguments, reads_texts=bundle.codec.kind in STRINGS)
+    given = read_payloads(bundle, arguments.inputs) if arguments.text is None else the_text(arguments)
     faults: Counter[str] = Counter()
     count = 0
-    for found in answers(bundle, read_payloads(bundle, arguments.inputs), arguments.variant):
+    for found in answers(bundle, given, arguments.variant):
         count += 1
         if "error" in found:
             faults[found["error"]] += 1

@@ -28,14 +28,22 @@ def sampling_of(arguments: argparse.Namespace, usual: Sampling) -> Sampling:
         raise InputError(error.what, where=flag, expected=error.expected, received=error.received) from error
 
 
-def check_no_generation(arguments: argparse.Namespace) -> None:
-    """Refuse flags that say how a text is written, for a bundle that writes none."""
-    given = [name for name in FLAGS if getattr(arguments, name, None) is not None]
+def check_no_generation(arguments: argparse.Namespace, *, reads_texts: bool = False) -> None:
+    """Refuse flags that say how a text is written, for a bundle that writes none; --text where it reads none either."""
+    refused = [name for name in FLAGS if not (reads_texts and name == "text")]
+    given = [name for name in refused if getattr(arguments, name, None) is not None]
     if given:
         raise InputError(
             "this bundle's model writes no text", where=f"--{given[0].replace('_', '-')}",
             hint="leave it out, or name a bundle of language-modelling or text-to-text",
         )  # fmt: skip
+
+
+def the_text(arguments: argparse.Namespace) -> Iterator[tuple[str, Payload]]:
+    """Yield ("--text", text) alone. Raises InputError where files are named, too."""
+    if arguments.inputs:
+        raise InputError("either --text or files", received=" ".join(arguments.inputs))
+    yield "--text", arguments.text
 
 
 def prompts(arguments: argparse.Namespace) -> Iterator[tuple[str, Payload]]:
@@ -44,9 +52,7 @@ def prompts(arguments: argparse.Namespace) -> Iterator[tuple[str, Payload]]:
     A file's last line end is left out: it is rarely meant.
     """
     if arguments.text is not None:
-        if arguments.inputs:
-            raise InputError("either --text or files", received=" ".join(arguments.inputs))
-        yield "--text", arguments.text
+        yield from the_text(arguments)
         return
     if not arguments.inputs or arguments.inputs == ["-"]:
         if sys.stdin.isatty():

@@ -8,9 +8,9 @@ FLAGS = ("text", "max_tokens", "temperature", "top_k", "top_p", "seed", "stop", 
 
 
 def add_generate_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of a model that writes text; one that isn't given is None."""
+    """Add `--text` and the flags of a model that writes text; one that isn't given is None."""
+    parser.add_argument("--text", metavar="TEXT", help="one text, instead of files, to answer or to go on from")
     group = parser.add_argument_group("a model that writes text")
-    group.add_argument("--text", metavar="TEXT", help="the beginning of a text, instead of files")
     group.add_argument("--max-tokens", metavar="N", type=int, help="write so many tokens at most (default: 200)")
     group.add_argument("--temperature", metavar="T", type=float, help="0: always the likeliest token (default: 0.8)")
     group.add_argument("--top-k", metavar="K", type=int, help="draw from the K likeliest tokens (default: all)")

@@ -20,11 +20,20 @@ FORECAST = "forecast"
 EMBEDDING = "embedding"
 LOGITS = "logits"
 TAG_PROBABILITIES = "tag_probabilities"
+LABEL_PROBABILITIES = "label_probabilities"
+
+LIKELY = 0.5
+"""A label is answered from this probability on."""
+
+
+def chosen_labels(probabilities: np.ndarray) -> np.ndarray:
+    """Return which labels are answered, bool, of their probabilities."""
+    return np.asarray(probabilities >= LIKELY)
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What the model answers: one of `labels`, a number, a forecast, a vector, a tag a word, or plain tensors.
+    """What the model answers: one of `labels`, any of `many`, a number, forecast, vector, tags, or tensors.
 
     A classifier's graph gives `probabilities` (float32, rows × classes); a regressor's gives `value` (float32, rows).
     A forecaster's gives `forecast` (float32, rows × `horizon` × `columns`, and × quantiles, where `levels` names some);
@@ -33,6 +42,8 @@ class Answers:
     An encoder gives `embedding` (float32, rows × `dimensions`).
     A tagger's gives `tag_probabilities` (float32, rows × words × tags; 0 beyond a row's words), of which Viterbi's
     algorithm makes one of `tags` a word; `transitions` (tags + 1 × tags) say what following which is worth.
+    Where a row may have several labels, or none, `many` are these; the graph gives `label_probabilities` (float32, rows
+    × labels), each by itself.
     `positive` is the index of the label that binary metrics speak of (for two classes). `tensors` names the outputs of
     a graph of which nothing else is known; they are answered as they are. A language model's graph gives `logits`
     (float32, rows × tokens × vocabulary) of what comes next; `sizes` are then the bytes of each token of the
@@ -53,12 +64,14 @@ class Answers:
     sizes: tuple[int, ...] = ()
     tags: tuple[str, ...] | None = None
     transitions: tuple[tuple[float, ...], ...] = ()
+    many: tuple[str, ...] | None = None
 
     @property
     def kind(self) -> str:
         """What they are judged as.
 
-        It is "classification", "regression", "embedding", "language", "forecast", (its) "quantiles", or "tagging".
+        It is "classification", "regression", "embedding", "language", "forecast", (its) "quantiles", "tagging", or
+        "multi-label".
         """
         if self.dimensions:
             return EMBEDDING
@@ -66,6 +79,8 @@ class Answers:
             return "language"
         if self.tags is not None:
             return "tagging"
+        if self.many is not None:
+            return "multi-label"
         if self.columns is not None:
             return "quantiles" if self.levels else "forecast"
         return "regression" if self.labels is None else "classification"
@@ -73,7 +88,8 @@ class Answers:
     @property
     def shares(self) -> bool:
         """Whether numbers are probabilities or a vector's, so that a difference of one is all there can be."""
-        return self.labels is not None or self.tags is not None or self.dimensions > 0
+        named = (self.labels, self.many, self.tags)
+        return self.dimensions > 0 or any(one is not None for one in named)
 
     @cached_property
     def tag_set(self) -> TagSet:
@@ -85,6 +101,8 @@ class Answers:
         """The name of the graph's output tensor; the first one's where there are several."""
         if self.tags is not None:
             return TAG_PROBABILITIES
+        if self.many is not None:
+            return LABEL_PROBABILITIES
         if self.tensors is not None:
             return self.tensors[0]
         if self.columns is not None:
@@ -96,9 +114,10 @@ class Answers:
     def encode(self, outputs: Arrays, inputs: Arrays) -> list[dict[str, Any]]:
         """Return one answer a row; `inputs` are the codec's tensors of the same rows.
 
-        `{answer, probabilities}`, `{answer, value}`, `{outputs: lists by name}`, `{answer: a vector's numbers}`, or a
-        forecast's `{answer: {column: a value a step}}`; with quantiles the answer is the median, and `quantiles` has
-        `{column: {level: …}}` beside it. A tagger's is `{answer: entities, words, tags}`; see `tags.tagged`.
+        `{answer, probabilities}` (where a row may have several labels the answer is a list of them), `{answer, value}`,
+        `{outputs: lists by name}`, `{answer: a vector's numbers}`, or a forecast's `{answer: {column: a value a
+        step}}`; with quantiles the answer is the median, and `quantiles` has `{column: {level: …}}` beside it. A
+        tagger's is `{answer: entities, words, tags}`; see `tags.tagged`.
         """
         if self.tags is not None:
             return tagged(outputs[TAG_PROBABILITIES], inputs[TEXT], self.tag_set, self.transitions)
@@ -123,6 +142,13 @@ class Answers:
             ]
         if self.dimensions:
             return [{"answer": row} for row in np.asarray(outputs[EMBEDDING], float).tolist()]
+        if self.many is not None:
+            rows = np.asarray(outputs[LABEL_PROBABILITIES], float)
+            names = np.asarray(self.many, object)
+            return [
+                {"answer": names[one].tolist(), "probabilities": dict(zip(self.many, row, strict=True))}
+                for one, row in zip(chosen_labels(rows), rows.tolist(), strict=True)
+            ]
         if self.labels is None:
             values = np.asarray(outputs[VALUE], float).reshape(-1).tolist()
             return [{"answer": value, "value": value} for value in values]
@@ -158,6 +184,7 @@ class Answers:
             fields["sizes"] = list(self.sizes)
         if self.tags is not None:
             fields |= {"tags": list(self.tags), "transitions": [list(row) for row in self.transitions]}
+        fields |= {} if self.many is None else {"many": list(self.many)}
         return fields if self.tensors is None else {**fields, "tensors": list(self.tensors)}
 
     @classmethod
@@ -170,7 +197,7 @@ class Answers:
         """Rebuild from `contract()`'s JSON."""
         try:
             labels, tensors, columns = contract["labels"], contract.get("tensors"), contract.get("columns")
-            tags = contract.get("tags")
+            tags, many = contract.get("tags"), contract.get("many")
             found = cls(
                 contract["target"],
                 None if labels is None else tuple(labels),
@@ -186,6 +213,7 @@ class Answers:
                 tuple(map(int, contract.get("sizes", ()))),
                 None if tags is None else tuple(map(str, tags)),
                 tuple(tuple(map(float, row)) for row in contract.get("transitions", ())),
+                None if many is None else tuple(map(str, many)),
             )
             found.output.encode()
         except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from unicodedata import category
 
 import numpy as np
 
 from bedplate.codecs.codec import Payload
 from bedplate.core.errors import PayloadError
+
+_UNSEEN = frozenset(("Cc", "Cf", "Zl", "Zp", "Zs"))
+"""Unicode's categories of control and format characters (NUL, the byte order mark) and of spaces."""
 
 MOST_CHARACTERS = 2_000_000
 """A longer text is refused before it is read."""
@@ -61,8 +65,9 @@ def checked_text(payload: Payload) -> str:
         payload = _decoded(bytes(payload))
     if not isinstance(payload, str):
         raise PayloadError("not a text", expected="a string", received=type(payload).__name__)
-    if not payload.strip():
-        raise PayloadError("the text is empty", received=f"{len(payload)} characters, all of them spaces")
+    if all(category(sign) in _UNSEEN for sign in payload):  # stops at the first that can be seen
+        kind = "spaces or control characters" if payload.strip() else "spaces"
+        raise PayloadError("the text is empty", received=f"{len(payload)} characters, all of them {kind}")
     if len(payload) > MOST_CHARACTERS:
         raise PayloadError(
             "the text is too long", expected=f"at most {MOST_CHARACTERS:,} characters", received=f"{len(payload):,}"

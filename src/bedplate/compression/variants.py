@@ -54,7 +54,7 @@ class Variant:
 class Trial:
     """What variants are tried on: training rows for calibration, validation rows for judging (features and raw).
 
-    `answers` are needed for tags.
+    `answers` are needed for tags and sets of labels.
     """
 
     calibration: Arrays
@@ -70,7 +70,8 @@ class Trial:
     def unit(self) -> str:
         """What is lost, in words."""
         kind = None if self.answers is None else self.answers.kind
-        known = {"tagging": "points of F1", "language": "% of perplexity", EMBEDDING: "points of recall at 1"}
+        known = dict.fromkeys(("tagging", "multi-label"), "points of F1")
+        known |= {"language": "% of perplexity", EMBEDDING: "points of recall at 1"}
         # Of RMSE where it is a forecast's, too.
         return known.get(kind or "", "points of accuracy" if self.output == PROBABILITIES else "% of RMSE")
 
@@ -92,6 +93,8 @@ class Trial:
             return metric_drop(
                 "f1", before, after, self.targets, tags=own.tags, transitions=own.transitions, seed=self.seed
             )
+        if own is not None and own.many is not None:
+            return metric_drop("f1", before, after, self.targets, kind=own.kind, seed=self.seed)
         return paired_drop(before, after, self.targets, seed=self.seed)
 
     @property

@@ -11,12 +11,13 @@ from bedplate.data.shards import is_pattern
 from bedplate.recipe.schema import DataSpec
 
 _WHOLE = {
-    "forecasting": "series", "language-modelling": "texts", "text-classification": "texts", "text-embedding": "texts",
-    "text-to-text": "texts", "token-classification": "sentences",
+    "forecasting": "series", "language-modelling": "texts", "multi-label-classification": "texts",
+    "text-classification": "texts", "text-embedding": "texts", "text-to-text": "texts",
+    "token-classification": "sentences",
 }  # fmt: skip
 """What is always held in memory, by task."""
 
-_TEXTS = ("text-classification", "text-embedding")
+_TEXTS = ("multi-label-classification", "text-classification", "text-embedding")
 
 
 def load_dataset(
@@ -69,7 +70,10 @@ def load_dataset(
     if task in _TEXTS:
         from bedplate.data.texts import load_texts
 
-        return load_texts(spec, seed, base=base, announce=announce, vectors=task == "text-embedding")
+        return load_texts(
+            spec, seed, base=base, announce=announce, vectors=task == "text-embedding",
+            several=task == "multi-label-classification",
+        )  # fmt: skip
     if task == "text-to-text":
         from bedplate.data.pairs import load_pairs
 

@@ -21,6 +21,7 @@ from bedplate.data.named import NAMED
 from bedplate.data.pair_pool import is_parallel
 from bedplate.data.schema import infer_column
 from bedplate.data.splits import check_rows
+from bedplate.data.suggest_labels import label_column, list_column, told
 from bedplate.data.suggest_language import is_prose, suggest_language
 from bedplate.data.suggest_pair import suggest_columns, suggest_parallel
 from bedplate.data.suggest_sentence import holds_sentences, suggest_sentences
@@ -35,7 +36,7 @@ _IMAGES, _TEXTS, _VECTORS = "image-classification", "text-classification", "text
 _NAMED_TEXTS = tuple(name for name, named in NAMED.items() if named.kind == "texts")
 _NAMED_IMAGES = (*EMBEDDED_IMAGES, "mnist", "fashion-mnist", "cifar10-jpeg")
 _SERIES, _LANGUAGE, _SENTENCES = "forecasting", "language-modelling", "token-classification"
-_PAIRS = "text-to-text"
+_PAIRS, _SETS = "text-to-text", "multi-label-classification"
 _ORDER = (
     "source", "files", "target", "text", "series", "names", "delimiter", "encoding", "comment", "columns", "on_bad_row"
 )  # fmt: skip
@@ -66,7 +67,7 @@ def suggest(
         path: where the data lies; for a table also a folder with train and test files, or a zip with one table.
         target: the column to predict; None to guess it.
         task: what is asked, where the data leaves it open: a table that has a column of texts beside others, or one of
-            times; texts with labels, which may also be told apart by vectors.
+            times; texts with labels, which may also be told apart by vectors, or have several each.
         time: the column of times, for a forecast.
 
     Raises:
@@ -201,11 +202,15 @@ def _suggest_table(tables: dict[str, Path], target: str | None, wanted: str | No
         data["source"] = str(first)
         suggest_series(table, target, time, data, reasons)
         return _proven(Suggestion(_SERIES, {key: data[key] for key in _ORDER if key in data}, reasons))
-    if target is None:
+    sets = wanted == _SETS or (wanted is None and list_column(table, target) is not None)
+    if target is not None:
+        check_target(table.columns, target, first.name)
+    if sets:
+        target, why = label_column(table, target)
+        reasons.append(f"{_SETS}, target '{target}': {why}; {told(table, target)}")
+    elif target is None:
         target, why = guess_target(table.columns, header=not headless)
         reasons.append(f"target '{target}': {why}; choose another with --target")
-    else:
-        check_target(table.columns, target, first.name)
     official = {
         split: file for split, file in tables.items() if split == "train" or _has_target(file, data, table, target)
     }
@@ -218,6 +223,9 @@ def _suggest_table(tables: dict[str, Path], target: str | None, wanted: str | No
     else:
         data["source"] = str(first)
     data["target"] = target
+    if sets:
+        data["text"] = {"column": text_column(table, target, DataSpec())}
+        return _proven(Suggestion(_SETS, {key: data[key] for key in _ORDER if key in data}, reasons))
     columns: dict[str, dict[str, Any]] = {}
     task = _target(table, target, data, columns, reasons)
     if task == "tabular-classification" and wanted in (None, _TEXTS, _VECTORS):

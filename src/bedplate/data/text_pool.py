@@ -13,6 +13,7 @@ from bedplate.codecs.files import is_archive, walk
 from bedplate.codecs.text import TextCodec
 from bedplate.core.errors import DataError, InputError, PayloadError, did_you_mean, listing
 from bedplate.data.download import Announce
+from bedplate.data.label_sets import joined, read_cell, separator_of
 from bedplate.data.layout import read_layout
 from bedplate.data.named import NAMED, locate
 from bedplate.data.official import refuse
@@ -29,7 +30,8 @@ _CHECKER = TextCodec({}, 1)
 class TextPool:
     """Texts before they are split, a row each.
 
-    `texts` and `labels` are object `str` [N]; `splits` is "train", "validation" or "test" [N], or None where the source
+    `texts` and `labels` are object `str` [N]; where a row may have several labels they are one text, of
+    `label_sets.joined`. `splits` is "train", "validation" or "test" [N], or None where the source
     has no official ones; `bad` maps what was skipped to its fault; `column` is what the texts are called.
     """
 
@@ -44,17 +46,22 @@ class TextPool:
     bad: dict[str, str] = field(default_factory=dict)
 
 
-def read_text_pool(spec: DataSpec, base: Path, announce: Announce) -> TextPool:
-    """Return the texts that `spec` names; relative paths start from `base`.
+def read_text_pool(spec: DataSpec, base: Path, announce: Announce, *, several: bool = False) -> TextPool:
+    """Return the texts that `spec` names; relative paths start from `base`. With `several` a row may have many labels.
 
     Raises:
         DataError: no such source, no texts in it, or bad rows (the first is named) unless `on_bad_row` is "skip".
     """
     sources = _sources(spec, base, announce)
+    if sources is not None and several:
+        raise DataError(
+            "folders give a text one label each", where="data.source", expected="a table with a column of labels",
+            received=sources[0], hint="set task: text-classification",
+        )  # fmt: skip
     if sources is not None:
         return _from_folders(*sources, spec, announce)
     tables, name, target = read_tables(spec, base, announce)
-    return _from_tables(tables, name, target, spec)
+    return _from_tables(tables, name, target, spec, several)
 
 
 def _sources(spec: DataSpec, base: Path, announce: Announce) -> tuple[str, list[tuple[Path, str | None]]] | None:
@@ -122,7 +129,7 @@ def _from_folders(name: str, sources: list[tuple[Path, str | None]], spec: DataS
     )  # fmt: skip
 
 
-def _from_tables(tables: dict[str, RawTable], name: str, target: str, spec: DataSpec) -> TextPool:
+def _from_tables(tables: dict[str, RawTable], name: str, target: str, spec: DataSpec, several: bool) -> TextPool:
     column = text_column(tables["train"], target, spec)
     texts: list[str] = []
     labels: list[str] = []
@@ -131,10 +138,16 @@ def _from_tables(tables: dict[str, RawTable], name: str, target: str, spec: Data
     bad: dict[str, str] = {}
     notes: list[str] = []
     for split, table in tables.items():
-        read = read_labels(table.columns[target], target, spec.columns.get(target, ColumnSpec()))
-        without = {int(row) for row in read.missing}
         notes += table.notes
         bad |= dict(table.skipped)
+        without: set[int] = set()
+        if several:
+            sign = spec.label_separator or separator_of(tables["train"].columns[target])
+            values = _sets(table, target, sign, bad)
+            notes += [f"labels of '{target}' are separated by '{sign}'"] if sign and split == "train" else []
+        else:
+            read = read_labels(table.columns[target], target, spec.columns.get(target, ColumnSpec()))
+            values, without = read.values.tolist(), {int(row) for row in read.missing}
         for row, payload in enumerate(table.columns[column]):
             try:
                 text = _CHECKER.text_of("" if payload is None else str(payload))
@@ -143,9 +156,10 @@ def _from_tables(tables: dict[str, RawTable], name: str, target: str, spec: Data
                 continue
             if row in without:
                 bad[table.ids[row]] = f"the target '{target}' is missing"
+            if table.ids[row] in bad:
                 continue
             texts.append(text)
-            labels.append(str(read.values[row]))
+            labels.append(str(values[row]))
             ids.append(table.ids[row])
             splits.append(split)
     refuse(bad, spec, name, notes)
@@ -153,6 +167,18 @@ def _from_tables(tables: dict[str, RawTable], name: str, target: str, spec: Data
         name, np.array(texts, object), np.array(labels, object), ids,
         np.array(splits, object) if len(tables) > 1 else None, column, target, notes, bad,
     )  # fmt: skip
+
+
+def _sets(table: RawTable, target: str, separator: str | None, bad: dict[str, str]) -> list[str]:
+    """Return each row's labels as one text; rows whose cell can't be read are added to `bad`."""
+    found = []
+    for row, cell in enumerate(table.columns[target]):
+        try:
+            found.append(joined(read_cell(cell, separator)))
+        except ValueError as error:
+            bad[table.ids[row]] = f"the target '{target}': {error}"
+            found.append(joined(()))
+    return found
 
 
 def text_column(table: RawTable, target: str, spec: DataSpec) -> str:

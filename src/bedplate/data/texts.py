@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from bedplate.core.errors import DataError, InputError
 from bedplate.core.hashing import fingerprint, row_digests, sha256_bytes
 from bedplate.data.dataset import Dataset, Rows
 from bedplate.data.download import Announce
+from bedplate.data.label_sets import apart, as_matrix, check_known, label_balance, label_names, stratum
 from bedplate.data.official import balance, check_labels, divide, positive, torn_labels
 from bedplate.data.profile import text_profile
 from bedplate.data.splits import check_rows, duplicates, limit_rows, overlaps, split_fingerprint
@@ -34,26 +35,36 @@ SIZES = {"word": 20_000, "character": 1_000, "bpe": 8_000, "wordpiece": 8_000}
 """How many tokens are learnt where the recipe doesn't say."""
 
 
-def load_texts(spec: DataSpec, seed: int, *, base: Path, announce: Announce, vectors: bool = False) -> Dataset:
+def load_texts(
+    spec: DataSpec, seed: int, *, base: Path, announce: Announce, vectors: bool = False, several: bool = False
+) -> Dataset:
     """Return the texts that `spec` names; see `bedplate.data.load.load_dataset` for the arguments.
 
     With `vectors` the answer is a vector, whose size isn't known yet (1); the labels are there to judge it by, and to
-    slice by.
+    slice by. With `several` a row may have any number of labels.
     """
     if spec.split.by != "random":
         raise DataError(
             f"texts are not split by {spec.split.by}", where="data.split.by", expected="random",
             hint="or give files for train, validation and test",
         )  # fmt: skip
-    pool = read_text_pool(spec, base, announce)
+    pool = read_text_pool(spec, base, announce, several=several)
     check_rows(len(pool.texts), pool.name)
-    check_labels(pool.labels, pool.splits, pool.name, "texts")
+    sets = [apart(text) for text in pool.labels.tolist()] if several else []
+    strata = stratum(sets) if several else pool.labels
+    if not several:
+        check_labels(pool.labels, pool.splits, pool.name, "texts")
     keys = np.asarray(row_digests({TEXT: pool.texts}), dtype=object)
-    parts, split_notes = divide(keys, pool.labels, pool.splits, spec.split, seed, "texts")
-    parts["train"] = parts["train"][limit_rows(pool.labels[parts["train"]], spec.limit, seed)]
-    labels = tuple(sorted(set(pool.labels[parts["train"]].tolist()), key=natural))
-    codes = {label: k for k, label in enumerate(labels)}
-    targets = np.asarray([codes[label] for label in pool.labels.tolist()], np.int64)
+    parts, split_notes = divide(keys, strata, pool.splits, spec.split, seed, "texts")
+    parts["train"] = parts["train"][limit_rows(strata[parts["train"]], spec.limit, seed)]
+    if several:
+        labels = label_names([sets[row] for row in parts["train"].tolist()], pool.name)
+        check_known(sets, labels, pool.name)
+        targets = as_matrix(sets, labels)
+    else:
+        labels = tuple(sorted(set(pool.labels[parts["train"]].tolist()), key=natural))
+        codes = {label: k for k, label in enumerate(labels)}
+        targets = np.asarray([codes[label] for label in pool.labels.tolist()], np.int64)
     codec, facts = fit_codec(pool.texts[parts["train"]], spec.text, pool.column, base)
     announce(facts)
     every = Rows({TEXT: pool.texts}, targets, pool.ids, {pool.target: pool.labels} if vectors else {})
@@ -67,20 +78,23 @@ def load_texts(spec: DataSpec, seed: int, *, base: Path, announce: Announce, vec
     notes += torn_labels(keys, pool.labels, pool.ids, "texts")
     profile = text_profile(
         rows={name: len(part) for name, part in rows.items()},
-        labels=balance(rows["train"].targets, labels),
+        labels=(label_balance if several else balance)(rows["train"].targets, labels),
         characters=np.array([len(text) for text in rows["train"].inputs[TEXT]]),
         duplicates=duplicates(keys.tolist()),
         overlap=shared,
         skipped=list(pool.bad.items()),
-        examples=[(labels[k], text) for k, text in _first_of_each(rows["train"], len(labels))],
+        examples=_first_of_each(rows["train"], labels),
     )
     schema = {
         "kind": "text", "column": pool.column, "target": pool.target, "labels": list(labels), "length": codec.length,
         "vocabulary": codec.vocabulary, "official_splits": pool.splits is not None,
     }  # fmt: skip
-    answers = (
-        Answers(pool.target, dimensions=1) if vectors else Answers(pool.target, labels, positive(labels, spec.positive))
-    )
+    if vectors:
+        answers = Answers(pool.target, dimensions=1)
+    elif several:
+        answers = Answers(pool.target, many=labels)
+    else:
+        answers = Answers(pool.target, labels, positive(labels, spec.positive))
     given = codec.contract()["tokenizer"] if spec.text.tokenizer is not None else None
     return Dataset(
         pool.name, codec, answers, rows["train"],
@@ -126,11 +140,12 @@ def _kind(texts: np.ndarray) -> Kind:
     return "word" if some.count(" ") > len(some) / 20 else "bpe"
 
 
-def _first_of_each(rows: Rows, classes: int) -> list[tuple[int, str]]:
+def _first_of_each(rows: Rows, labels: Sequence[str]) -> list[tuple[str, str]]:
+    """Return two texts of each of the first labels."""
     return [
-        (k, str(rows.inputs[TEXT][row]))
-        for k in range(min(classes, 12))
-        for row in np.flatnonzero(rows.targets == k)[:2]
+        (label, str(rows.inputs[TEXT][row]))
+        for k, label in enumerate(labels[:12])
+        for row in np.flatnonzero(rows.targets[:, k] if rows.targets.ndim > 1 else rows.targets == k)[:2]
     ]
 
 

@@ -13,9 +13,11 @@ import numpy as np
 from bedplate.codecs.tags import TagSet, decoded
 from bedplate.core.errors import InputError, did_you_mean, listing
 from bedplate.evaluation.bootstrap import bootstrap, interval
+from bedplate.evaluation.label_sets import LabelSetFacts
 from bedplate.evaluation.metrics import (
     CLASSIFICATION,
     FORECASTS,
+    LABEL_SETS,
     LOWER_IS_BETTER,
     QUANTILES,
     REGRESSION,
@@ -146,12 +148,14 @@ def metric_drop(
         before: probabilities [N,K], values [N], forecasts, tags' probabilities [N, words, tags], or (with `kind`
             "embedding") vectors [N,D].
         after: the same, from the other prediction.
-        targets: class indices [N], values [N], what came, or tags' numbers [N, words].
+        targets: class indices [N], whether each label is there [N, K], values [N], what came, or tags' numbers
+            [N, words].
         positive: the positive class's index, for two classes.
         scale: of a forecast's columns, as `ForecastFacts` takes it.
         naive: likewise.
         levels: likewise.
-        kind: `Answers.kind`; None goes by the shape, which doesn't tell vectors from probabilities.
+        kind: `Answers.kind`; None goes by the shape, which doesn't tell vectors, or sets of labels, from
+            probabilities.
         tags: of words, as `Answers` has them; () for others.
         transitions: likewise.
         confidence: of the bound.
@@ -178,6 +182,9 @@ def metric_drop(
         measures = [TaggingFacts(decoded(one, lengths, transitions), targets, known).measure for one in (before, after)]
     elif before.ndim >= 3:
         measures = [ForecastFacts(one, targets, scale, naive, levels).measure for one in (before, after)]
+    elif kind == "multi-label":
+        sets = [LabelSetFacts(one, targets) for one in (before, after)]
+        measures = [facts.ranking if metric == "auprc" else facts.measure for facts in sets]
     elif kind == "embedding":
         measures = [EmbeddingFacts(vectors, targets).measure for vectors in (before, after)]
     else:
@@ -202,11 +209,11 @@ def metric_drop(
 def check_metric(metric: str, kind: str) -> None:
     """Raise an InputError unless answers of this kind have this metric.
 
-    They are classification, regression, embedding, forecast, quantiles or tagging: `Answers.kind`.
+    They are classification, regression, embedding, forecast, quantiles, multi-label or tagging: `Answers.kind`.
     """
     known = {
         "classification": CLASSIFICATION, "regression": REGRESSION, "forecast": FORECASTS,
-        "quantiles": (*FORECASTS, *QUANTILES), "embedding": EMBEDDINGS, "tagging": TAGGING,
+        "quantiles": (*FORECASTS, *QUANTILES), "embedding": EMBEDDINGS, "multi-label": LABEL_SETS, "tagging": TAGGING,
     }[kind]  # fmt: skip
     if metric not in known:
         raise InputError(

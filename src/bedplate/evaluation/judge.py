@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from bedplate.codecs.answers import Answers
-from bedplate.codecs.tags import TagSet, decoded
 from bedplate.core.arrays import Arrays, Predict, count, predict_in_batches
 from bedplate.core.errors import GateError, InputError
-from bedplate.core.hashing import array_digest, fingerprint
-from bedplate.evaluation.bootstrap import Estimate, bootstrap, edged, estimates, interval, share_interval
+from bedplate.evaluation.bootstrap import Estimate, bootstrap, estimates, interval, share_interval
 from bedplate.evaluation.calibration import reliability
+from bedplate.evaluation.judge_counted import as_wide, judge_label_sets, judge_tags
 from bedplate.evaluation.metrics import (
     CLASSIFICATION,
+    FEWEST_RESAMPLES,
     FORECASTS,
     LANGUAGE,
     PER_CLASS,
     QUANTILES,
+    RANKING_WORK,
     REGRESSION,
-    TAGGING,
     ClassificationFacts,
     ForecastFacts,
     LanguageFacts,
@@ -32,17 +31,11 @@ from bedplate.evaluation.metrics import (
 )
 from bedplate.evaluation.neighbours import EMBEDDINGS, EmbeddingFacts
 from bedplate.evaluation.report import Report
-from bedplate.evaluation.slices import Slice, slice_figures
-from bedplate.evaluation.tagging import TaggingFacts
+from bedplate.evaluation.setting import WORST, Setting
 
-WORST = 24
 _POINTS = 500
-_TOLD = 12
-"""So many of a sentence's entities are listed."""
 _HISTOGRAM_BINS = 31
 _MOST_SCORES, _MOST_WINDOWS = 1 << 23, 16
-_RANKING_WORK = 500_000_000
-_FEWEST_RESAMPLES = 100
 
 
 def evaluate(
@@ -62,11 +55,11 @@ def evaluate(
 
     Args:
         predict: gives `answers.output`: probabilities [N,K], values [N], forecasts [N, steps, columns (, levels)],
-            vectors [N, D] of any length D, tags' probabilities [N, words, tags], or the scores of every next token
-            [N, tokens, vocabulary].
+            vectors [N, D] of any length D, labels' probabilities [N, K], tags' probabilities [N, words, tags], or the
+            scores of every next token [N, tokens, vocabulary].
         inputs: what `predict` takes, N rows.
-        targets: class indices [N] (of vectors, too), values [N], what came [N, steps, columns], tags' numbers
-            [N, words], or the next tokens [N, tokens].
+        targets: class indices [N] (of vectors, too), whether each label is there [N, K], values [N], what came
+            [N, steps, columns], tags' numbers [N, words], or the next tokens [N, tokens].
         answers: the labels or tags, or that the answer is a number, a vector or a forecast.
         ids: where each row came from, for the list of worst rows.
         slices: texts [N] by column, to slice by beside the class.
@@ -96,8 +89,10 @@ def evaluate(
         wanted += (len(answers.levels),) if answers.levels else ()
     if answers.dimensions:  # a baseline's vectors may be of another length
         wanted = (len(targets), outputs.shape[-1])
+    if answers.many is not None:
+        wanted = (len(targets), len(answers.many))
     if answers.tags is not None and outputs.ndim == 3:
-        outputs, targets = _as_wide(outputs, np.asarray(targets))
+        outputs, targets = as_wide(outputs, np.asarray(targets))
         wanted = (*targets.shape, len(answers.tags))
     if outputs.size == wanted[0] and len(wanted) == 1:
         outputs = outputs.reshape(-1)
@@ -118,9 +113,11 @@ def evaluate(
     if answers.dimensions:
         judge = _judge_vectors
     if answers.tags is not None:
-        judge = _judge_tags
+        judge = judge_tags
+    if answers.many is not None:
+        judge = judge_label_sets
     names = list(ids) or [str(i) for i in range(len(targets))]
-    setting = _Setting(resamples, confidence, seed, names, slices or {})
+    setting = Setting(resamples, confidence, seed, names, slices or {})
     if answers.sizes:
         return _judge_language(outputs, np.asarray(targets), answers, setting)
     return judge(outputs, np.asarray(targets), answers, setting)
@@ -151,26 +148,14 @@ def losses_of(predict: Predict, inputs: Arrays, targets: np.ndarray, answers: An
     return found
 
 
-@dataclass(frozen=True)
-class _Setting:
-    resamples: int
-    confidence: float
-    seed: int
-    ids: list[str]
-    slices: Mapping[str, np.ndarray]
-
-    def digest(self, targets: np.ndarray) -> str:
-        return fingerprint([array_digest(np.asarray(self.ids, dtype=object)), array_digest(targets)])
-
-
-def _judge_classes(outputs: np.ndarray, targets: np.ndarray, answers: Answers, setting: _Setting) -> Report:
+def _judge_classes(outputs: np.ndarray, targets: np.ndarray, answers: Answers, setting: Setting) -> Report:
     labels = list(answers.labels or ())
     facts = ClassificationFacts(outputs, targets, answers.positive)
     once = np.ones((1, facts.rows))
     values = facts.measure(once) | facts.ranking(once)
     samples = bootstrap(facts.measure, facts.rows, setting.resamples, setting.seed)
     # Ranking costs a pass a class, so with very many classes it is resampled less often.
-    affordable = max(_FEWEST_RESAMPLES, _RANKING_WORK // (facts.rows * facts.classes))
+    affordable = max(FEWEST_RESAMPLES, RANKING_WORK // (facts.rows * facts.classes))
     samples |= bootstrap(facts.ranking, facts.rows, min(setting.resamples, affordable), setting.seed)
     metrics = estimates({name: values[name] for name in CLASSIFICATION}, samples, setting.confidence)
     if setting.resamples:
@@ -183,7 +168,7 @@ def _judge_classes(outputs: np.ndarray, targets: np.ndarray, answers: Answers, s
         metrics=metrics, per_class=_per_class(facts, labels, samples, setting.confidence),
         confusion={"labels": labels, "counts": counts.reshape(len(labels), len(labels)).tolist()},
         calibration=reliability(facts, setting.confidence), residuals=None,
-        slices=_slices(wrong.astype(np.float64), {**by_class, **setting.slices}, False, setting),
+        slices=setting.sliced(wrong.astype(np.float64), {**by_class, **setting.slices}, False),
         worst=_worst_answers(facts, labels, setting.ids), rows_digest=setting.digest(targets), row_errors=wrong,
         outputs=outputs,
     )  # fmt: skip
@@ -226,7 +211,7 @@ def _worst_answers(facts: ClassificationFacts, labels: list[str], ids: list[str]
     ]  # fmt: skip
 
 
-def _judge_number(outputs: np.ndarray, targets: np.ndarray, answers: Answers, setting: _Setting) -> Report:
+def _judge_number(outputs: np.ndarray, targets: np.ndarray, answers: Answers, setting: Setting) -> Report:
     facts = RegressionFacts(outputs, targets)
     values = facts.measure(np.ones((1, facts.rows)))
     samples = bootstrap(facts.measure, facts.rows, setting.resamples, setting.seed)
@@ -234,13 +219,13 @@ def _judge_number(outputs: np.ndarray, targets: np.ndarray, answers: Answers, se
         kind="regression", rows=facts.rows, confidence=setting.confidence, resamples=setting.resamples,
         metrics=estimates({name: values[name] for name in REGRESSION}, samples, setting.confidence), per_class=[],
         confusion=None, calibration=[], residuals=_residuals(facts),
-        slices=_slices(facts.errors, {**_quarters(facts.targets, answers.target), **setting.slices}, True, setting),
+        slices=setting.sliced(facts.errors, {**_quarters(facts.targets, answers.target), **setting.slices}, True),
         worst=_worst_values(facts, setting.ids), rows_digest=setting.digest(targets),
         row_errors=facts.errors.astype(np.float32), outputs=outputs,
     )  # fmt: skip
 
 
-def _judge_forecast(outputs: np.ndarray, targets: np.ndarray, answers: Answers, setting: _Setting) -> Report:
+def _judge_forecast(outputs: np.ndarray, targets: np.ndarray, answers: Answers, setting: Setting) -> Report:
     """Judge forecasts; windows overlap, so the intervals come of blocks as long as a future or a season.
 
     The worst windows are told column by column, since one may be far off where the others are not.
@@ -296,7 +281,7 @@ def _worst_windows(
     return found
 
 
-def _judge_vectors(outputs: np.ndarray, targets: np.ndarray, answers: Answers, setting: _Setting) -> Report:
+def _judge_vectors(outputs: np.ndarray, targets: np.ndarray, answers: Answers, setting: Setting) -> Report:
     """Judge vectors by their neighbours; a row is wrong where its nearest neighbour has another label."""
     if len(targets) < 2:
         raise InputError("one row has no neighbours", expected="2 rows or more", received="1")
@@ -309,10 +294,10 @@ def _judge_vectors(outputs: np.ndarray, targets: np.ndarray, answers: Answers, s
     order = order[np.argsort(-facts.cosines[order, 0], kind="stable")][:WORST]
     return Report(
         kind="embedding", rows=facts.rows, confidence=setting.confidence, resamples=setting.resamples,
-        metrics=_edged(estimates({name: values[name] for name in EMBEDDINGS}, samples, setting.confidence),
-        dict.fromkeys(EMBEDDINGS, facts.rows), setting), per_class=[],
+        metrics=setting.edged(estimates({name: values[name] for name in EMBEDDINGS}, samples, setting.confidence),
+        dict.fromkeys(EMBEDDINGS, facts.rows)), per_class=[],
         confusion=None, calibration=[], residuals=None,
-        slices=_slices(wrong.astype(np.float64), setting.slices, False, setting, "recall_at_1"),
+        slices=setting.sliced(wrong.astype(np.float64), setting.slices, False, "recall_at_1"),
         worst=[
             {
                 "row": row, "id": setting.ids[row], "expected": str(names[row]),
@@ -324,7 +309,7 @@ def _judge_vectors(outputs: np.ndarray, targets: np.ndarray, answers: Answers, s
     )  # fmt: skip
 
 
-def _judge_language(losses: np.ndarray, targets: np.ndarray, answers: Answers, setting: _Setting) -> Report:
+def _judge_language(losses: np.ndarray, targets: np.ndarray, answers: Answers, setting: Setting) -> Report:
     """Judge a language model by the loss of every token; of the worst windows their mean loss is told."""
     facts = LanguageFacts(losses, targets, answers.sizes)
     values = facts.measure(np.ones((1, facts.rows)))
@@ -338,80 +323,6 @@ def _judge_language(losses: np.ndarray, targets: np.ndarray, answers: Answers, s
         worst=[{"row": row, "id": setting.ids[row], "error": float(means[row])} for row in order.tolist()],
         rows_digest=setting.digest(targets), row_errors=means.astype(np.float32), outputs=losses,
     )  # fmt: skip
-
-
-def _as_wide(outputs: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return tags' probabilities and numbers filled up to the same words."""
-    width = max(outputs.shape[1], targets.shape[1])
-    wide = np.pad(outputs, ((0, 0), (0, width - outputs.shape[1]), (0, 0)))
-    return wide, np.pad(targets, ((0, 0), (0, width - targets.shape[1])), constant_values=-1)
-
-
-def _judge_tags(outputs: np.ndarray, targets: np.ndarray, answers: Answers, setting: _Setting) -> Report:
-    tags = answers.tag_set
-    targets = targets.astype(np.int64)
-    facts = TaggingFacts(decoded(outputs, (targets >= 0).sum(axis=1), answers.transitions), targets, tags)
-    values = facts.measure(np.ones((1, facts.rows)))
-    samples = bootstrap(facts.measure, facts.rows, setting.resamples, setting.seed)
-    low, high = interval(samples["by_type"], setting.confidence) if samples else (values["by_type"][0],) * 2
-    units = _sentences_with(facts.found.sum(axis=1), facts.truth.sum(axis=1))
-    per_type = []
-    for k, name in enumerate(tags.types):
-        given = {
-            metric: Estimate(float(values["by_type"][0, n, k]), float(low[n, k]), float(high[n, k]))
-            for n, metric in enumerate(PER_CLASS)
-        }
-        scores = _edged(given, _sentences_with(facts.found[:, k], facts.truth[:, k]), setting)
-        per_type.append(
-            {"label": name, "rows": int(facts.truth[:, k].sum())} | {key: one.to_json() for key, one in scores.items()}
-        )
-    worst = np.argsort(-facts.mistakes, kind="stable")[:WORST]
-    size = len(tags.tags)
-    there = targets >= 0
-    counts = np.bincount(targets[there] * size + facts.answers[there], minlength=size * size)
-    return Report(
-        kind="tagging", rows=facts.rows, confidence=setting.confidence, resamples=setting.resamples,
-        metrics=_edged(
-            estimates({name: values[name] for name in TAGGING}, samples, setting.confidence), units, setting
-        ),
-        per_class=per_type,
-        confusion={"labels": list(tags.tags), "counts": counts.reshape(size, size).tolist()}, calibration=[],
-        residuals=None, slices=[],
-        worst=[
-            {
-                "row": row, "id": setting.ids[row], "expected": _told(tags, targets[row]),
-                "answer": _told(tags, facts.answers[row]), "error": float(facts.mistakes[row]),
-            }
-            for row in worst.tolist() if facts.mistakes[row]
-        ],
-        rows_digest=setting.digest(targets), row_errors=facts.counts.astype(np.float32), outputs=outputs,
-    )  # fmt: skip
-
-
-def _sentences_with(found: np.ndarray, truth: np.ndarray) -> dict[str, int]:
-    """Return how many sentences each metric rests on, of found and true entities [N]; they are what is drawn."""
-    either = int(((found + truth) > 0).sum())
-    return {
-        "precision": int((found > 0).sum()), "recall": int((truth > 0).sum()), "f1": either,
-        "token_accuracy": len(found), "sentence_accuracy": len(found),
-    }  # fmt: skip
-
-
-def _edged(metrics: Mapping[str, Estimate], units: Mapping[str, int], setting: _Setting) -> dict[str, Estimate]:
-    """Return estimates with honest intervals where a rate is 1 or 0; without resamples there are none."""
-    if not setting.resamples:
-        return dict(metrics)
-    return {name: edged(one, units.get(name, 0), setting.confidence) for name, one in metrics.items()}
-
-
-def _told(tags: TagSet, codes: np.ndarray) -> str:
-    """Return a sentence's entities, such as "PER 1–2, LOC 7" (words counted from 1)."""
-    spans = [
-        f"{tags.types[kind]} {first + 1}" + (f"–{behind}" if behind > first + 1 else "")
-        for _, first, behind, kind in tags.entities(codes[None]).tolist()
-    ]
-    more = [f"and {len(spans) - _TOLD} more"] if len(spans) > _TOLD else []
-    return ", ".join([*spans[:_TOLD], *more]) or "none"
 
 
 def _quarters(targets: np.ndarray, name: str) -> dict[str, np.ndarray]:
@@ -448,12 +359,3 @@ def _worst_values(facts: RegressionFacts, ids: list[str]) -> list[dict[str, Any]
         }
         for row in order.tolist()
     ]  # fmt: skip
-
-
-def _slices(
-    errors: np.ndarray, columns: Mapping[str, np.ndarray], rmse: bool, setting: _Setting, metric: str | None = None
-) -> list[Slice]:
-    return slice_figures(
-        errors, columns, rmse=rmse, resamples=setting.resamples, confidence=setting.confidence, seed=setting.seed,
-        metric=metric,
-    )  # fmt: skip

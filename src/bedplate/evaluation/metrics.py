@@ -11,7 +11,7 @@ R² of constant targets) is NaN. Names and definitions are scikit-learn's, and t
 - `auroc`, `auprc` (average precision): of the positive class, else the mean of one-against-rest over present classes;
 - `ece`: expected calibration error of the answer's probability over 15 equal bins (Guo et al. 2017);
 - `rmse`, `mae`, `r2`;
-- of tags: see `evaluation.tagging`;
+- of tags: see `evaluation.tagging`; of sets of labels: see `evaluation.label_sets`;
 - of a forecast: `mse` and `mae` of all its numbers, each column's divided by its spread among the training steps (as
   the literature on long horizons has them); `mase`: each column's mean absolute error over that of "as a season ago"
   among the training steps (Hyndman and Koehler 2006), averaged over the columns. Where it has quantiles these are of
@@ -34,9 +34,16 @@ FORECASTS = ("mse", "mae", "mase")
 QUANTILES = ("pinball", "coverage")
 LANGUAGE = ("loss", "perplexity", "bits_per_byte")
 PER_CLASS = ("precision", "recall", "f1")
-LOWER_IS_BETTER = frozenset({"log_loss", "brier", "ece", "rmse", "mae", "mse", "mase", "pinball", *LANGUAGE})
+LOWER_IS_BETTER = frozenset(
+    {"log_loss", "brier", "ece", "hamming_loss", "rmse", "mae", "mse", "mase", "pinball", *LANGUAGE}
+)
+LABEL_SETS = (
+    "f1", "macro_f1", "precision", "recall", "subset_accuracy", "auprc", "hamming_loss", "log_loss",
+)  # fmt: skip
 TAGGING = ("f1", "precision", "recall", "token_accuracy", "sentence_accuracy")
 CALIBRATION_BINS = 15
+RANKING_WORK, FEWEST_RESAMPLES = 500_000_000, 100
+"""Ranking costs a pass a class, so with very many of them it is resampled less often: rows · classes · resamples."""
 _UNBOUNDED = frozenset({"log_loss", "brier", "rmse", "mae", "mse", "mase", "pinball", *LANGUAGE})
 
 
@@ -51,7 +58,7 @@ Measure = Callable[[np.ndarray], dict[str, np.ndarray]]
 
 
 @dataclass(frozen=True)
-class _Ranking:
+class Ranking:
     """Rows in the order of one class's score; `starts` where the score changes, or None where no two are equal."""
 
     order: np.ndarray
@@ -59,7 +66,8 @@ class _Ranking:
     starts: np.ndarray | None
 
     @classmethod
-    def of(cls, scores: np.ndarray, positive: np.ndarray) -> _Ranking:
+    def of(cls, scores: np.ndarray, positive: np.ndarray) -> Ranking:
+        """Put rows [N] in order by their scores [N]; `positive` says which are to come last."""
         order = np.argsort(scores, kind="stable")
         ordered = scores[order]
         changes = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
@@ -119,7 +127,7 @@ class ClassificationFacts:
             self.brier = (scores[:, self.positive] - (self.targets == self.positive)) ** 2
         self.bins = np.clip(np.ceil(self.confidence * CALIBRATION_BINS).astype(np.int64) - 1, 0, CALIBRATION_BINS - 1)
         ranked = range(self.classes) if self.positive is None else [self.positive]
-        self._rankings = [_Ranking.of(scores[:, k], self.targets == k) for k in ranked if (self.targets == k).any()]
+        self._rankings = [Ranking.of(scores[:, k], self.targets == k) for k in ranked if (self.targets == k).any()]
 
     def per_class(self, weights: np.ndarray) -> dict[str, np.ndarray]:
         """Return `precision`, `recall` and `f1` of every class, [R,K], and its weight in rows as `rows`."""

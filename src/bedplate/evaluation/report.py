@@ -20,13 +20,16 @@ from bedplate.evaluation.slices import Slice, worst_slice
 _RIGHT_OR_WRONG = ("classification", "embedding")
 """Kinds of reports whose rows are right or wrong."""
 
+_COUNTED = ("multi-label", "tagging")
+"""Kinds of reports whose rows have counts: of what is right, found and true."""
+
 
 @dataclass(frozen=True)
 class Report:
     """What an evaluation found. All but `outputs` survives `to_json`.
 
     Attributes:
-        kind: "classification", "regression", "embedding", "forecast", "language" or "tagging".
+        kind: "classification", "regression", "embedding", "forecast", "language", "multi-label" or "tagging".
         rows: how many rows were judged.
         metrics: every metric that is defined on these rows, by name.
         per_class: `{label, rows, precision, recall, f1}` a class, figures as `{value, low, high}`; [] for regression.
@@ -39,8 +42,8 @@ class Report:
         worst: the worst rows first: `{row, id, expected, answer, confidence}` or `{…, error}`.
         rows_digest: equal for two reports on the same rows.
         row_errors: [N] uint8 (1 = wrong, of vectors the nearest neighbour), float32 residuals, a forecast's root
-            mean squared scaled error, a window's mean loss a token, or of tags each sentence's entities that are
-            right, found and true [N,3]; what a comparison row by row needs.
+            mean squared scaled error, a window's mean loss a token, or of tags each sentence's entities (of sets of
+            labels each row's labels) that are right, found and true [N,3]; what a comparison row by row needs.
         outputs: the raw output, [N,K], [N], [N, steps, columns] or [N, words, tags], or the loss of every token
             [N, tokens]; None after `from_json`.
         texts: what was written for each row, where texts are answered by texts; None after `from_json`.
@@ -68,7 +71,8 @@ class Report:
     def leading(self) -> str:
         """The metric by which reports are compared."""
         known = {
-            "regression": "rmse", "forecast": "mse", "tagging": "f1", "embedding": "recall_at_1", "language": "loss",
+            "regression": "rmse", "forecast": "mse", "tagging": "f1", "multi-label": "f1",
+            "embedding": "recall_at_1", "language": "loss",
         }  # fmt: skip
         return known.get(self.kind, "accuracy")
 
@@ -111,7 +115,7 @@ class Report:
                 errors = np.unpackbits(np.frombuffer(packed, np.uint8))[: fields["rows"]]
             else:
                 errors = np.frombuffer(packed, "<f4").astype(np.float32)
-                errors = errors.reshape(-1, 3) if fields["kind"] == "tagging" else errors
+                errors = errors.reshape(-1, 3) if fields["kind"] in _COUNTED else errors
             return cls(
                 kind=fields["kind"],
                 rows=int(fields["rows"]),

@@ -47,6 +47,7 @@ METRIC_NAMES: Mapping[str, str] = {
     "precision_at_10": "Precision at 10", "knn_accuracy": "Accuracy of 10 nearest neighbours",
     "bleu": "BLEU", "exact": "Exact matches",
     "loss": "Loss", "perplexity": "Perplexity", "bits_per_byte": "Bits a byte",
+    "macro_f1": "Mean F1 of the labels", "subset_accuracy": "Sets that are right", "hamming_loss": "Hamming loss",
     "token_accuracy": "Accuracy of words", "sentence_accuracy": "Accuracy of sentences",
 }  # fmt: skip
 """Metrics by the names that people read."""
@@ -54,7 +55,7 @@ METRIC_NAMES: Mapping[str, str] = {
 PERCENT = frozenset(
     {
         "accuracy", "coverage", "precision", "recall", "f1", "recall_at_1", "recall_at_10", "precision_at_10",
-        "knn_accuracy", "token_accuracy", "sentence_accuracy",
+        "knn_accuracy", "macro_f1", "subset_accuracy", "hamming_loss", "token_accuracy", "sentence_accuracy",
     }
 )  # fmt: skip
 

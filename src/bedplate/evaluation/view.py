@@ -169,26 +169,25 @@ def _curves(story: Story) -> list[dict[str, Any]]:
 
 def _classes(report: Mapping[str, Any]) -> dict[str, Any] | None:
     confusion = report.get("confusion")
-    if not confusion:
+    if not report.get("per_class"):
         return None
-    tags = report["kind"] == "tagging"
-    labels, counts = confusion["labels"], confusion["counts"]
+    tags, sets = report["kind"] == "tagging", report["kind"] == "multi-label"
+    labels, counts = (confusion["labels"], confusion["counts"]) if confusion else ([], [])
     pairs = sorted(
         (-counts[i][j], labels[i], labels[j], sum(counts[i]))
         for i in range(len(labels)) for j in range(len(labels)) if i != j and counts[i][j]
     )  # fmt: skip
     rows = [{"label": one["label"], "note": f"{one['rows']:,}", **one["f1"]} for one in report["per_class"]]
     rows.sort(key=lambda row: row["value"])
-    drawn = len(labels) <= _MOST_CLASSES_DRAWN
+    drawn = 0 < len(labels) <= _MOST_CLASSES_DRAWN
+    noun = "type" if tags else "label" if sets else "class"
     return {
         "chart": charts.confusion_chart(labels, counts, "Confusion matrix") if drawn else None,
-        "f1": charts.interval_chart(
-            rows[:_MOST_CLASSES_DRAWN], f"F1 of each {'type' if tags else 'class'} with its interval", percent=True
-        ),
+        "f1": charts.interval_chart(rows[:_MOST_CLASSES_DRAWN], f"F1 of each {noun} with its interval", percent=True),
         "pairs": [(-times, true, answer, -times / total) for times, true, answer, total in pairs[:_MOST_CONFUSIONS]],
         "table": report["per_class"],
-        "title": "Entities, type by type" if tags else "Class by class",
-        "noun": "type" if tags else "class",
+        "title": "Entities, type by type" if tags else "Label by label" if sets else "Class by class",
+        "noun": noun,
         "counted": "entities" if tags else "rows",
         "left": max(0, len(rows) - _MOST_CLASSES_DRAWN),
     }
@@ -288,6 +287,7 @@ def _worst_told(report: Mapping[str, Any]) -> str:
     told = {
         "language": "The windows with the largest loss; the error is the mean over their tokens, in nats.",
         "regression": "The rows that are furthest off; the error is the answer less the truth.",
+        "multi-label": "The rows with most mistakes; the error counts the labels that were missed or wrongly answered.",
         "tagging": "The sentences with most mistakes; the error counts the entities that were missed or wrongly found.",
     }
     return told.get(str(kind), "The rows that the model got most wrong.")

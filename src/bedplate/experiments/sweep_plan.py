@@ -78,7 +78,11 @@ def settle(recipe: str, changes: Sequence[str] = (), space: Sequence[str] = ()) 
 
 def _check_objectives(resolved: Resolved, spec: SearchSpec, objectives: Sequence[str]) -> None:
     where = f"{resolved.path} search.objectives"
-    here = {"classes": {"validation_accuracy"}, "tags": {"validation_accuracy", "validation_f1"}}
+    here = {
+        "classes": {"validation_accuracy"},
+        "labels": {"validation_f1"},
+        "tags": {"validation_accuracy", "validation_f1"},
+    }
     given = here.get(resolved.task.answer, {"validation_rmse"})
     for absent in sorted({"validation_accuracy", "validation_f1", "validation_rmse"} - given):
         if absent in objectives:

@@ -79,8 +79,8 @@ class Network(nn.Module):
     def answer(self, raw: Tensor, tokens: Tensor) -> Tensor:
         """Turn raw scores into the graph's output.
 
-        Probabilities [rows, classes] or [rows, words, tags] (0 where `tokens`, the first feature, is padding), vectors
-        [rows, width], values [rows], a forecast, or the scores at every token.
+        Probabilities [rows, classes], [rows, labels] or [rows, words, tags] (0 where `tokens`, the first feature, is
+        padding), vectors [rows, width], values [rows], a forecast, or the scores at every token.
         """
         outputs = self.outputs
         if outputs.sequence:
@@ -89,6 +89,8 @@ class Network(nn.Module):
             return torch.softmax(raw, dim=2) * known(tokens)[:, :, None]
         if outputs.classes:
             return torch.softmax(raw, dim=1)
+        if outputs.many:
+            return torch.sigmoid(raw)
         if outputs.vector:
             return functional.normalize(raw, dim=1) if outputs.normalise else raw
         if outputs.shape:

@@ -150,7 +150,8 @@ class Outputs:
     number, and (steps, columns) for a forecast, whose `mean` and `std` are one a column; `levels` are its quantiles, if
     any. `vector` is how many numbers a vector has, and `normalise` whether its length is 1. With `sequence` there is
     one score a class at every token: what comes next. `tags` are those that a tagger's words may have, and
-    `transitions` (tags + 1 × tags) what following which is worth, as `codecs.tags` has them.
+    `transitions` (tags + 1 × tags) what following which is worth, as `codecs.tags` has them. `many` is how many labels
+    there are where a row has any number of them, a score each; the last of the `counts` is then that of all rows.
     """
 
     classes: int | None = None
@@ -164,6 +165,7 @@ class Outputs:
     sequence: bool = False
     tags: tuple[str, ...] = ()
     transitions: tuple[tuple[float, ...], ...] = ()
+    many: int = 0
 
     @property
     def labels(self) -> int | None:
@@ -173,7 +175,8 @@ class Outputs:
     @property
     def width(self) -> int:
         """How many columns the module returns."""
-        return self.classes or self.vector or len(self.tags) or math.prod(self.shape) * max(1, len(self.levels))
+        one = self.classes or self.many or self.vector or len(self.tags)
+        return one or math.prod(self.shape) * max(1, len(self.levels))
 
     @property
     def name(self) -> str:
@@ -184,6 +187,8 @@ class Outputs:
             return "logits"
         if self.tags:
             return "tag_probabilities"
+        if self.many:
+            return "label_probabilities"
         return "probabilities" if self.classes else "forecast" if self.shape else "value"
 
     @property
@@ -201,6 +206,7 @@ class Outputs:
         told: dict[str, Any] = {"classes": self.classes, "mean": self.mean, "std": self.std}
         told |= {"shape": list(self.shape)} if self.shape else {}
         told |= {"vector": self.vector, "normalise": self.normalise} if self.vector else {}
+        told |= {"many": self.many} if self.many else {}
         told |= {"sequence": True} if self.sequence else {}
         told |= {"tags": list(self.tags), "transitions": [list(row) for row in self.transitions]} if self.tags else {}
         return told | ({"levels": list(self.levels)} if self.levels else {})
@@ -214,8 +220,9 @@ class Outputs:
         sequence, tags = bool(told.get("sequence")), tuple(told.get("tags", ()))
         transitions = tuple(tuple(row) for row in told.get("transitions", ()))
         return cls(
-            told["classes"], mean, std, tuple(counts), shape, levels, vector, normalise, sequence, tags, transitions
-        )
+            told["classes"], mean, std, tuple(counts), shape, levels, vector, normalise, sequence, tags, transitions,
+            int(told.get("many", 0)),
+        )  # fmt: skip
 
 
 def inputs_from_spec(spec: dict[str, Any]) -> Inputs:

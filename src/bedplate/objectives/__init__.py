@@ -1,6 +1,7 @@
 """What is minimised: one training objective a file."""
 
 from bedplate.objectives import (
+    binary_cross_entropy,
     crf,
     cross_entropy,
     next_token,
@@ -15,6 +16,7 @@ __all__ = [
     "Losses",
     "Objective",
     "Step",
+    "binary_cross_entropy",
     "crf",
     "cross_entropy",
     "next_token",

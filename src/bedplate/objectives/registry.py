@@ -17,7 +17,8 @@ Loss = Callable[[nn.Module, list[Tensor], Tensor], Losses]
 """Takes (network, feature tensors in the network's order, targets) and returns named scalars; `loss` is minimised.
 
 Targets are int64 class indices [rows] (of vectors, too), next tokens [rows, length], tags' numbers int16 [rows, words]
-(negative beyond a row's end), or standardised float32 values [rows]."""
+(negative beyond a row's end), whether each label is there, float32 [rows, labels], or standardised float32 values
+[rows]."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Objective:
 
     Attributes:
         steps: the updates.
-        kind: "classes", "number", "vector", "forecast", "tags", "tokens" or "any".
+        kind: "classes", "labels", "number", "vector", "forecast", "tags", "tokens" or "any".
         soft: whether class targets may also come as probabilities [rows, classes], as mixup gives them.
         words: whether an objective for classes learns tags, too, word by word.
         transitions: whether the answer's transitions between tags are counted in the training sentences; else they only

@@ -11,7 +11,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bedplate.codecs.answers import EMBEDDING, FORECAST, PROBABILITIES, TAG_PROBABILITIES, VALUE
+from bedplate.codecs.answers import (
+    EMBEDDING,
+    FORECAST,
+    LABEL_PROBABILITIES,
+    PROBABILITIES,
+    TAG_PROBABILITIES,
+    VALUE,
+    chosen_labels,
+)
 from bedplate.codecs.calendar import CALENDAR
 from bedplate.codecs.codec import TEXT
 from bedplate.codecs.series import HISTORY
@@ -122,7 +130,8 @@ def series_figures(history: np.ndarray) -> dict[str, np.ndarray]:
 def answer_figures(outputs: Arrays, labels: Sequence[str] | None = None) -> dict[str, np.ndarray]:
     """Return prediction, confidence and entropy of `probabilities`, the prediction of `value`, or a forecast's means.
 
-    Of a vector single numbers say nothing: its mean and the share of positive ones are watched.
+    Of a vector single numbers say nothing: its mean and the share of positive ones are watched. Of tags see
+    `tag_figures`, of sets of labels `label_figures`.
 
     Confidence is rounded to 0.01 and entropy to 0.05 of its greatest value: the variants of one model differ by less.
     """
@@ -135,6 +144,8 @@ def answer_figures(outputs: Arrays, labels: Sequence[str] | None = None) -> dict
         return {f"{PREDICTION}.mean": vectors.mean(axis=1), f"{PREDICTION}.positive": (vectors > 0).mean(axis=1)}
     if TAG_PROBABILITIES in outputs:
         return tag_figures(np.asarray(outputs[TAG_PROBABILITIES], np.float64))
+    if LABEL_PROBABILITIES in outputs:
+        return label_figures(np.asarray(outputs[LABEL_PROBABILITIES], np.float64), labels)
     if PROBABILITIES not in outputs:
         return {PREDICTION: np.asarray(outputs[VALUE], np.float64).reshape(-1)}
     probabilities = np.asarray(outputs[PROBABILITIES], np.float64)
@@ -181,3 +192,20 @@ def tag_figures(probabilities: np.ndarray) -> dict[str, np.ndarray]:
     best = np.where(there, probabilities.argmax(axis=2), -1)
     shares = {f"{PREDICTION}.{k}": (best == k).sum(axis=1) / words for k in range(probabilities.shape[2])}
     return shares | {CONFIDENCE: np.round(probabilities.max(axis=2, initial=0.0).sum(axis=1) / words, 2)}
+
+
+MOST_LABELS = 50
+"""So many labels' probabilities are watched one by one: with more, each would hardly ever alarm."""
+
+
+def label_figures(probabilities: np.ndarray, labels: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+    """Return the figures of labels' probabilities [N, labels]: how many are answered, and the probability of each.
+
+    Probabilities are rounded to 0.01, of at most the first 50 labels: the variants of one model differ by less. They go
+    by `labels`, or by their numbers.
+    """
+    names = labels or range(probabilities.shape[1])
+    shown = np.round(probabilities[:, :MOST_LABELS], 2)
+    return {f"{PREDICTION}.labels": chosen_labels(probabilities).sum(axis=1).astype(np.float64)} | {
+        f"{PREDICTION}.{name}": shown[:, k] for k, name in enumerate(names[:MOST_LABELS])
+    }

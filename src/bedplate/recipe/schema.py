@@ -160,6 +160,11 @@ class DataSpec(Section):
     delimiter: str | None = None
     encoding: str | None = None
     comment: str | None = Field(None, description="lines that begin with this are skipped")
+    label_separator: str | None = Field(
+        None, min_length=1, max_length=8,
+        description="what stands between two labels of a row (multi-label-classification); left out: `|`, `;` or `,`, "
+        "the first that occurs, or nothing where cells are JSON lists",
+    )  # fmt: skip
     positive: str | None = Field(None, description="the label that precision, recall, F1, AUROC and AUPRC speak of")
     image: ImageSpec = ImageSpec()
     text: TextSpec = TextSpec()
@@ -353,6 +358,7 @@ class Recipe(Section):
         "forecasting",
         "image-classification",
         "language-modelling",
+        "multi-label-classification",
         "tabular-classification",
         "tabular-regression",
         "text-classification",

@@ -46,6 +46,8 @@ def describe(model: Model) -> dict[str, Any]:
         found["columns"] = list(answers.columns)
     if answers.tags is not None:
         found["tags"] = list(answers.tags)
+    if answers.many is not None:
+        found["any_of"] = list(answers.many)
     other = answers.columns is not None or answers.tags is not None or answers.dimensions > 0
     if answers.tensors is not None or other:
         found["outputs"] = [spec.to_json() for spec in model.outputs]

@@ -166,6 +166,12 @@ def _answer(model: Model, described: dict[str, Any]) -> dict[str, Any]:
         entities = {"type": "array", "items": {"type": "object", "required": ["type", "text", "words"]}}
         properties = {"answer": entities, "words": strings, "tags": strings}
         return {"type": "object", "required": list(properties), "properties": properties}
+    probability = {"type": "number", "minimum": 0, "maximum": 1}
+    probabilities = {"type": "object", "additionalProperties": probability}
+    if model.bundle.answers.many is not None:
+        several = {"type": "array", "items": {"type": "string", "enum": list(model.bundle.answers.many)}}
+        properties = {"answer": several, "probabilities": probabilities}
+        return {"type": "object", "required": list(properties), "properties": properties}
     labels = described["labels"]
     if model.bundle.answers.dimensions:
         vector = _nested(model.output, model.output.shape)
@@ -173,13 +179,12 @@ def _answer(model: Model, described: dict[str, Any]) -> dict[str, Any]:
     if labels is None:
         number = {"type": "number"}
         return {"type": "object", "required": ["answer", "value"], "properties": {"answer": number, "value": number}}
-    probability = {"type": "number", "minimum": 0, "maximum": 1}
     return {
         "type": "object",
         "required": ["answer", "probabilities"],
         "properties": {
             "answer": {"type": "string", "enum": labels},
-            "probabilities": {"type": "object", "additionalProperties": probability},
+            "probabilities": probabilities,
         },
     }
 

@@ -35,7 +35,7 @@ Features = dict[str, list[Any]]
 def answers_to(model: Model) -> str:
     """Return which of the verbs a model answers: "classify", "regress", or "" for plain tensors."""
     answers = model.bundle.answers
-    if answers.tensors is not None or answers.dimensions or answers.tags is not None:
+    if answers.dimensions or any(one is not None for one in (answers.many, answers.tags, answers.tensors)):
         return ""
     return REGRESS if answers.labels is None else CLASSIFY
 

@@ -11,7 +11,7 @@ import onnx
 
 from bedplate.bundle import Bundle, Golden
 from bedplate.bundle.session import OnnxPredict
-from bedplate.codecs.answers import Answers
+from bedplate.codecs.answers import Answers, chosen_labels
 from bedplate.codecs.codec import Codec
 from bedplate.codecs.tags import decoded
 from bedplate.compression.front import Budget, Point
@@ -66,11 +66,13 @@ class Sealed:
                 raise InputError(
                     "only quantise can be done to this bundle", where=str(replay.path), received=self.notes[0]
                 )
+        prepare = self.codec.prepare  # texts become numbers right before the graph
+        calibration = self.calibration if prepare is None else prepare(self.calibration)
         found = [Candidate(ORIGINAL, (), (), self.bundle.graph(FOUNDATION), self.bundle.model, FOUNDATION, {}, {})]
         refused: list[tuple[str, str]] = []
         for way in ways:
             self.console.detail(f"trying {way}")
-            changed = methods.get(way)(graph, self.calibration, cpu)
+            changed = methods.get(way)(graph, calibration, cpu)
             if changed.SerializeToString() == graph.SerializeToString():
                 refused.append((way, "nothing to quantise in this graph"))
                 continue
@@ -128,6 +130,8 @@ def golden_source(bundle: Bundle, why: str, console: Console) -> Sealed:
         truth = own.argmax(axis=1) if answers.labels else own.reshape(-1)
         if answers.tags is not None:
             truth = decoded(own, own.any(axis=2).sum(axis=1), answers.transitions)
+        if answers.many is not None:
+            truth = chosen_labels(own)
     order = np.random.default_rng(0).permutation(golden.rows)
     third = golden.rows // 3
     parts = [order[:third], order[third : 2 * third], order[2 * third :]]
@@ -140,7 +144,7 @@ def golden_source(bundle: Bundle, why: str, console: Console) -> Sealed:
     console.detail(f"{golden.rows} golden rows calibrate, choose and judge, a third each")
     primary = (
         "f1"
-        if answers.tags is not None
+        if answers.tags is not None or answers.many is not None
         else "accuracy"
         if answers.labels
         else "rmse"

@@ -68,6 +68,8 @@ def open_source(path: Path, console: Console, check: Callable[[Bundle], None] = 
         why = f"its model '{bundle.model['name']}' is not registered here"
     elif layout.WEIGHTS not in bundle.manifest.files:
         why = "it holds no weights"
+    elif bundle.answers.many is not None:
+        why = "what has several labels a row isn't distilled yet"
     else:
         return Trained(bundle, work)
     console.detail(f"only the graph can be quantised: {why}")

@@ -101,6 +101,8 @@ def answers_of(dataset: Dataset) -> str:
         return f"{len(answers.labels)} classes of {answers.target}"
     if answers.tags is not None:
         return f"{len(answers.tags)} tags: {listing(answers.tags)}"
+    if answers.many is not None:
+        return f"any of {len(answers.many)} labels: {listing(answers.many)}"
     if answers.columns is not None:
         quantiles = f", {len(answers.levels)} quantiles each" if answers.levels else ""
         return f"{answers.horizon} steps of {listing(answers.columns, 8)}{quantiles}"

@@ -15,6 +15,7 @@ from bedplate.evaluation import Report, evaluate
 from bedplate.generation import Generator
 from bedplate.models import Network, predictor
 from bedplate.models.baselines import fit_baselines, fit_text_vectors
+from bedplate.models.label_baselines import fit_label_baselines
 from bedplate.models.language_baselines import fit_language_baselines
 from bedplate.models.series_baselines import fit_series_baselines
 from bedplate.models.tag_baselines import fit_tag_baselines
@@ -83,6 +84,8 @@ def _baselines(work: Work) -> dict[str, dict[str, float]]:
         fitted = fit_language_baselines(train, targets, len(dataset.answers.sizes))
     elif dataset.answers.tags is not None:
         fitted = fit_tag_baselines(train, targets, len(dataset.answers.tags))
+    elif dataset.answers.many is not None:
+        fitted = fit_label_baselines(train, targets)
     elif dataset.answers.columns is not None:
         fitted = fit_series_baselines(train, targets, spec, dataset.answers.season, work.recipe.seed)
     else:

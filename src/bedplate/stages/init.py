@@ -22,6 +22,7 @@ from bedplate.tasks import get_task
 _GATES = {
     "forecasting": "{maximum: {mase: 0.9}}",
     "language-modelling": "{maximum: {bits_per_byte: 2.5}}",
+    "multi-label-classification": "{minimum: {f1: 0.7}}",
     "text-embedding": "{minimum: {recall_at_1: 0.7}}",
     "text-to-text": "{minimum: {bleu: 20}}",
     "tabular-regression": "{minimum: {r2: 0.5}}",
@@ -230,7 +231,8 @@ def compose(name: str, found: Suggestion) -> tuple[str, list[str]]:
     """Return the commented recipe and the reasons."""
     choose = {
         "forecasting": _series_choices, "image-classification": _image_choices,
-        "language-modelling": _language_choices, "text-classification": _text_choices,
+        "language-modelling": _language_choices, "multi-label-classification": _text_choices,
+        "text-classification": _text_choices,
         "text-embedding": _vector_choices,
         "text-to-text": _pair_choices, "token-classification": _sentence_choices,
     }.get(found.task, _table_choices)  # fmt: skip

@@ -208,5 +208,5 @@ def _reference(work: Work, predict: Predict) -> dict[str, Any]:
         window=spec.window,
         false_alarm_rate=spec.false_alarm_rate,
         seed=work.recipe.seed,
-        labels=dataset.answers.labels,
+        labels=dataset.answers.labels or dataset.answers.many,
     )

@@ -18,7 +18,16 @@ from bedplate.core.registry import Registry
 from bedplate.data.language_spec import of_language
 from bedplate.data.pair_pool import is_parallel
 from bedplate.data.shards import is_pattern
-from bedplate.evaluation.metrics import CLASSIFICATION, FORECASTS, LANGUAGE, QUANTILES, REGRESSION, TAGGING, TEXTS
+from bedplate.evaluation.metrics import (
+    CLASSIFICATION,
+    FORECASTS,
+    LABEL_SETS,
+    LANGUAGE,
+    QUANTILES,
+    REGRESSION,
+    TAGGING,
+    TEXTS,
+)
 from bedplate.evaluation.neighbours import EMBEDDINGS
 from bedplate.models import models
 from bedplate.objectives import objectives
@@ -155,6 +164,11 @@ def check_combinations(raw: Raw) -> list[BedplateError]:
         bare = isinstance(source, str) and source not in embedded
         if task and task.payload in ("series", "table") and not data.get("target") and (bare or several):
             found.append(InputError(f"a {task.payload} needs `target`: the column to predict", where="data"))
+    if isinstance(data, dict) and task and data.get("label_separator") is not None and task.answer != "labels":
+        hint = "for several labels a row, task: multi-label-classification"
+        found.append(InputError("a row has one label only", where="data.label_separator", hint=hint))
+    if isinstance(data, dict) and task and data.get("positive") is not None and task.answer == "labels":
+        found.append(InputError("labels of which a row has several are each there or not", where="data.positive"))
     compression = raw.get("compression")
     asked = compression.get("methods") if isinstance(compression, dict) else None
     if task and task.answer == "tokens" and isinstance(compression, dict) and compression.get("budget"):
@@ -177,8 +191,8 @@ def check_combinations(raw: Raw) -> list[BedplateError]:
             )
         )  # fmt: skip
     known = {
-        "classes": CLASSIFICATION, "forecast": (*FORECASTS, *QUANTILES), "number": REGRESSION, "tags": TAGGING,
-        "tokens": LANGUAGE, "vector": EMBEDDINGS,
+        "classes": CLASSIFICATION, "forecast": (*FORECASTS, *QUANTILES), "labels": LABEL_SETS, "number": REGRESSION,
+        "tags": TAGGING, "tokens": LANGUAGE, "vector": EMBEDDINGS,
     }[task.answer if task else "classes"]  # fmt: skip
     known = (*TEXTS, *known) if task and task.primary in TEXTS else known
     gate = raw.get("gate")

@@ -176,6 +176,9 @@ class Work:
             counts = np.bincount(found[found >= 0], minlength=len(tags))
             transitions = self.dataset.answers.transitions
             return Outputs(counts=tuple(counts.tolist()), tags=tags, transitions=transitions)
+        if self.dataset.answers.many is not None:
+            found = self.dataset.train.targets
+            return Outputs(counts=(*found.sum(axis=0, dtype=int).tolist(), len(found)), many=found.shape[1])
         targets = np.asarray(self.dataset.train.targets, np.float64)
         if self.dataset.answers.columns is not None:  # scaled as what is read: a forecast goes on from it
             spec = self.dataset.codec.feature_spec()

@@ -5,6 +5,7 @@ from bedplate.tasks import (
     forecasting,
     image_classification,
     language_modelling,
+    multi_label_classification,
     tabular_classification,
     tabular_regression,
     text_classification,
@@ -17,9 +18,9 @@ from bedplate.tasks.task import Task
 TASKS = {
     task.name: task
     for task in (
-        forecasting.TASK, image_classification.TASK, language_modelling.TASK, tabular_classification.TASK,
-        tabular_regression.TASK, text_classification.TASK, text_embedding.TASK, text_to_text.TASK,
-        token_classification.TASK,
+        forecasting.TASK, image_classification.TASK, language_modelling.TASK, multi_label_classification.TASK,
+        tabular_classification.TASK, tabular_regression.TASK, text_classification.TASK, text_embedding.TASK,
+        text_to_text.TASK, token_classification.TASK,
     )
 }  # fmt: skip
 

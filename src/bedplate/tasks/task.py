@@ -12,7 +12,7 @@ class Task:
 
     name: str
     payload: Literal["image", "sentence", "series", "table", "text"]
-    answer: Literal["classes", "forecast", "number", "tags", "tokens", "vector"]
+    answer: Literal["classes", "forecast", "labels", "number", "tags", "tokens", "vector"]
     model: str
     objective: str
     select: Literal["accuracy", "f1", "loss"]

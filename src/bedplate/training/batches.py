@@ -25,11 +25,13 @@ class Batches(Protocol):
 
 
 def standardised(targets: np.ndarray, network: Network) -> Tensor:
-    """Return class indices, tags' numbers, or values standardised as the network answers them."""
+    """Return class indices, tags' numbers, whether labels are there, or values standardised as the network answers."""
     if network.outputs.tags:
         return torch.from_numpy(np.ascontiguousarray(targets))
     if network.outputs.labelled:
         return torch.from_numpy(np.asarray(targets, np.int64))
+    if network.outputs.many:
+        return torch.from_numpy(np.asarray(targets, np.float32))
     mean, std = np.asarray(network.outputs.mean), np.asarray(network.outputs.std)
     return torch.from_numpy(((targets - mean) / std).astype(np.float32))
 
@@ -102,6 +104,7 @@ class Resident:
         self._raw, self._seed, self._sampling, self._device = targets, seed, sampling, device
         self._epoch, self._order = -1, torch.empty(0)
         self._padded = isinstance(network.inputs, PADDED)
+        self._by_token = bool(network.outputs.tags) or network.outputs.sequence
         self._rows_a_step = rows_a_step if self._padded else 0
         self._lengths = (features[network.inputs.names[0]] != 0).sum(axis=1) if self._rows_a_step else np.empty(0)
 
@@ -119,7 +122,7 @@ class Resident:
         if self._padded:
             width = longest(features[0])
             features = [tensor[:, :width] for tensor in features]
-            targets = targets[:, :width] if targets.ndim > 1 else targets
+            targets = targets[:, :width] if self._by_token else targets
         return features, targets
 
 

@@ -102,12 +102,16 @@ def figure_names(outputs: Outputs) -> tuple[str, ...]:
     """Return the names of the figures that `validate` gives."""
     if outputs.tags:
         return "validation_loss", "validation_accuracy", "validation_f1"
+    if outputs.many:
+        return "validation_loss", "validation_f1"
     return "validation_loss", "validation_accuracy" if outputs.labelled else "validation_rmse"
 
 
 @torch.inference_mode()
 def validate(network: Network, features: list[Tensor], targets: Tensor, batch_size: int = 1024) -> dict[str, float]:
-    """Return validation loss and accuracy (of vectors, recall at 1) or RMSE; of a tagger see `tagging_figures`.
+    """Return validation loss and accuracy (of vectors, recall at 1), F1 of sets of labels, or RMSE.
+
+    Of a tagger see `tagging_figures`.
 
     The loss is log loss (of every token, where there is one answer a token), the supervised contrastive one of vectors,
     the squared error of the standardised target, or the pinball loss of a forecast's quantiles.
@@ -128,6 +132,11 @@ def validate(network: Network, features: list[Tensor], targets: Tensor, batch_si
     if network.outputs.classes:
         loss = functional.cross_entropy(raw, targets).item()
         return {"validation_loss": loss, "validation_accuracy": (raw.argmax(1) == targets).double().mean().item()}
+    if network.outputs.many:
+        loss = functional.binary_cross_entropy_with_logits(raw, targets).item()
+        found = raw >= 0  # one half of the logistic function: `codecs.answers.LIKELY`
+        both, either = (found * targets).sum().item(), found.sum().item() + targets.sum().item()
+        return {"validation_loss": loss, "validation_f1": 2 * both / either if either else 0.0}
     if network.outputs.vector:
         vectors = functional.normalize(raw, dim=1)
         blocks = [slice(i, i + 256) for i in range(0, len(targets), 256)]

@@ -1,0 +1,115 @@
+"""Read which labels each row has, where a row may have several or none: a cell holds a JSON list, or labels apart."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from bedplate.codecs.files import natural
+from bedplate.core.errors import DataError, listing
+from bedplate.data.official import balance
+
+SEPARATORS = ("|", ";", ",")
+"""What stands between two labels, the first of them that occurs where the recipe names none."""
+
+NO_LABEL = "(none)"
+"""How a row without labels is called where a row has one name."""
+
+
+def joined(labels: Sequence[str]) -> str:
+    """Return a row's labels as one text, which `apart` takes apart again; equal sets are equal texts."""
+    return json.dumps(sorted(set(labels), key=natural), ensure_ascii=False)
+
+
+def apart(text: str) -> list[str]:
+    """Return the labels of `joined`'s text."""
+    found: list[str] = json.loads(text)
+    return found
+
+
+def separator_of(cells: Sequence[object]) -> str | None:
+    """Return what separates labels in a column's cells; None where each holds a JSON list, or one label at most."""
+    texts = [str(cell).strip() for cell in cells if cell is not None and str(cell).strip()]
+    if texts and all(text.startswith("[") for text in texts):
+        return None
+    return next((sign for sign in SEPARATORS if any(sign in text for text in texts)), None)
+
+
+def read_cell(cell: object, separator: str | None) -> list[str]:
+    """Return the labels in a cell; an empty one, or an empty list, has none.
+
+    Args:
+        cell: a text, a number, or None.
+        separator: what stands between two labels; None: the cell is a JSON list or one label.
+
+    Raises:
+        ValueError: it says what was expected.
+    """
+    text = "" if cell is None or cell != cell else str(cell).strip()
+    if not text:
+        return []
+    if separator is None and text.startswith("["):
+        try:
+            found = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"expected a list of labels, received {text[:60]}") from error
+        if not all(isinstance(one, str | int) and not isinstance(one, bool) and str(one).strip() for one in found):
+            raise ValueError(f"expected a list of labels (texts), received {text[:60]}")
+        return [str(one).strip() for one in found]
+    parts = [part.strip() for part in text.split(separator)] if separator else [text]
+    return [part for part in parts if part]
+
+
+def stratum(rows: Sequence[Sequence[str]]) -> np.ndarray:
+    """Return for each row its rarest label, object `str` [N]: splitting by it gives every part some of each label.
+
+    Sechidis et al. 2011 ("On the Stratification of Multi-Label Data") split by the rarest label first, too.
+    """
+    counts = Counter(label for row in rows for label in row)
+    return np.array([min(row, key=lambda label: (counts[label], label)) if row else NO_LABEL for row in rows], object)
+
+
+def label_names(rows: Sequence[Sequence[str]], where: str) -> tuple[str, ...]:
+    """Return the labels of the training rows, in order.
+
+    Raises:
+        DataError: there is no label, or every row has all of them.
+    """
+    names = tuple(sorted({label for row in rows for label in row}, key=natural))
+    if not names or all(len(set(row)) == len(names) for row in rows):
+        raise DataError(
+            "there is nothing to tell apart", where=where, expected="labels that some rows have and others don't",
+            received=f"every training row has {listing(names)}" if names else "no training row with a label",
+            hint="which column holds the labels says data.target",
+        )  # fmt: skip
+    return names
+
+
+def as_matrix(rows: Sequence[Sequence[str]], names: Sequence[str]) -> np.ndarray:
+    """Return which row has which label, uint8 [rows, labels]; labels that aren't among `names` are left out."""
+    places = {name: k for k, name in enumerate(names)}
+    found = np.zeros((len(rows), len(names)), np.uint8)
+    for k, row in enumerate(rows):
+        found[k, [places[label] for label in row if label in places]] = 1
+    return found
+
+
+def check_known(rows: Sequence[Sequence[str]], names: Sequence[str], where: str) -> None:
+    """Raise DataError where rows beside the training rows have labels that these lack."""
+    unknown = sorted({label for row in rows for label in row} - set(names), key=natural)
+    if unknown:
+        raise DataError(
+            "labels that no training row has", where=where, expected=f"only {listing(names)}",
+            received=listing(unknown), hint="give such training rows, or remove the labels from the other splits",
+        )  # fmt: skip
+
+
+def label_balance(targets: np.ndarray, names: Sequence[str]) -> dict[str, int]:
+    """Return how many rows have each label, and how many have none, where some have none."""
+    without = int((targets.sum(axis=1) == 0).sum())
+    rows, columns = np.nonzero(targets)
+    del rows
+    return balance(columns, names) | ({NO_LABEL: without} if without else {})

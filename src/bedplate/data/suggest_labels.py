@@ -1,0 +1,67 @@
+"""Recognise a column whose rows have several labels each."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from bedplate.core.errors import DataError, listing
+from bedplate.data.label_sets import read_cell, separator_of
+from bedplate.data.tables import RawTable
+
+_LIKELY = r"(.*[_ ])?(labels|tags|topics|categories|genres|keywords|classes|emotions)"
+_LOOKED_AT = 500
+
+
+def list_column(table: RawTable, target: str | None) -> str | None:
+    """Return the column (or the target) whose cells are lists of texts; None where there is none."""
+    for name in (target,) if target is not None else tuple(table.columns):
+        cells = [cell for cell in table.columns.get(name, ())[:_LOOKED_AT] if cell is not None and str(cell).strip()]
+        lists = [str(cell).strip() for cell in cells]
+        if not lists or not all(text.startswith("[") and ('"' in text or text == "[]") for text in lists):
+            continue  # lists of numbers are no labels
+        try:
+            found = [read_cell(cell, None) for cell in cells]
+        except ValueError:
+            continue
+        if len({label for row in found for label in row}) <= max(20, len(cells)) and any(len(row) > 1 for row in found):
+            return name
+    return None
+
+
+def label_column(table: RawTable, target: str | None) -> tuple[str, str]:
+    """Return the column of labels, and why it is taken for one.
+
+    Raises:
+        DataError: none is called so, and none holds lists.
+    """
+    if target is not None:
+        name, why = target, "as asked"
+    elif (found := list_column(table, None)) is not None:
+        name, why = found, "it holds lists"
+    else:
+        named = [name for name in table.columns if re.fullmatch(_LIKELY, name.strip(), re.I)]
+        if not named:
+            raise DataError(
+                "no column looks as if a row had several labels in it", where=table.name,
+                received=listing(table.columns), hint="name it with --target",
+            )  # fmt: skip
+        name, why = named[0], "it is a usual name"
+    return name, why
+
+
+def told(table: RawTable, target: str) -> str:
+    """Return in a sentence how many labels there are and what separates them."""
+    cells = table.columns[target]
+    sign = separator_of(cells)
+    rows = []
+    for cell in cells[:_LOOKED_AT]:
+        try:
+            rows.append(read_cell(cell, sign))
+        except ValueError:  # loading says what is wrong with it
+            continue
+    names = {label for row in rows for label in row}
+    how = f"separated by '{sign}'" if sign else "in lists, or one by itself"
+    mean = float(np.mean([len(row) for row in rows])) if rows else 0.0
+    return f"'{target}' holds {len(names)} labels {how}, {mean:.1f} in a row on average"
