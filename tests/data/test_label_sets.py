@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.data.topics import as_csv, as_json_lines
+from tests.data.topics import as_csv, as_indicators, as_json_lines
 
 from bedplate.core.errors import BedplateError
 from bedplate.data.dataset import Dataset
@@ -86,6 +86,21 @@ def test_bad_cells_are_told_with_their_lines_and_may_be_skipped(tmp_path: Path) 
     with pytest.raises(BedplateError, match=r"notes.jsonl:5.*expected a list of labels"):
         load(path)
     assert len(load(path, on_bad_row="skip").train.ids) > 30
+
+
+def test_columns_of_zeros_and_ones_are_labels_too(tmp_path: Path) -> None:
+    listed = load(as_json_lines(tmp_path / "notes.jsonl", 200))
+    path = as_indicators(tmp_path / "notes.csv", 200)
+    found = load(path, target=None, label_columns=["weather", "sport", "money"])
+    assert (found.answers.many, found.answers.target) == (listed.answers.many, "labels")
+    np.testing.assert_array_equal(found.train.targets, listed.train.targets)
+    with pytest.raises(BedplateError, match="did you mean 'sport'"):
+        load(path, target=None, label_columns=["money", "sports"])
+    lines = path.read_text().splitlines()
+    lines[3] = lines[3][:-1] + "2"
+    path.write_text("\n".join(lines))
+    with pytest.raises(BedplateError, match=r"notes.csv:4.*column 'weather': expected 0 or 1, received 2"):
+        load(path, target=None, label_columns=["weather", "sport", "money"])
 
 
 def test_labels_that_training_lacks_and_one_label_alone_are_refused(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.data.topics import as_csv, as_json_lines
+from tests.data.topics import as_csv, as_indicators, as_json_lines
 
 from bedplate.core.errors import DataError
 from bedplate.data.suggest import suggest
@@ -28,6 +28,14 @@ def test_separated_labels_are_taken_where_asked(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace("note,topics", "note,what"))
     with pytest.raises(DataError, match="name it with --target"):
         suggest(path, None, "multi-label-classification")
+
+
+def test_columns_of_zeros_and_ones_are_taken_where_asked(tmp_path: Path) -> None:
+    path = as_indicators(tmp_path / "notes.csv", 120)
+    found = suggest(path, None, "multi-label-classification")
+    assert found.data["label_columns"] == ["sport", "money", "weather"]
+    assert "target" not in found.data
+    assert suggest(path, "sport").task == "tabular-classification"  # one of them, where nothing is said
 
 
 def test_lists_of_numbers_are_no_labels(tmp_path: Path) -> None:

@@ -32,6 +32,14 @@ def as_json_lines(path: Path, rows: int, seed: int = 0) -> Path:
     return path
 
 
+def as_indicators(path: Path, rows: int, seed: int = 0) -> Path:
+    lines = [
+        f'"{text}",{",".join(str(int(name in subjects)) for name in SUBJECTS)}' for text, subjects in notes(rows, seed)
+    ]
+    path.write_text("\n".join([f"note,{','.join(SUBJECTS)}", *lines, ""]), encoding="utf-8")
+    return path
+
+
 def as_csv(path: Path, rows: int, sign: str = "|", seed: int = 0) -> Path:
     lines = [f'"{text}","{sign.join(subjects)}"' for text, subjects in notes(rows, seed)]
     path.write_text("\n".join(["note,subjects", *lines, ""]), encoding="utf-8")

@@ -161,7 +161,9 @@ def test_keys_of_the_other_kind_of_labels_are_refused(folder: Path) -> None:
     for task, key in (
         ("text-classification", "label_separator: ';'"),
         ("multi-label-classification", "positive: sport"),
+        ("text-classification", "label_columns: [a]"),
+        ("multi-label-classification", "label_columns: [a]"),
     ):
         path.write_text(f"name: v\ntask: {task}\ndata: {{source: notes.jsonl, target: subjects, {key}}}\n")
-        with pytest.raises(RecipeError, match=r"one label only|each there or not"):
+        with pytest.raises(RecipeError, match=r"one label only|each there or not|either `label_columns`"):
             resolve(str(path))

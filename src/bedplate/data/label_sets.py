@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from bedplate.codecs.columns import Raw
 from bedplate.codecs.files import natural
 from bedplate.core.errors import DataError, listing
 from bedplate.data.official import balance
+from bedplate.data.tables import RawTable
 
 SEPARATORS = ("|", ";", ",")
 """What stands between two labels, the first of them that occurs where the recipe names none."""
@@ -61,6 +64,43 @@ def read_cell(cell: object, separator: str | None) -> list[str]:
         return [str(one).strip() for one in found]
     parts = [part.strip() for part in text.split(separator)] if separator else [text]
     return [part for part in parts if part]
+
+
+TOGETHER = "labels"
+"""How several columns of zeros and ones are called when they are one column of labels."""
+
+_THERE = dict.fromkeys(("1", "1.0", "true", "yes"), True) | dict.fromkeys(("0", "0.0", "false", "no", ""), False)
+
+
+def gathered(table: RawTable, names: Sequence[str]) -> tuple[RawTable, dict[str, str]]:
+    """Return a table whose columns of zeros and ones are one column of labels, and the rows at fault with the faults.
+
+    Args:
+        table: it has the columns.
+        names: of the columns, which are the labels.
+    """
+    rows: list[list[str]] = [[] for _ in table.ids]
+    faults: dict[str, str] = {}
+    for name in names:
+        for row, cell in enumerate(table.columns[name]):
+            text = "" if cell is None or cell != cell else str(cell).strip().casefold()
+            if text not in _THERE:
+                faults[table.ids[row]] = f"column '{name}': expected 0 or 1, received {str(cell)[:40]}"
+            elif _THERE[text]:
+                rows[row].append(name)
+    columns = {name: values for name, values in table.columns.items() if name not in names}
+    cells: list[Raw] = [joined(row) for row in rows]
+    return replace(table, columns=columns | {TOGETHER: cells}), faults
+
+
+def indicators(table: RawTable) -> list[str]:
+    """Return the columns that hold zeros and ones alone, both of them."""
+    found = []
+    for name, cells in table.columns.items():
+        texts = {"" if cell is None or cell != cell else str(cell).strip().casefold() for cell in cells} - {""}
+        if texts <= set(_THERE) and {_THERE[text] for text in texts} == {True, False}:
+            found.append(name)
+    return found
 
 
 def stratum(rows: Sequence[Sequence[str]]) -> np.ndarray:

@@ -21,7 +21,7 @@ from bedplate.data.named import NAMED
 from bedplate.data.pair_pool import is_parallel
 from bedplate.data.schema import infer_column
 from bedplate.data.splits import check_rows
-from bedplate.data.suggest_labels import label_column, list_column, told
+from bedplate.data.suggest_labels import indicator_columns, label_column, list_column, told
 from bedplate.data.suggest_language import is_prose, suggest_language
 from bedplate.data.suggest_pair import suggest_columns, suggest_parallel
 from bedplate.data.suggest_sentence import holds_sentences, suggest_sentences
@@ -38,7 +38,8 @@ _NAMED_IMAGES = (*EMBEDDED_IMAGES, "mnist", "fashion-mnist", "cifar10-jpeg")
 _SERIES, _LANGUAGE, _SENTENCES = "forecasting", "language-modelling", "token-classification"
 _PAIRS, _SETS = "text-to-text", "multi-label-classification"
 _ORDER = (
-    "source", "files", "target", "text", "series", "names", "delimiter", "encoding", "comment", "columns", "on_bad_row"
+    "source", "files", "target", "label_columns", "text", "series", "names", "delimiter", "encoding", "comment",
+    "columns", "on_bad_row",
 )  # fmt: skip
 _COMMENTS = ("#", "%", "//", "|", "@")
 
@@ -205,7 +206,11 @@ def _suggest_table(tables: dict[str, Path], target: str | None, wanted: str | No
     sets = wanted == _SETS or (wanted is None and list_column(table, target) is not None)
     if target is not None:
         check_target(table.columns, target, first.name)
-    if sets:
+    apart = indicator_columns(table, target) if wanted == _SETS else []
+    if apart:
+        target = apart[0]
+        reasons.append(f"{_SETS}, label_columns {listing(apart)}: they hold zeros and ones")
+    elif sets:
         target, why = label_column(table, target)
         reasons.append(f"{_SETS}, target '{target}': {why}; {told(table, target)}")
     elif target is None:
@@ -223,6 +228,9 @@ def _suggest_table(tables: dict[str, Path], target: str | None, wanted: str | No
     else:
         data["source"] = str(first)
     data["target"] = target
+    if apart:
+        del data["target"]
+        data["label_columns"] = apart
     if sets:
         data["text"] = {"column": text_column(table, target, DataSpec())}
         return _proven(Suggestion(_SETS, {key: data[key] for key in _ORDER if key in data}, reasons))

@@ -7,7 +7,7 @@ import re
 import numpy as np
 
 from bedplate.core.errors import DataError, listing
-from bedplate.data.label_sets import read_cell, separator_of
+from bedplate.data.label_sets import indicators, read_cell, separator_of
 from bedplate.data.tables import RawTable
 
 _LIKELY = r"(.*[_ ])?(labels|tags|topics|categories|genres|keywords|classes|emotions)"
@@ -49,6 +49,15 @@ def label_column(table: RawTable, target: str | None) -> tuple[str, str]:
             )  # fmt: skip
         name, why = named[0], "it is a usual name"
     return name, why
+
+
+def indicator_columns(table: RawTable, target: str | None) -> list[str]:
+    """Return the columns of zeros and ones that are labels, where no other column holds several: two or more."""
+    named = [name for name in table.columns if re.fullmatch(_LIKELY, name.strip(), re.I)]
+    if target is not None or named or list_column(table, None) is not None:
+        return []
+    found = indicators(table)
+    return found if len(found) > 1 else []
 
 
 def told(table: RawTable, target: str) -> str:

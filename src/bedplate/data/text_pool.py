@@ -13,13 +13,13 @@ from bedplate.codecs.files import is_archive, walk
 from bedplate.codecs.text import TextCodec
 from bedplate.core.errors import DataError, InputError, PayloadError, did_you_mean, listing
 from bedplate.data.download import Announce
-from bedplate.data.label_sets import joined, read_cell, separator_of
+from bedplate.data.label_sets import TOGETHER, gathered, joined, read_cell, separator_of
 from bedplate.data.layout import read_layout
 from bedplate.data.named import NAMED, locate
 from bedplate.data.official import refuse
 from bedplate.data.table_parts import read_tables
 from bedplate.data.tables import RawTable, counted
-from bedplate.data.targets import read_labels
+from bedplate.data.targets import check_target, read_labels
 from bedplate.recipe.schema import ColumnSpec, DataSpec
 
 _CHECKER = TextCodec({}, 1)
@@ -60,8 +60,18 @@ def read_text_pool(spec: DataSpec, base: Path, announce: Announce, *, several: b
         )  # fmt: skip
     if sources is not None:
         return _from_folders(*sources, spec, announce)
-    tables, name, target = read_tables(spec, base, announce)
-    return _from_tables(tables, name, target, spec, several)
+    if spec.label_columns is None:
+        tables, name, target = read_tables(spec, base, announce)
+        return _from_tables(tables, name, target, spec, several, {})
+    asked = spec.label_columns
+    tables, name, _ = read_tables(spec.model_copy(update={"target": asked[0]}), base, announce)
+    faults: dict[str, str] = {}
+    for split, table in tables.items():
+        for column in asked:
+            check_target(table.columns, column, table.name)
+        tables[split], found = gathered(table, asked)
+        faults |= found
+    return _from_tables(tables, name, TOGETHER, spec, several, faults)
 
 
 def _sources(spec: DataSpec, base: Path, announce: Announce) -> tuple[str, list[tuple[Path, str | None]]] | None:
@@ -129,13 +139,16 @@ def _from_folders(name: str, sources: list[tuple[Path, str | None]], spec: DataS
     )  # fmt: skip
 
 
-def _from_tables(tables: dict[str, RawTable], name: str, target: str, spec: DataSpec, several: bool) -> TextPool:
+def _from_tables(
+    tables: dict[str, RawTable], name: str, target: str, spec: DataSpec, several: bool, faults: dict[str, str]
+) -> TextPool:
+    """Return the texts of tables; `faults` are rows at fault that are known already."""
     column = text_column(tables["train"], target, spec)
     texts: list[str] = []
     labels: list[str] = []
     ids: list[str] = []
     splits: list[str] = []
-    bad: dict[str, str] = {}
+    bad = dict(faults)
     notes: list[str] = []
     for split, table in tables.items():
         notes += table.notes

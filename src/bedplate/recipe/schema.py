@@ -160,6 +160,10 @@ class DataSpec(Section):
     delimiter: str | None = None
     encoding: str | None = None
     comment: str | None = Field(None, description="lines that begin with this are skipped")
+    label_columns: list[str] | None = Field(
+        None, min_length=1,
+        description="instead of target: a column of zeros and ones for each label (multi-label-classification)",
+    )  # fmt: skip
     label_separator: str | None = Field(
         None, min_length=1, max_length=8,
         description="what stands between two labels of a row (multi-label-classification); left out: `|`, `;` or `,`, "

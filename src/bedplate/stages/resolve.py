@@ -167,6 +167,15 @@ def check_combinations(raw: Raw) -> list[BedplateError]:
     if isinstance(data, dict) and task and data.get("label_separator") is not None and task.answer != "labels":
         hint = "for several labels a row, task: multi-label-classification"
         found.append(InputError("a row has one label only", where="data.label_separator", hint=hint))
+    if isinstance(data, dict) and task and data.get("label_columns") is not None:
+        if task.answer != "labels":
+            hint = "name the one column: data.target"
+            found.append(InputError("a row has one label only", where="data.label_columns", hint=hint))
+        elif data.get("target") is not None or data.get("label_separator") is not None:
+            other = "target" if data.get("target") is not None else "label_separator"
+            found.append(
+                InputError(f"either `label_columns` or `{other}`", where="data", hint="a column a label, or one of all")
+            )
     if isinstance(data, dict) and task and data.get("positive") is not None and task.answer == "labels":
         found.append(InputError("labels of which a row has several are each there or not", where="data.positive"))
     compression = raw.get("compression")
