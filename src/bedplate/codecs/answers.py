@@ -143,11 +143,10 @@ class Answers:
         if self.dimensions:
             return [{"answer": row} for row in np.asarray(outputs[EMBEDDING], float).tolist()]
         if self.many is not None:
-            rows = np.asarray(outputs[LABEL_PROBABILITIES], float)
-            names = np.asarray(self.many, object)
+            known, likely = np.asarray(self.many, object), np.asarray(outputs[LABEL_PROBABILITIES], float)
             return [
-                {"answer": names[one].tolist(), "probabilities": dict(zip(self.many, row, strict=True))}
-                for one, row in zip(chosen_labels(rows), rows.tolist(), strict=True)
+                {"answer": known[chosen].tolist(), "probabilities": dict(zip(self.many, row, strict=True))}
+                for chosen, row in zip(chosen_labels(likely), likely.tolist(), strict=True)
             ]
         if self.labels is None:
             values = np.asarray(outputs[VALUE], float).reshape(-1).tolist()

@@ -134,8 +134,8 @@ def validate(network: Network, features: list[Tensor], targets: Tensor, batch_si
         return {"validation_loss": loss, "validation_accuracy": (raw.argmax(1) == targets).double().mean().item()}
     if network.outputs.many:
         loss = functional.binary_cross_entropy_with_logits(raw, targets).item()
-        found = raw >= 0  # one half of the logistic function: `codecs.answers.LIKELY`
-        both, either = (found * targets).sum().item(), found.sum().item() + targets.sum().item()
+        answered = raw >= 0  # one half of the logistic function: `codecs.answers.LIKELY`
+        both, either = float((answered * targets).sum()), float(answered.sum() + targets.sum())
         return {"validation_loss": loss, "validation_f1": 2 * both / either if either else 0.0}
     if network.outputs.vector:
         vectors = functional.normalize(raw, dim=1)
