@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.data.talks import said, talks
+from tests.data.talks import write as write_talks
 
-from bedplate.codecs.codec import END, PAD, SEPARATOR, TOKENS
+from bedplate.codecs.chat import read_talk
+from bedplate.codecs.codec import END, PAD, SEPARATOR, TOKENS, UNKNOWN
 from bedplate.codecs.language import LanguageCodec
 from bedplate.core.errors import DataError
 from bedplate.data.dataset import Dataset
@@ -112,6 +115,97 @@ def test_what_does_not_go_is_told(tmp_path: Path, more: dict[str, object], match
     with pytest.raises(Exception, match=match) as caught:
         load(write(tmp_path, **more), tmp_path)
     assert hasattr(caught.value, "message")
+
+
+def load_talks(folder: Path, seed: int = 0, **text: object) -> Dataset:
+    write_talks(folder / "talks.jsonl", talks())
+    text = {"messages": "messages", "tokens": "word", **text}
+    split = {"validation": 0.15, "test": 0.2}
+    return load(DataSpec.model_validate({"source": "talks.jsonl", "split": split, "text": text}), folder, seed)
+
+
+def place_of(row: str) -> tuple[int, int]:
+    """Return a row's talk, from 0, and the number of its answer in it."""
+    line, _, number = row.partition(":")[2].partition(" messages[")
+    return int(line) - 1, int(number[:-1])
+
+
+def test_a_talk_is_never_torn(tmp_path: Path) -> None:
+    found = load_talks(tmp_path)
+    parts = [{place_of(row)[0] for row in rows.ids} for rows in (found.train, found.validation, found.test)]
+    assert sum(map(len, parts)) == len(set().union(*parts)) == 80
+    assert [len(rows) for rows in (found.train, found.validation, found.test)] == [2 * len(part) for part in parts]
+    assert all(parts)
+    # Talks that begin alike may lie in several splits, and that is told.
+    assert any("test texts also lie in the train split" in note for note in found.notes)
+    other = load_talks(tmp_path, seed=1)
+    assert found.split_fingerprint != other.split_fingerprint
+
+
+def test_equal_talks_stay_together(tmp_path: Path) -> None:
+    write_talks(tmp_path / "talks.jsonl", [said("a b", f"x{k % 7}", "c", "d") for k in range(35)])
+    spec = {"source": "talks.jsonl", "text": {"messages": "messages"}, "split": {"validation": 0.2, "test": 0.2}}
+    found = load(DataSpec.model_validate(spec), tmp_path)
+    parts = [{place_of(row)[0] % 7 for row in rows.ids} for rows in (found.train, found.validation, found.test)]
+    assert sum(map(len, parts)) == len(set().union(*parts)) == 7
+
+
+def test_rows_of_talks_are_what_the_codec_reads(tmp_path: Path) -> None:
+    found = load_talks(tmp_path, template={"user": "Q: {content}\n", "assistant": "A: {content}\n"})
+    codec, lines = found.codec, talks()
+    assert isinstance(codec, LanguageCodec)
+    assert codec.template is not None
+    assert found.train.texts is not None
+    for k, row in enumerate(found.train.ids):
+        talk, number = place_of(row)
+        tokens = found.train.inputs[TOKENS][k].tolist()
+        assert codec.encode({"messages": lines[talk][:number]}) == tokens[: tokens.index(SEPARATOR) + 1]
+        text = codec.template.render(read_talk(lines[talk][:number]))
+        assert found.train.texts[k].tolist() == [text, lines[talk][number]["content"]]
+    assert "Q: " in found.train.texts[0, 0]
+    assert not any("oldest messages" in note for note in found.notes)
+    assert load_talks(tmp_path).fingerprint != found.fingerprint
+
+
+def test_the_oldest_messages_of_long_talks_are_left_out_and_counted(tmp_path: Path) -> None:
+    rows = [said(*(f"word {k + 10} {n + 10}" for n in range(12))) for k in range(20)]
+    write_talks(tmp_path / "talks.jsonl", rows)
+    text = {"messages": "messages", "tokens": "character", "length": 64}
+    spec = {"source": "talks.jsonl", "text": text, "split": {"validation": 0.2, "test": 0.2}}
+    found = load(DataSpec.model_validate(spec), tmp_path)
+    codec = found.codec
+    assert isinstance(codec, LanguageCodec)
+    assert (codec.length, codec.reserved) == (64, 10)
+    gone, answers = 0, 0
+    for part in (found.train, found.validation, found.test):
+        assert part.texts is not None
+        for k, row in enumerate(part.ids):
+            talk, number = place_of(row)
+            tokens = part.inputs[TOKENS][k].tolist()
+            prompt, dropped = codec.read({"messages": rows[talk][:number]})
+            assert prompt == tokens[: tokens.index(SEPARATOR) + 1]
+            assert part.texts[k, 0] == codec.text(prompt)
+            assert dropped == max(0, number - 2)  # three messages don't fit
+            gone, answers = gone + dropped, answers + bool(dropped)
+    (facts,) = (note for note in found.notes if "oldest messages" in note)
+    assert f"the oldest messages before {answers} answers don't fit and were left out, {gone:,} in all" in facts
+    assert "were cut" not in facts
+
+
+def test_words_of_a_talk_count_once(tmp_path: Path) -> None:
+    rows = [said("so it goes", "on", f"rare{k}", "and", "so it goes", "on") for k in range(20)]
+    write_talks(tmp_path / "talks.jsonl", rows)
+    text = {"messages": "messages", "tokens": "word"}
+    found = load(DataSpec.model_validate({"source": "talks.jsonl", "text": text}), tmp_path)
+    assert isinstance(found.codec, LanguageCodec)
+    # What one talk says once is unknown, however many of its rows show it.
+    assert found.codec.unknown
+    assert UNKNOWN in found.codec.tokens_of("rare3")
+
+
+def test_a_template_without_talks_is_told(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="only talks have a template"):
+        load(write(tmp_path, text={"template": {"user": "{content}"}}), tmp_path)
 
 
 def test_too_few_rows_are_told(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.data.talks import said, talks, write
 
 from bedplate.core.errors import DataError
 from bedplate.data.suggest import suggest
@@ -35,3 +36,36 @@ def test_one_column_is_no_pair(tmp_path: Path) -> None:
         suggest(tmp_path / "one.csv", task="text-to-text")
     with pytest.raises(DataError, match="no such file of lines"):
         suggest(str(tmp_path / "none.{de,en}"))
+
+
+@pytest.mark.parametrize("task", [None, "text-to-text"])
+def test_talks_are_recognised(tmp_path: Path, task: str | None) -> None:
+    path = write(tmp_path / "talks.jsonl", talks())
+    found = suggest(path, task=task)
+    assert (found.task, found.data) == ("text-to-text", {"source": str(path), "text": {"messages": "messages"}})
+    assert any("'messages' holds talks" in reason for reason in found.reasons)
+    assert found.facts["rows"] == 160
+
+
+def test_talks_in_official_files_are_recognised(tmp_path: Path) -> None:
+    write(tmp_path / "train.jsonl", talks()[:60])
+    write(tmp_path / "test.jsonl", talks()[60:])
+    found = suggest(tmp_path)
+    assert set(found.data["files"]) == {"train", "test"}
+    assert found.data["text"] == {"messages": "messages"}
+    assert found.facts["rows"] == 160
+
+
+def test_a_bad_talk_among_good_ones_is_left_out_and_said(tmp_path: Path) -> None:
+    path = write(tmp_path / "talks.jsonl", [*talks(), said("nobody answers")])
+    found = suggest(path)
+    assert found.data["on_bad_row"] == "skip"
+    assert any("no message of the assistant" in reason for reason in found.reasons)
+
+
+def test_lists_that_are_no_talks_are_none(tmp_path: Path) -> None:
+    rows = "".join(f'{{"messages": [{k}], "said": "a long text {k}", "reply": "text {k}"}}\n' for k in range(40))
+    (tmp_path / "rows.jsonl").write_text(rows)
+    assert suggest(tmp_path / "rows.jsonl", "reply", task="text-to-text").data["text"] == {"column": "said"}
+    (tmp_path / "rows.jsonl").write_text(rows.replace("[", "").replace("]", ""))
+    assert suggest(tmp_path / "rows.jsonl", task="text-to-text").data["text"] == {"column": "said"}

@@ -9,7 +9,7 @@ import pytest
 from tests.evaluation.stories import diabetes, digits
 
 from bedplate.evaluation.card import model_card
-from bedplate.evaluation.story import verdict_of
+from bedplate.evaluation.story import primary_of, verdict_of
 
 
 def test_the_card_tells_the_story() -> None:
@@ -73,3 +73,13 @@ def test_the_first_line(metric: str, estimate: tuple[float, ...], baseline: floa
     standing = verdict_of(story)
     assert standing.rank == rank
     assert words in standing.text
+
+
+def test_the_leading_metric_is_one_that_is_defined() -> None:
+    estimate = {"value": 0.9, "low": 0.8, "high": 1.0}
+    metrics = {"loss": estimate, "exact": estimate}
+    # BLEU of answers shorter than four tokens isn't defined, though that of a baseline's may be.
+    story: dict[str, Any] = {"title": "t", "primary": "bleu", "metrics": metrics, "baselines": {"b": {"bleu": 3.0}}}
+    assert primary_of(story) == "exact"
+    assert verdict_of(story).rank == "alone"
+    assert primary_of({**story, "metrics": {**metrics, "bleu": estimate}}) == "bleu"

@@ -7,9 +7,10 @@ from tests.bundle.boxes import image_bundle
 from tests.bundle.texts import text_bundle
 
 from bedplate.bundle import Bundle
+from bedplate.codecs.chat import Turn
 from bedplate.core.errors import BundleError, InputError, PayloadError
 from bedplate.generation import Sampling
-from bedplate.generation.chat import Turn, chat_prompt
+from bedplate.generation.chat import chat_prompt
 
 
 @pytest.fixture(scope="module")

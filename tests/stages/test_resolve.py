@@ -10,6 +10,7 @@ import pytest
 from bedplate import pipeline
 from bedplate.core.errors import BedplateError, InputError, RecipeError
 from bedplate.recipe import recipe_fingerprint
+from bedplate.recipe.load import to_yaml
 from bedplate.stages.resolve import comment_of, portable, resolve, shipped_recipes
 
 GOOD = "name: a\ntask: {task}\ndata: {{source: {source}}}\n"
@@ -161,3 +162,34 @@ def test_short_names_work_in_lists_and_under_later_overrides() -> None:
     training = found.recipe.training
     assert [part.name for part in training.augment] == ["rotate", "mixup"]  # type: ignore[union-attr]
     assert (training.optimizer.name, training.optimizer.arguments["lr"]) == ("muon", 0.01)
+
+
+@pytest.mark.parametrize(
+    ("task", "text", "words"),
+    [
+        ("text-to-text", "{template: {user: '{content}'}}", "data.text.template: only talks have a template"),
+        ("text-classification", "{messages: m}", "data.text.messages: only text-to-text learns talks"),
+        ("language-modelling", "{messages: m, template: {}}", "data.text.template: only text-to-text"),
+        (
+            "text-to-text", "{messages: m, template: {usr: '{content}'}}",
+            "unknown key 'usr' (expected one of system, user, assistant). did you mean 'user'?",
+        ),
+        (
+            "text-to-text", "{messages: m, template: {user: 'User: '}}",
+            "data.text.template.user: the template doesn't say where the user's message stands",
+        ),
+        ("text-to-text", "{messages: m, template: {user: 3}}", "data.text.template.user: wrong value"),
+    ],
+)  # fmt: skip
+def test_what_does_not_go_with_talks_is_told(tmp_path: Path, task: str, text: str, words: str) -> None:
+    path = written(tmp_path, task=task, source=f"a.jsonl, text: {text}")
+    assert words in problems(path)
+
+
+def test_a_recipe_of_talks_with_its_defaults_written_out_runs_again(tmp_path: Path) -> None:
+    path = written(
+        tmp_path, task="text-to-text", source="a.jsonl, text: {messages: m, template: {user: '<{content}>'}}"
+    )
+    recipe = resolve(path).recipe
+    (tmp_path / "again.yaml").write_text(to_yaml(recipe))
+    assert resolve(str(tmp_path / "again.yaml")).recipe == recipe

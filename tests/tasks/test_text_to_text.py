@@ -10,12 +10,15 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.data.talks import Talk, said, talks, write
 from tests.serving.running import running
 
 from bedplate import pipeline
 from bedplate.bundle import Bundle
 from bedplate.bundle.golden import CONTINUATION
 from bedplate.cli.main import main
+from bedplate.codecs.chat import ChatTemplate
+from bedplate.codecs.language import LanguageCodec
 from bedplate.core.errors import PayloadError, RecipeError
 from bedplate.generation import Sampling
 from bedplate.pipeline import Outcome
@@ -210,3 +213,170 @@ def test_recurrent_networks_write_answers_too(tmp_path: Path) -> None:
         greedy = client.post("/predict/w", json={"text": texts[0], "beams": 1}).json()["answers"][0]["answer"]
         lines = client.post("/predict/w?stream=true", json=texts[0]).text.splitlines()
         assert "".join(json.loads(line).get("text", "") for line in lines) == greedy
+
+
+TEMPLATE = ChatTemplate(user="Q: {content}\n", assistant="A: {content}\n")
+TALKS = [
+    "training.epochs=80", "training.batch_size=16", "training.optimizer.lr=0.005", "evaluation.resamples=100",
+    "model.size=32", "model.heads=2", "model.encoder=1", "model.decoder=1", "model.hidden=64", "model.dropout=0.0",
+    "data.text.tokens=word", "data.split.validation=0.15", "data.split.test=0.2", "compression.methods=[int8-weights]",
+    f"data.text.template={json.dumps({'user': TEMPLATE.user, 'assistant': TEMPLATE.assistant})}",
+]  # fmt: skip
+"""What makes talks learnt in seconds."""
+
+
+@pytest.fixture(scope="module")
+def talked(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    made = tmp_path_factory.mktemp("talks")
+    path = write(made / "talks.jsonl", talks())
+    written = init(str(path), None, str(made / "talks.yaml"), task="text-to-text")
+    assert (written.task, "messages: messages" in written.path.read_text()) == ("text-to-text", True)
+    return pipeline.run(written.path, made / "run", overrides=TALKS)
+
+
+@pytest.fixture(scope="module")
+def talker(talked: Outcome) -> Bundle:
+    return Bundle.open(talked.figures["bundle"])
+
+
+@pytest.fixture(scope="module")
+def listener(talker: Bundle) -> Iterator[httpx.Client]:
+    with running([("talks", talker.path)]) as server, httpx.Client(base_url=server.url, timeout=30) as found:
+        yield found
+
+
+def judged(talked: Outcome) -> list[tuple[Talk, str, str]]:
+    """Return what was said before each answer of the test, what evaluation wrote, and what was expected."""
+    told = talked.path / "pack" / "predictions.jsonl"
+    found, rows = [], talks()
+    for one in map(json.loads, told.read_text().splitlines()):
+        line, _, number = one["input"].removeprefix("talks.jsonl:").partition(" messages[")
+        talk, at = rows[int(line) - 1], int(number[:-1])
+        found.append((talk[:at], one["answer"], talk[at]["content"]))
+    return found
+
+
+def deltas(reply: httpx.Response) -> list[dict[str, Any]]:
+    events = [event for event in reply.text.split("\n\n") if event]
+    assert events[-1] == "data: [DONE]"
+    return [json.loads(event.removeprefix("data: "))["choices"][0] for event in events[:-1]]
+
+
+def test_talks_are_learnt_by_what_was_said_long_before(talked: Outcome) -> None:
+    assert talked.passed
+    found = judged(talked)
+    assert len(found) == talked.figures["rows"]["test"] >= 30
+    later = [(written, wanted) for talk, written, wanted in found if len(talk) > 2]
+    assert sum(written == wanted for written, wanted in later) >= 0.8 * len(later)
+    exact = talked.figures["metrics"]["exact"]["value"]
+    assert exact == pytest.approx(sum(written == wanted for _, written, wanted in found) / len(found))
+    baselines = json.loads((talked.path / "evaluate" / "baselines.json").read_text())
+    assert exact > max(one["exact"] for one in baselines.values())
+    assert "Q: i am" in Path(talked.figures["report"]).read_text()
+
+
+def test_its_bundle_answers_talks_as_it_was_judged(talked: Outcome, talker: Bundle) -> None:
+    assert isinstance(talker.codec, LanguageCodec)
+    assert talker.codec.template == TEMPLATE
+    found = judged(talked)
+    answers = talker.predict([{"messages": talk} for talk, _, _ in found])
+    assert [one["answer"] for one in answers] == [written for _, written, _ in found]
+    assert not any("dropped_messages" in one for one in answers)
+    # A text is taken as it is: who renders a talk gets the same answer.
+    talk, written, _ = found[-1]
+    text = "".join(getattr(TEMPLATE, one["role"]).replace("{content}", one["content"]) for one in talk) + "A:"
+    assert talker.predict([text])[0]["answer"] == written
+
+
+def test_a_server_answers_talks_as_they_were_judged(talked: Outcome, listener: httpx.Client) -> None:
+    found = judged(talked)[:12]
+    for talk, written, _ in found:
+        asked = {"model": "talks", "messages": talk}
+        whole = listener.post("/v1/chat/completions", json=asked).json()
+        (choice,) = whole["choices"]
+        assert (choice["message"]["content"], choice["finish_reason"]) == (written, "stop")
+        assert "dropped_messages" not in whole
+        parts = deltas(listener.post("/v1/chat/completions", json={**asked, "stream": True}))
+        assert "".join(part["delta"].get("content") or "" for part in parts) == written
+        lines = listener.post("/predict/talks?stream=true", json={"messages": talk}).text.splitlines()
+        assert "".join(json.loads(line).get("text", "") for line in lines) == written
+    native = listener.post("/predict/talks", json=[{"messages": talk, "beams": 1} for talk, _, _ in found]).json()
+    assert [one["answer"] for one in native["answers"]] == [written for _, written, _ in found]
+
+
+def test_an_earlier_turn_decides(listener: httpx.Client) -> None:
+    def answer(name: str) -> str:
+        talk = said(f"i am {name} and drink tea", f"hello {name}", "who am i", system="answer in one word")
+        reply = listener.post("/v1/chat/completions", json={"model": "talks", "messages": talk}).json()
+        return str(reply["choices"][0]["message"]["content"])
+
+    assert len({answer(name) for name in ("ann", "bob", "hal")}) == 3
+
+
+def test_a_talk_beyond_the_context_loses_its_oldest_messages(talker: Bundle, listener: httpx.Client) -> None:
+    assert isinstance(talker.codec, LanguageCodec)
+    talk = said(*["who am i", "ann"] * 40, "who am i")
+    dropped = talker.codec.read({"messages": talk})[1]
+    assert 40 < dropped < 80
+    asked = {"model": "talks", "messages": talk}
+    whole = listener.post("/v1/chat/completions", json=asked).json()
+    assert whole["dropped_messages"] == dropped
+    events = listener.post("/v1/chat/completions", json={**asked, "stream": True}).text.split("\n\n")
+    assert json.loads(events[-3].removeprefix("data: "))["dropped_messages"] == dropped
+    (native,) = listener.post("/predict/talks", json={"messages": talk}).json()["answers"]
+    assert (native["dropped_messages"], native["answer"]) == (dropped, whole["choices"][0]["message"]["content"])
+    last = json.loads(listener.post("/predict/talks?stream=true", json={"messages": talk}).text.splitlines()[-1])
+    assert last["dropped_messages"] == dropped
+    assert talker.predict([{"messages": talk}])[0]["dropped_messages"] == dropped
+    refused = listener.post("/v1/chat/completions", json={**asked, "messages": said(" ".join(["who am i"] * 99))})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "context_length_exceeded")
+    assert listener.post("/predict/talks", json={"messages": said(" ".join(["who am i"] * 99))}).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("messages", "match"),
+    [
+        ("who am i", "not a list of messages"), ([{"role": "assistant", "content": "ann"}], "the assistant speaks first"),
+        ([{"role": "usr", "content": "who am i"}], "did you mean 'user'"), (said(""), "the text is empty"),
+        ([{"role": "user"}], "no 'content'"), ([{"role": "tool", "content": "ann"}], "messages of tools aren't read"),
+    ],
+)  # fmt: skip
+def test_a_talk_at_fault_is_told(listener: httpx.Client, messages: Any, match: str) -> None:
+    chat = listener.post("/v1/chat/completions", json={"model": "talks", "messages": messages})
+    assert (chat.status_code, match in chat.json()["error"]["message"]) == (400, True), chat.text
+    assert chat.json()["error"]["param"].startswith("messages")
+    native = listener.post("/predict/talks", json={"messages": messages})
+    assert (native.status_code, match in native.json()["error"]) == (400, True), native.text
+    both = listener.post("/predict/talks", json={"messages": said("who am i"), "text": "who am i"})
+    assert "either a text or a talk" in both.json()["error"]
+
+
+def test_predict_answers_a_talk_a_line(
+    talked: Outcome, talker: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = judged(talked)[:3]
+    path = write(tmp_path / "asked.jsonl", [talk for talk, _, _ in found])
+    assert main(["predict", str(talker.path), str(path)]) == 0
+    assert capsys.readouterr().out.splitlines() == [written for _, written, _ in found]
+    long = said(*["who am i", "ann"] * 40, "who am i")
+    write(path, [found[0][0], said(""), long])
+    assert main(["predict", str(talker.path), str(path), "--json"]) == 2
+    one, two, three = map(json.loads, capsys.readouterr().out.splitlines())
+    assert one["answer"] == found[0][1]
+    assert (two["input"], "messages[0].content: the text is empty" in two["error"]) == (f"{path}:2", True)
+    assert three["dropped_messages"] > 40
+    asked = json.dumps({"messages": long})
+    assert main(["predict", str(talker.path), "--text", asked]) == 0
+    out, err = capsys.readouterr()
+    assert out == three["answer"] + "\n"
+    assert f"{three['dropped_messages']} of the oldest messages don't fit and are left out" in err
+    (tmp_path / "bad.jsonl").write_text('{"messages": [\n{"messages": []}\n')
+    assert main(["predict", str(talker.path), str(tmp_path / "bad.jsonl")]) == 2
+    assert "not readable as JSON" in capsys.readouterr().err
+
+
+def test_a_model_of_other_texts_says_that_it_knows_no_talks(client: httpx.Client) -> None:
+    talk = said("rot Hund")
+    refused = client.post("/predict/words", json={"messages": talk})
+    assert (refused.status_code, "wasn't trained on talks" in refused.json()["error"]) == (400, True)
+    assert client.post("/v1/chat/completions", json={"model": "words", "messages": talk}).status_code == 200

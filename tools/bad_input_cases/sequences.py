@@ -40,6 +40,19 @@ def _sets(sent: str, rows: list[str], *says: str, more: str = "") -> Case:
     return _plan(sent, "multi-label-classification", data, content, *says, name="a.jsonl")
 
 
+def _talk(sent: str, messages: str, *says: str, more: str = "") -> Case:
+    """A file of good talks, and one that isn't."""
+    talks = "".join(
+        f'{{"messages": [{_said("user", f"what is {k}?")}, {_said("assistant", f"{k}")}]}}\n' for k in range(30)
+    )
+    data = f"source: a.jsonl, text: {{messages: messages{more}}}"
+    return _plan(sent, "text-to-text", data, f'{talks}{{"messages": [{messages}]}}\n', *says, name="a.jsonl")
+
+
+def _said(role: str, content: str) -> str:
+    return f'{{"role": "{role}", "content": "{content}"}}'
+
+
 def _words(sent: str, content: str | bytes, *says: str, name: str = "a.conll") -> Case:
     return _plan(sent, "token-classification", f"source: {name}", content, *says, name=name)
 
@@ -74,6 +87,18 @@ CASES = (
     _sets("no label in any row", ["[]"] * 40, "nothing to tell apart", "no training row with a label"),
     _sets("the same labels in every row", ['["x", "y"]'] * 40, "nothing to tell apart", "x and y"),
     _sets("a positive one of several labels", ['["x"]', '["y"]'] * 20, "each there or not", more=", positive: x"),
+    _talk("a talk in which nobody answers", _said("user", "hi"), "no message of the assistant", "a.jsonl:31"),
+    _talk(
+        "a misspelt role in a talk", f'{_said("user", "hi")}, {_said("asistant", "ho")}', "did you mean 'assistant'",
+        "messages[1].role",
+    ),
+    _talk("a tool's message in a talk", f'{_said("user", "hi")}, {_said("tool", "ho")}', "messages of tools aren't read"),
+    _talk("a talk that the assistant begins", _said("assistant", "ho"), "the assistant speaks first"),
+    _talk("a message without a content", '{"role": "user"}', "messages[0]", "no 'content'"),
+    _talk(
+        "a chat template that doesn't show the message", _said("user", "hi"), "where the user's message stands",
+        more=', template: {user: "User: "}',
+    ),
     _words("a CoNLL file with broken columns", SENTENCE * 30 + "Oslo\n", "a.conll:151"),
     _words("one sentence", SENTENCE, "too few rows"),
     _words(

@@ -275,7 +275,8 @@ class Bundle:
         A language model answers with the continuation of a text, `{answer, finish_reason, tokens}`, as `Sampling` has
         it where nothing is said.
 
-        A payload is image bytes, a mapping of column to value, or of tensor name to one row's array, as the codec says.
+        A payload is image bytes, a mapping of column to value, or of tensor name to one row's array, as the codec says;
+        `{"messages": […]}` is a talk, for a model that was trained on such.
         Raises PayloadError.
         """
         if self.codec.kind == "language":

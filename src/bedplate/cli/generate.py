@@ -13,6 +13,7 @@ from typing import Any
 from bedplate.bundle import Bundle
 from bedplate.cli.generate_flags import FLAGS
 from bedplate.codecs.codec import Payload
+from bedplate.codecs.rows import read_rows
 from bedplate.core.errors import InputError, PayloadError
 from bedplate.generation import Generator, Sampling
 
@@ -66,9 +67,25 @@ def prompts(arguments: argparse.Namespace) -> Iterator[tuple[str, Payload]]:
             raise InputError("can't be read", where=name, received=error.strerror or str(error)) from error
 
 
-def lines_of(found: Iterable[tuple[str, Payload]]) -> Iterator[tuple[str, Payload]]:
-    """Yield each line of texts by itself, as "file:line"; empty ones are passed over, one line alone stays a text."""
+def talks_of(found: Iterable[tuple[str, Payload]]) -> Iterator[tuple[str, Payload]]:
+    """Yield each talk of what is JSON by itself, as "file:line"; other texts stay as they are. Raises PayloadError."""
     for name, text in found:
+        raw = text if isinstance(text, bytes) else str(text).encode()
+        if raw.lstrip()[:1] in (b"{", b"["):
+            yield from read_rows(raw, name=name)
+        else:
+            yield name, text
+
+
+def lines_of(found: Iterable[tuple[str, Payload]]) -> Iterator[tuple[str, Payload]]:
+    """Yield each line of texts by itself, as "file:line"; empty ones are passed over, one line alone stays a text.
+
+    What is no text stays as it is.
+    """
+    for name, text in found:
+        if not isinstance(text, str | bytes):
+            yield name, text
+            continue
         raw = text if isinstance(text, bytes) else str(text).encode()
         lines = [(number, line) for number, line in enumerate(raw.splitlines(), 1) if line.strip()]
         if len(lines) < 2:
@@ -81,7 +98,7 @@ def generate(bundle: Bundle, arguments: argparse.Namespace) -> int:
     """Write each text with its continuation, or with --json a line each; exit code 2 where one can't be continued."""
     write, bad = bundle.generator(arguments.variant), 0
     sampling = sampling_of(arguments, write.sampling)
-    given = prompts(arguments)
+    given = prompts(arguments) if write.codec.template is None else talks_of(prompts(arguments))
     # A text to be answered is a line, as it was in training; a text to go on from has lines of its own.
     for name, prompt in lines_of(given) if write.codec.pairs and arguments.text is None else given:
         try:
@@ -91,7 +108,7 @@ def generate(bundle: Bundle, arguments: argparse.Namespace) -> int:
             if arguments.json:
                 print(json.dumps({"input": name, **write.answer(prompt, wanted)}, ensure_ascii=False))
             else:
-                _show(write, prompt, wanted)
+                _show(write, name, prompt, wanted)
         except PayloadError as error:
             bad += 1
             print(f"error: {name}: {error.message}", file=sys.stderr)
@@ -100,8 +117,10 @@ def generate(bundle: Bundle, arguments: argparse.Namespace) -> int:
     return 2 if bad else 0
 
 
-def _show(write: Generator, prompt: Payload, sampling: Sampling) -> None:
-    begun = False
+def _show(write: Generator, name: str, prompt: Payload, sampling: Sampling) -> None:
+    begun, dropped = False, write.codec.read(prompt)[1]
+    if dropped:
+        print(f"note: {name}: {dropped:,} of the oldest messages don't fit and are left out", file=sys.stderr)
     for piece in write.stream(prompt, sampling):
         if not begun and not write.codec.pairs:
             sys.stdout.write(prompt if isinstance(prompt, str) else bytes(prompt).decode())

@@ -5,14 +5,17 @@ Every token stands for bytes of its own, so tokens put side by side give the tex
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from bedplate.codecs.chat import MESSAGES, ChatTemplate, Turn, read_talk
 from bedplate.codecs.codec import END, NEVER, PAD, SEPARATOR, TEXT, TOKENS, UNKNOWN, Payload, TensorSpec
+from bedplate.codecs.strings import MOST_CHARACTERS
 from bedplate.codecs.text import TextCodec
 from bedplate.core.arrays import Arrays
 from bedplate.core.errors import BundleError, PayloadError, listing
@@ -30,7 +33,8 @@ class LanguageCodec:
     model knows nothing of them, and a prompt with one is refused.
 
     Where texts are answered by texts (`pairs`), a row is a text, `SEPARATOR`, its answer and `END`; `beams` is how many
-    answers are followed side by side where nobody says.
+    answers are followed side by side where nobody says. Where the texts are talks, `template` renders them, and so many
+    tokens are left to the answer as `reserved` says: a talk's oldest messages make room for it.
 
     Of a tokenizer made elsewhere (byte-level, whose number 0 is a token like others) all numbers are moved by `shift`,
     and `ending` is the moved number that ends a text, if it has one.
@@ -49,6 +53,8 @@ class LanguageCodec:
     beams: int = 1
     shift: int = 0
     ending: int | None = None
+    template: ChatTemplate | None = None
+    reserved: int = 0
 
     kind = "language"
     prepare = None
@@ -81,6 +87,11 @@ class LanguageCodec:
     def readable(self) -> int:
         """How many tokens a prompt may have: of a text that is answered, the separator and one more must fit behind."""
         return self.length - 2 * self.pairs
+
+    @property
+    def room(self) -> int:
+        """How many tokens of a talk are read before its oldest messages are left out."""
+        return max(1, self.readable - self.reserved)
 
     @property
     def end(self) -> int | None:
@@ -118,19 +129,68 @@ class LanguageCodec:
         """Return a prompt's tokens, behind which goes what is written.
 
         Raises:
-            PayloadError: no text, a NUL in it, characters that the model has never seen, or more tokens than it sees.
+            PayloadError: no text, a NUL in it, characters that the model has never seen, or more tokens than it sees;
+                of a talk, `where` is the message at fault.
         """
+        return self.read(payload)[0]
+
+    def read(self, payload: Payload) -> tuple[list[int], int]:
+        """Return a prompt's tokens, as `encode` does, and how many of a talk's oldest messages were left out.
+
+        A talk is `{"messages": [{"role": …, "content": …}, …]}`; any other payload is a text, taken as it is.
+        """
+        if isinstance(payload, Mapping) and MESSAGES in payload and self.column != MESSAGES:
+            if self.template is None:
+                raise PayloadError(
+                    "this model wasn't trained on talks", where=MESSAGES, expected="a text",
+                    hint="/v1/chat/completions writes a talk as plain lines for it",
+                )  # fmt: skip
+            if TEXT in payload:
+                raise PayloadError("either a text or a talk", where=MESSAGES, received="both")
+            return self.talk(read_talk(payload[MESSAGES]))
         if isinstance(payload, str | bytes) and not len(payload):
             raise PayloadError("the prompt is empty", expected="at least one character to go on from")
         # A line's end is what most texts begin behind, so white space alone is a prompt, too.
         blank = isinstance(payload, str) and payload.isspace()
         text = str(payload) if blank else self._texts.text_of(payload)
-        text = text.removeprefix("\ufeff")
-        if "\r\n" in text and not self.unknown and UNKNOWN in self.tokens_of("\r"):
-            text = text.replace("\r\n", "\n")  # lines of another system's file
+        return self._prompt(text.removeprefix("\ufeff")), 0
+
+    def talk(self, turns: Sequence[Turn]) -> tuple[list[int], int]:
+        """Return a talk's tokens, as the template renders it, and how many of its oldest messages were left out.
+
+        Raises:
+            PayloadError: characters that the model has never seen, or a last message that is too long by itself.
+        """
+        text, dropped = self.fitted(turns)
+        return self._prompt(text), dropped
+
+    def fitted(self, turns: Sequence[Turn]) -> tuple[str, int]:
+        """Return a talk's text without as few of its oldest messages as don't fit into `room`, and how many these are.
+
+        What the system says is left out last, and the last message never.
+        """
+        template = self.template
+        assert template is not None
+        oldest = sorted(range(len(turns) - 1), key=lambda number: turns[number].role == "system")
+
+        def without(count: int) -> str:
+            gone = set(oldest[:count])
+            return template.render([turn for number, turn in enumerate(turns) if number not in gone])
+
+        def fits(count: int) -> bool:
+            text = without(count)
+            return len(text) <= MOST_CHARACTERS and len(self.tokens_of(text)) <= self.room
+
+        dropped = 0 if fits(0) else bisect_left(range(len(oldest)), True, key=fits)
+        return without(dropped), dropped
+
+    def _prompt(self, text: str) -> list[int]:
         if "\0" in text:
             raise PayloadError("the prompt holds a NUL", received=f"character {text.index(chr(0))}")
         found: list[int] = self.tokens_of(text).tolist()
+        if UNKNOWN in found and not self.unknown and "\r\n" in text:  # lines of another system's file
+            text = text.replace("\r\n", "\n")
+            found = self.tokens_of(text).tolist()
         if UNKNOWN in found and not self.unknown:
             strange = sorted({sign for sign in text if UNKNOWN in self.tokens_of(sign)})
             raise PayloadError(
@@ -175,6 +235,7 @@ class LanguageCodec:
         return {
             "kind": self.kind, "column": self.column, "length": self.length, "unknown": self.unknown,
             "tokenizer": dict(self.tokenizer), **({"pairs": True, "beams": self.beams} if self.pairs else {}),
+            **({"template": asdict(self.template), "reserved": self.reserved} if self.template is not None else {}),
             **({"shift": self.shift, "ending": self.ending} if self.shift else {}),
         }  # fmt: skip
 
@@ -182,10 +243,12 @@ class LanguageCodec:
     def from_contract(cls, contract: Mapping[str, Any]) -> LanguageCodec:
         """Rebuild from `contract()`'s JSON. Raises BundleError where it is damaged."""
         try:
+            template = contract.get("template")
             codec = cls(
                 contract["tokenizer"], int(contract["length"]), bool(contract["unknown"]), str(contract["column"]),
                 bool(contract.get("pairs", False)), int(contract.get("beams", 1)), int(contract.get("shift", 0)),
-                contract.get("ending"),
+                contract.get("ending"), None if template is None else ChatTemplate(**template),
+                int(contract.get("reserved", 0)),
             )  # fmt: skip
             codec.pieces  # noqa: B018 - read now, not when somebody asks
         except Exception as error:  # the library raises plain Exception

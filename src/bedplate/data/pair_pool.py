@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bedplate.codecs.chat import ChatTemplate, Turn
 from bedplate.codecs.codec import TEXT
 from bedplate.codecs.strings import checked_text
 from bedplate.core.errors import DataError, PayloadError
@@ -33,12 +34,25 @@ _OPENERS: dict[str, Callable[[Path], bytes]] = {
 }
 
 
+@dataclass(frozen=True)
+class Talks:
+    """Where rows are the answers of talks: what renders them, and of each row what was said before and in which talk.
+
+    `turns` are each row's turns before its answer [N]; `keys` are a digest of each row's whole talk [N], object `str`.
+    """
+
+    template: ChatTemplate
+    turns: list[list[Turn]]
+    keys: np.ndarray
+
+
 @dataclass
 class PairPool:
     """Texts and answers before they are split, a row each.
 
     `texts` and `answers` are object `str` [N]; `splits` is "train", "validation" or "test" [N], or None where the
     source has no official ones; `column` and `target` are what both are called; `bad` maps what was left out to why.
+    Rows of `talks` have their texts whole, however long.
     """
 
     name: str
@@ -50,6 +64,7 @@ class PairPool:
     target: str
     notes: list[str] = field(default_factory=list)
     bad: dict[str, str] = field(default_factory=dict)
+    talks: Talks | None = None
 
 
 def is_parallel(text: str) -> bool:

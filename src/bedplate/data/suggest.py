@@ -23,7 +23,7 @@ from bedplate.data.schema import infer_column
 from bedplate.data.splits import check_rows
 from bedplate.data.suggest_labels import indicator_columns, label_column, list_column, told
 from bedplate.data.suggest_language import is_prose, suggest_language
-from bedplate.data.suggest_pair import suggest_columns, suggest_parallel
+from bedplate.data.suggest_pair import suggest_columns, suggest_parallel, suggest_talks
 from bedplate.data.suggest_sentence import holds_sentences, suggest_sentences
 from bedplate.data.suggest_series import suggest_series
 from bedplate.data.suggest_text import check_task, holds_texts, text_column_of
@@ -116,6 +116,9 @@ def _suggest(path: Path | str, target: str | None, task: str | None, time: str |
         suggest_sentences(where, data, reasons)
         return _proven(Suggestion(_SENTENCES, data, reasons))
     tables = _tables(where)
+    talks = suggest_talks(tables) if tables and target is None and task in (None, _PAIRS) else None
+    if talks is not None:
+        return _proven(Suggestion(_PAIRS, *talks))
     if task == _PAIRS and tables:
         return _proven(Suggestion(_PAIRS, *suggest_columns(tables, target)))
     if not tables and holds_texts(where):

@@ -7,10 +7,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bedplate.core.errors import DataError, did_you_mean, listing
+from bedplate.core.errors import DataError, PayloadError, did_you_mean, listing
 from bedplate.data.pair_pool import parallel_paths
 from bedplate.data.tables import read_table
+from bedplate.data.talk_pool import parsed, read_answers
 from bedplate.recipe.schema import DataSpec
+
+_NESTED = (".jsonl", ".ndjson", ".json", ".parquet", ".pq")
+"""How tables end whose cells may be lists."""
+
+_ROWS = 20
+"""So many rows tell what a column holds."""
 
 
 def suggest_parallel(text: str) -> tuple[dict[str, Any], list[str]]:
@@ -45,6 +52,35 @@ def suggest_columns(tables: Mapping[str, Path], target: str | None) -> tuple[dic
             hint=did_you_mean(chosen, sizes),
         )  # fmt: skip
     column = max((name for name in sizes if name != chosen), key=lambda name: sizes[name])
-    place = {"source": str(train)} if len(tables) == 1 else {"files": {split: str(p) for split, p in tables.items()}}
     why = f"'{column}' is read and '{chosen}' is written" + ("" if target else ": the longer columns, in their order")
-    return {**place, "target": chosen, "text": {"column": column}}, [why]
+    return {**_place(tables), "target": chosen, "text": {"column": column}}, [why]
+
+
+def suggest_talks(tables: Mapping[str, Path]) -> tuple[dict[str, Any], list[str]] | None:
+    """Return a recipe's data section for a table of talks, by split, and the reasons; None where it isn't one."""
+    train = tables["train"]
+    if not any(suffix.lower() in _NESTED for suffix in train.suffixes):
+        return None
+    try:
+        table = read_table(train, DataSpec(source=str(train), on_bad_row="skip"))
+    except DataError:  # whoever reads it as another thing says what is wrong with it
+        return None
+    for column, values in table.columns.items():
+        if any(map(_is_talk, values[:_ROWS])):
+            why = f"'{column}' holds talks: each message of the assistant answers all that was said before it"
+            return {**_place(tables), "text": {"messages": column}}, [why]
+    return None
+
+
+def _is_talk(value: Any) -> bool:
+    try:
+        read_answers(parsed(value))
+    except PayloadError:
+        return False
+    return True
+
+
+def _place(tables: Mapping[str, Path]) -> dict[str, Any]:
+    if len(tables) == 1:
+        return {"source": str(tables["train"])}
+    return {"files": {split: str(path) for split, path in tables.items()}}

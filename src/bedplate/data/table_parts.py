@@ -52,6 +52,22 @@ def read_tables(spec: DataSpec, base: Path, announce: Announce) -> tuple[dict[st
             where="data.source",
             hint="set task: image-classification",
         )
+    tables, name = read_files(spec, base, announce)
+    first = tables["train"]
+    target = check_target(first.columns, spec.target, first.name)
+    if target in first.repeated:
+        raise DataError(
+            f"two columns are called '{target}': which is the target?",
+            where=first.name,
+            hint="give the columns different names",
+        )
+    for table in tables.values():
+        _same_columns(first, table)
+    return tables, name, target
+
+
+def read_files(spec: DataSpec, base: Path, announce: Announce) -> tuple[dict[str, RawTable], str]:
+    """Return the raw tables of the files that `spec` names ("train" alone, or each official split), and their name."""
     files = (
         {"train": spec.source or ""}
         if spec.files is None
@@ -69,20 +85,10 @@ def read_tables(spec: DataSpec, base: Path, announce: Announce) -> tuple[dict[st
             )
         tables[split] = read_table(path, spec)
         announce(f"{counted(len(tables[split]))}, {len(tables[split].columns)} columns in {path.name}")
-    first = tables["train"]
-    target = check_target(first.columns, spec.target, first.name)
-    if target in first.repeated:
-        raise DataError(
-            f"two columns are called '{target}': which is the target?",
-            where=first.name,
-            hint="give the columns different names",
-        )
-    for table in tables.values():
-        _same_columns(first, table)
     name = Path(files["train"]).name
     while Path(name).suffix.lower() in _TABLE_ENDINGS:
         name = Path(name).stem
-    return tables, name, target
+    return tables, name
 
 
 def _same_columns(first: RawTable, table: RawTable) -> None:

@@ -60,6 +60,10 @@ PERCENT = frozenset(
 )  # fmt: skip
 
 
+_LEADING = ("accuracy", "rmse", "mse", "exact", "loss")
+"""Metrics that lead where the story names none that is defined, in this order."""
+
+
 @dataclass(frozen=True)
 class Standing:
     """How the model stands beside its baselines: `text` says it, `rank` is "ahead", "level", "behind" or "alone"."""
@@ -83,10 +87,9 @@ def shown_interval(metric: str, estimate: Mapping[str, float]) -> str:
 
 
 def primary_of(story: Story) -> str:
-    """Return the metric that leads the story."""
-    named = story.get("primary")
-    usual = [name for name in ("accuracy", "rmse", "mse", "loss") if name in story["metrics"]]
-    return str(named or [*usual, *story["metrics"]][0])
+    """Return the metric that leads the story: the task's where it is defined (BLEU isn't where answers are short)."""
+    known = story["metrics"]
+    return str(next(name for name in (story.get("primary"), *_LEADING, *known) if name in known))
 
 
 def best_baseline(story: Story) -> tuple[str, float] | None:

@@ -55,6 +55,8 @@ class Cache:
             size = min(given.shape[axis], array.shape[axis])
             target = np.moveaxis(array[before:rows], axis, 1)
             target[:, :size] = np.moveaxis(given, axis, 1)[:, :size]
+            # What an earlier row left here must not be seen: marks of what was read are masked by nothing else.
+            target[:, size:] = 0
 
     def write(self, present: Arrays) -> None:
         """Add what the graph gave for one new token of every row."""

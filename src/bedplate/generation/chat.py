@@ -3,18 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-ROLES = {"system": "", "developer": "", "user": "User: ", "assistant": "Assistant: "}
-"""How what each says is begun."""
+from bedplate.codecs.chat import ChatTemplate, Turn
 
-
-@dataclass(frozen=True)
-class Turn:
-    """What one role said."""
-
-    role: str
-    content: str
+_LINES = ChatTemplate()
 
 
 def chat_prompt(turns: Sequence[Turn]) -> tuple[str, tuple[str, ...]]:
@@ -24,5 +16,4 @@ def chat_prompt(turns: Sequence[Turn]) -> tuple[str, tuple[str, ...]]:
         >>> chat_prompt([Turn("user", "Who goes there?")])
         ('User: Who goes there?\nAssistant:', ('\nUser:',))
     """
-    lines = [f"{ROLES[turn.role]}{turn.content}\n" for turn in turns]
-    return "".join(lines) + ROLES["assistant"].rstrip(), (f"\n{ROLES['user'].rstrip()}",)
+    return _LINES.render(turns), ("\nUser:",)

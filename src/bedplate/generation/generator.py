@@ -54,8 +54,9 @@ class Generator:
 
     def stream(self, prompt: Payload, sampling: Sampling | None = None) -> Iterator[Piece]:
         """Yield a text's continuation as it is written; beams come as one piece. Raises PayloadError, InputError."""
-        sampling = sampling or self.sampling
-        tokens = self.codec.encode(prompt)
+        yield from self._pieces(self.codec.encode(prompt), sampling or self.sampling)
+
+    def _pieces(self, tokens: Sequence[int], sampling: Sampling) -> Iterator[Piece]:
         if sampling.beams > 1:
             yield self.best(tokens, sampling)
             return
@@ -99,10 +100,15 @@ class Generator:
                     yield number, written.pop(number)
 
     def answer(self, prompt: Payload, sampling: Sampling | None = None) -> dict[str, Any]:
-        """Return a whole continuation: `{answer, finish_reason, tokens}`."""
-        pieces = list(self.stream(prompt, sampling))
+        """Return a whole continuation: `{answer, finish_reason, tokens}`.
+
+        `dropped_messages` stands beside them where a talk's oldest messages didn't fit.
+        """
+        tokens, dropped = self.codec.read(prompt)
+        pieces = list(self._pieces(tokens, sampling or self.sampling))
         return {
             "answer": "".join(piece.text for piece in pieces),
             "finish_reason": pieces[-1].finish,
             "tokens": sum(len(piece.tokens) for piece in pieces),
+            **({"dropped_messages": dropped} if dropped else {}),
         }

@@ -74,6 +74,18 @@ class ImageSpec(Section):
     )
 
 
+class TemplateSpec(Section):
+    """How each role's messages stand in the text of a talk."""
+
+    system: str | None = Field(None, description="text with `{content}` in it, once; left out: `{content}⏎`")
+    user: str | None = Field(None, description="likewise; left out: `User: {content}⏎`")
+    assistant: str | None = Field(
+        None,
+        description="likewise; left out: `Assistant: {content}⏎`. Where the assistant is to answer, a text ends before "
+        "`{content}`, and before the white space there",
+    )
+
+
 class TextSpec(Section):
     """How texts become tokens; left out, it is chosen from the training rows."""
 
@@ -92,6 +104,14 @@ class TextSpec(Section):
     )
     lower: bool = Field(
         True, description="read capitals as small letters; for language-modelling only where it is said"
+    )
+    messages: str | None = Field(
+        None,
+        description="of text-to-text: the column that holds talks, lists of `{role, content}` as OpenAI's fine-tuning "
+        "has them; each message of the assistant is learnt as the answer to all before it",
+    )
+    template: TemplateSpec | None = Field(
+        None, description="of talks: how each role's messages become text, here and as it is served (⏎ is a line end)"
     )
 
 
@@ -148,7 +168,7 @@ class DataSpec(Section):
         None,
         description="embedded (digits, breast-cancer, diabetes, wine), named (mnist, fashion-mnist, cifar10-jpeg), "
         "or a path to a folder or archive of images by class, to a CSV, Parquet or JSONL table, to plain texts, "
-        "or (text-to-text) to two files of parallel lines, lines.{de,en}",
+        "or (text-to-text) to two files of parallel lines, lines.{de,en}, or a table of talks",
     )
     files: FilesSpec | None = Field(None, description="instead of source: a file for each official split")
     stream: StreamSpec | None = Field(

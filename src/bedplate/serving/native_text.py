@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from dataclasses import fields as fields_of
-from dataclasses import replace
 from typing import Any
 
+from bedplate.codecs.chat import MESSAGES
+from bedplate.codecs.codec import TEXT
 from bedplate.core.errors import InputError, did_you_mean, listing
 from bedplate.generation import Generator, Piece, Sampling
 from bedplate.serving.body import json_kind, parse_json
@@ -19,18 +21,28 @@ from bedplate.serving.models import Model
 from bedplate.serving.native_stream import MEDIA_TYPE, wants_stream
 from bedplate.serving.openai_read import MOST_TEXTS
 from bedplate.serving.problems import Problem, bad_request, from_error
-from bedplate.serving.streams import Streams, Writing
+from bedplate.serving.streams import Streams, Writing, unseen
 
 log = logging.getLogger("bedplate.serving")
 
 _SETTINGS = tuple(field.name for field in fields_of(Sampling) if field.name != "logprobs")
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """One text: its tokens, how it is to be written, and how many of a talk's oldest messages were left out."""
+
+    tokens: list[int]
+    sampling: Sampling
+    dropped: int
+
+
 async def answer(plane: DataPlane, model: Model, ask: Ask) -> Reply:
     """Return the continuations of a request's texts. Raises Problem.
 
-    The body is the text itself, or JSON: a string, `{"text": …}` with the settings of `Sampling` beside it, or a list
-    of these. `?stream=true`, or `Accept: application/x-ndjson`, gives a line for every piece.
+    The body is the text itself, or JSON: a string, `{"text": …}` or a talk, `{"messages": […]}`, with the settings of
+    `Sampling` beside it, or a list of these. `?stream=true`, or `Accept: application/x-ndjson`, gives a line for every
+    piece.
     """
     held = Held(plane, model, "native")
     writing: Writing | None = None
@@ -44,9 +56,11 @@ async def answer(plane: DataPlane, model: Model, ask: Ask) -> Reply:
         asked = await plane.do(len(ask.body) < 4096, _read, ask, write, usual)
         if streamed:
             _check_stream(asked)
-            writing = streams.submit([write.begin(*one) for one in asked], ask.deadline, whole=ask.own_deadline)
-            return Reply(Lines(writing, held), media_type=MEDIA_TYPE)
-        answers = await asyncio.gather(*(_one(plane, streams, tokens, sampling, ask) for tokens, sampling in asked))
+            (one,) = asked
+            begun = [write.begin(one.tokens, one.sampling)]
+            writing = streams.submit(begun, ask.deadline, whole=ask.own_deadline)
+            return Reply(Lines(writing, held, one.dropped), media_type=MEDIA_TYPE)
+        answers = await asyncio.gather(*(_one(plane, streams, one, ask) for one in asked))
         told = {"model": model.name, "version": model.version, "bundle": model.bundle.id, "answers": answers}
         reply = Reply(to_json(told))
         held.end("200")
@@ -58,41 +72,41 @@ async def answer(plane: DataPlane, model: Model, ask: Ask) -> Reply:
         raise
 
 
-def _check_stream(asked: Sequence[tuple[list[int], Sampling]]) -> None:
-    if len(asked) != 1 or asked[0][1].beams > 1:
+def _check_stream(asked: Sequence[_Asked]) -> None:
+    if len(asked) != 1 or asked[0].sampling.beams > 1:
         raise bad_request("a stream is of one text, and not of beams")
 
 
-async def _one(plane: DataPlane, streams: Streams, tokens: list[int], sampling: Sampling, ask: Ask) -> dict[str, Any]:
-    if sampling.beams > 1:
+async def _one(plane: DataPlane, streams: Streams, one: _Asked, ask: Ask) -> dict[str, Any]:
+    if one.sampling.beams > 1:
         try:
-            return _told([await plane.do(False, streams.generator.best, tokens, sampling)], len(tokens), 0)
+            return _told([await plane.do(False, streams.generator.best, one.tokens, one.sampling)], one, 0)
         except InputError as error:
             raise from_error(error) from error
-    texts = [streams.generator.begin(tokens, sampling)]
+    texts = [streams.generator.begin(one.tokens, one.sampling)]
     writing = streams.submit(texts, ask.deadline, whole=ask.own_deadline)
     try:
         pieces = [piece async for _, piece in writing]
     finally:
         writing.cancel()
-    return _told(pieces, len(tokens), texts[0].forgotten)
+    return _told(pieces, one, texts[0].forgotten)
 
 
-def _told(pieces: Sequence[Piece], prompt: int, forgotten: int) -> dict[str, Any]:
+def _told(pieces: Sequence[Piece], one: _Asked, forgotten: int) -> dict[str, Any]:
     told = {
         "answer": "".join(piece.text for piece in pieces),
         "finish_reason": pieces[-1].finish,
-        "prompt_tokens": prompt,
+        "prompt_tokens": len(one.tokens),
         "tokens": sum(len(piece.tokens) for piece in pieces),
     }
-    return told | ({"forgotten_tokens": forgotten} if forgotten else {})
+    return told | unseen(one.dropped, forgotten)
 
 
 class Lines:
     """A line of JSON for every piece, and a last one with why it ended; the model is held until then."""
 
-    def __init__(self, writing: Writing, held: Held) -> None:
-        self._writing, self._held = writing, held
+    def __init__(self, writing: Writing, held: Held, dropped: int) -> None:
+        self._writing, self._held, self._dropped = writing, held, dropped
 
     def __aiter__(self) -> Lines:
         """Return itself."""
@@ -108,8 +122,7 @@ class Lines:
             self._held.end("200")
             stream = self._writing.streams[0]
             told = {"finish_reason": stream.finish, "prompt_tokens": len(stream.prompt), "tokens": len(stream.tokens)}
-            lost = {"forgotten_tokens": stream.forgotten} if stream.forgotten else {}
-            return to_json(told | lost) + b"\n"
+            return to_json(told | unseen(self._dropped, stream.forgotten)) + b"\n"
         except Problem as problem:
             self._held.end(str(problem.status))
             return to_json(problem.to_json()) + b"\n"
@@ -125,7 +138,7 @@ class Lines:
         self._held.end("499")
 
 
-def _read(ask: Ask, write: Generator, usual: Sampling) -> list[tuple[list[int], Sampling]]:
+def _read(ask: Ask, write: Generator, usual: Sampling) -> list[_Asked]:
     kind = ask.headers.get("content-type").split(";")[0].strip().lower()
     if not ask.body:
         raise bad_request("the body is empty: send a text to go on from")
@@ -138,10 +151,11 @@ def _read(ask: Ask, write: Generator, usual: Sampling) -> list[tuple[list[int], 
     return [_asked(item, write, usual) for item in items]
 
 
-def _asked(item: Any, write: Generator, usual: Sampling) -> tuple[list[int], Sampling]:
-    codec, settings = write.codec, dict[str, Any]()
+def _asked(item: Any, write: Generator, usual: Sampling) -> _Asked:
+    codec, settings, talk = write.codec, dict[str, Any](), False
     if isinstance(item, dict):
-        settings = {key: value for key, value in item.items() if key not in ("text", codec.column)}
+        talk = MESSAGES in item and codec.column != MESSAGES
+        settings = {key: value for key, value in item.items() if key not in (TEXT, codec.column, MESSAGES)}
         for name in settings:
             if name not in _SETTINGS:
                 hint = did_you_mean(name, _SETTINGS)
@@ -151,11 +165,11 @@ def _asked(item: Any, write: Generator, usual: Sampling) -> tuple[list[int], Sam
         if "stop" in settings:
             stop = settings["stop"]
             settings["stop"] = (stop,) if isinstance(stop, str) else tuple(stop) if isinstance(stop, list) else (stop,)
-        item = item.get("text", item.get(codec.column))
-    if not isinstance(item, str | bytes):
+        item = item if talk else item.get(TEXT, item.get(codec.column))
+    if not talk and not isinstance(item, str | bytes):
         raise bad_request(f'expected a text, or {{"text": …}}, received {json_kind(item)}')
     try:
-        tokens, sampling = codec.encode(item), replace(usual, **settings)
-        return tokens, sampling if "max_tokens" in settings else write.fitting(tokens, sampling)
+        (tokens, dropped), sampling = codec.read(item), replace(usual, **settings)
+        return _Asked(tokens, sampling if "max_tokens" in settings else write.fitting(tokens, sampling), dropped)
     except InputError as error:
         raise from_error(error) from error

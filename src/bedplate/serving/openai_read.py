@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from bedplate.codecs.chat import MESSAGES, Turn, read_messages, read_talk
 from bedplate.codecs.codec import UNKNOWN
 from bedplate.core.errors import InputError, PayloadError
 from bedplate.generation import Sampling
-from bedplate.generation.chat import ROLES, Turn, chat_prompt
+from bedplate.generation.chat import chat_prompt
 from bedplate.serving.body import json_kind
 from bedplate.serving.openai_forms import Fields, of_field, wrong
+from bedplate.serving.problems import Problem
 
 if TYPE_CHECKING:
     from bedplate.codecs.language import LanguageCodec  # needs the tokenizers library, which other models don't
@@ -26,7 +28,8 @@ COMPLETION_TOKENS = 16
 class Wanted:
     """What a request asks for.
 
-    `prompts` are tokens; `choices` are written of each; `echo` are the texts that are repeated before them, or None.
+    `prompts` are tokens; `choices` are written of each; `echo` are the texts that are repeated before them, or None;
+    `dropped` is how many of a talk's oldest messages were left out.
     """
 
     prompts: list[list[int]]
@@ -35,6 +38,7 @@ class Wanted:
     stream: bool = False
     usage: bool = False
     echo: list[str] | None = None
+    dropped: int = 0
 
 
 def read_completion(fields: Fields, codec: LanguageCodec) -> Wanted:
@@ -62,7 +66,7 @@ def read_completion(fields: Fields, codec: LanguageCodec) -> Wanted:
 
 def read_chat(fields: Fields, codec: LanguageCodec) -> Wanted:
     """Read what is left of the fields of `POST /v1/chat/completions`. Raises Problem."""
-    turns = _turns(fields.take("messages"))
+    turns = _turns(fields.take(MESSAGES), codec)
     most = fields.whole("max_tokens", None, 1, 100_000)
     most = fields.whole("max_completion_tokens", most, 1, 100_000)
     told, best = fields.truth("logprobs"), fields.whole("top_logprobs", None, 0, 20)
@@ -82,27 +86,37 @@ def read_chat(fields: Fields, codec: LanguageCodec) -> Wanted:
     fields.only("modalities", (["text"],), "answers are plain text")
     fields.only("store", (False,), "nothing is stored here")
     fields.end()
-    prompt, stop = _talk(turns, codec)
+    prompt, stop, dropped = _talk(turns, codec)
     if most is None:
         sampling = replace(sampling, max_tokens=max(1, codec.length - len(prompt)))
     known = replace(sampling, stop=(*sampling.stop, *stop))
-    return Wanted([prompt], known, choices, stream, usage)
+    return Wanted([prompt], known, choices, stream, usage, dropped=dropped)
 
 
-def _talk(turns: list[Turn], codec: LanguageCodec) -> tuple[list[int], tuple[str, ...]]:
-    """Return a talk's tokens and what ends the answer; a single message to a model of answers is its text."""
+def _talk(turns: list[Turn], codec: LanguageCodec) -> tuple[list[int], tuple[str, ...], int]:
+    """Return a talk's tokens, what ends the answer, and how many of the oldest messages were left out.
+
+    The bundle's own template renders it, if there is one; else it becomes plain lines, but a single message to a model
+    of answers is its text.
+    """
+    if codec.template is not None:
+        try:
+            tokens, dropped = codec.talk(turns)
+        except PayloadError as error:
+            raise _refusal(MESSAGES, error) from error
+        return tokens, (), dropped
     if codec.pairs and len(turns) == 1:
-        return _tokens(turns[0].content, codec, "messages"), ()
+        return _tokens(turns[0].content, codec, MESSAGES), (), 0
     text, stop = chat_prompt(turns)
     signs, _ = chat_prompt([Turn("user", "")])
     if not codec.unknown and UNKNOWN in codec.tokens_of(signs):
         raise wrong(
-            "messages",
+            MESSAGES,
             f"this model can't talk: it has never seen the signs of {signs!r}, by which a talk is written for it; "
             "ask /v1/completions",
             "model_not_supported",
         )
-    return _tokens(text, codec, "messages"), stop
+    return _tokens(text, codec, MESSAGES), stop, 0
 
 
 def _sampling(fields: Fields, most: int, logprobs: int | None, temperature: float) -> Sampling:
@@ -170,31 +184,15 @@ def _tokens(given: str | list[int], codec: LanguageCodec, name: str) -> list[int
     try:
         return codec.encode(given)
     except PayloadError as error:
-        raise of_field(name, error, "context_length_exceeded" if "longer" in error.what else None) from error
+        raise _refusal(name, error) from error
 
 
-def _turns(given: Any) -> list[Turn]:
-    if not isinstance(given, list) or not given:
-        raise wrong("messages", f"expected a list of messages, received {json_kind(given)}")
-    found = []
-    for number, one in enumerate(given):
-        where = f"messages[{number}]"
-        if not isinstance(one, dict) or not {"role", "content"} <= set(one):
-            raise wrong(where, 'expected {"role": …, "content": …}')
-        odd = sorted(key for key in set(one) - {"role", "content", "name"} if one[key])
-        if odd:
-            raise wrong(f"{where}.{odd[0]}", "no such field here")
-        if one["role"] not in ROLES:
-            raise wrong(f"{where}.role", f"expected one of {sorted(ROLES)}, received {str(one['role'])[:40]!r}")
-        found.append(Turn(one["role"], _content(one["content"], f"{where}.content")))
-    return found
+def _refusal(name: str, error: PayloadError) -> Problem:
+    return of_field(name, error, "context_length_exceeded" if "longer" in error.what else None)
 
 
-def _content(given: Any, where: str) -> str:
-    if isinstance(given, str):
-        return given
-    if isinstance(given, list) and all(
-        isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str) for part in given
-    ):
-        return "".join(part["text"] for part in given)
-    raise wrong(where, f"expected a string, or parts of type text, received {json_kind(given)}")
+def _turns(given: Any, codec: LanguageCodec) -> list[Turn]:
+    try:
+        return read_messages(given) if codec.template is None else read_talk(given)
+    except PayloadError as error:
+        raise of_field(error.where or MESSAGES, error) from error

@@ -13,7 +13,7 @@ from bedplate.serving.held import Held, status_of
 from bedplate.serving.openai_forms import DONE, error_json, event, identity
 from bedplate.serving.openai_read import Wanted
 from bedplate.serving.problems import Problem
-from bedplate.serving.streams import Writing
+from bedplate.serving.streams import Writing, unseen
 
 if TYPE_CHECKING:
     from bedplate.codecs.language import LanguageCodec  # needs the tokenizers library, which other models don't
@@ -53,6 +53,10 @@ class Form:
     def echoed(self, number: int) -> str:
         """Return the prompt that is repeated before a text."""
         return self.wanted.echo[number // self.wanted.choices] if self.wanted.echo else ""
+
+    def unseen(self, writing: Writing) -> dict[str, int]:
+        """Return what is told of texts that don't fit into the context."""
+        return unseen(self.wanted.dropped, max(stream.forgotten for stream in writing.streams))
 
     def count(self, piece: Piece) -> None:
         """Count a piece's tokens."""
@@ -101,13 +105,7 @@ async def whole(form: Form, writing: Writing) -> dict[str, Any]:
     for number, text in enumerate(texts):
         more = {"message": {"role": "assistant", "content": text, "refusal": None}} if form.chat else {}
         choices.append(form.choice(number, text, chosen[number], finish[number], **more))
-    return {**form.head(chunk=False), "choices": choices, "usage": form.usage(), **forgotten(writing)}
-
-
-def forgotten(writing: Writing) -> dict[str, Any]:
-    """Return what is told of texts that outgrew the context: how many of their first tokens the model has forgotten."""
-    lost = [stream.forgotten for stream in writing.streams]
-    return {"forgotten_tokens": max(lost)} if any(lost) else {}
+    return {**form.head(chunk=False), "choices": choices, "usage": form.usage(), **form.unseen(writing)}
 
 
 class Events:
@@ -150,7 +148,7 @@ class Events:
                 if piece.finish:
                     more = {"delta": {}} if form.chat else {}
                     last = form.choice(number, "", (), piece.finish, **more) | {"logprobs": None}
-                    yield event({**head, "choices": [last], **forgotten(writing)})
+                    yield event({**head, "choices": [last], **form.unseen(writing)})
             if form.wanted.usage:
                 yield event({**head, "choices": [], "usage": form.usage()})
             yield DONE

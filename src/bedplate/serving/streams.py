@@ -74,6 +74,17 @@ class Writing:
             self._loop.call_soon_threadsafe(self._come.put_nowait, found)
 
 
+def unseen(dropped: int, forgotten: int) -> dict[str, int]:
+    """Return what a reply tells of a text that doesn't fit into the context.
+
+    Args:
+        dropped: how many of a talk's oldest messages weren't read.
+        forgotten: how many of the first tokens the model has forgotten as it wrote.
+    """
+    told = {"dropped_messages": dropped, "forgotten_tokens": forgotten}
+    return {name: count for name, count in told.items() if count}
+
+
 class Streams:
     """The texts of one model.
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 import yaml
 
+from bedplate.codecs.chat import ROLES, ChatTemplate
 from bedplate.compression import methods
 from bedplate.core.errors import BedplateError, InputError, RecipeError, did_you_mean, listing
 from bedplate.core.registry import Registry
@@ -126,6 +127,7 @@ def check_combinations(raw: Raw) -> list[BedplateError]:
         source, several = data.get("source"), data.get("files")
         if (source is None) == (several is None):
             found.append(InputError("say where the data is, once", where="data", expected="either `source` or `files`"))
+        found += check_talks(data.get("text"), task)
         split = data.get("split")
         own = task is not None and task.payload == "series"  # whose times data.series names
         if isinstance(split, dict) and split.get("by") in ("group", "time") and not split.get("column") and not own:
@@ -217,6 +219,31 @@ def check_combinations(raw: Raw) -> list[BedplateError]:
                     )
                 )
     return found + check_training(raw.get("training"), task)
+
+
+def check_talks(text: Any, task: Task | None) -> list[BedplateError]:
+    """Find keys of `data.text` that are for talks where there are none, and templates that don't show a message."""
+    found: list[BedplateError] = []
+    if not isinstance(text, dict):
+        return found
+    for key in ("messages", "template"):
+        if text.get(key) is not None and task and task.primary not in TEXTS:
+            found.append(InputError("only text-to-text learns talks", where=f"data.text.{key}", hint="leave it out"))
+    if text.get("template") is not None and text.get("messages") is None:
+        found.append(
+            InputError(
+                "only talks have a template", where="data.text.template", hint="name their column as data.text.messages"
+            )
+        )
+    template = text["template"] if isinstance(text.get("template"), dict) else {}
+    for role in ROLES:
+        try:
+            if isinstance(template.get(role), str):
+                ChatTemplate(**{role: template[role]})
+        except InputError as error:
+            error.where = f"data.text.template.{role}"
+            found.append(error)
+    return found
 
 
 def check_training(training: Any, task: Task | None) -> list[BedplateError]:

@@ -1,0 +1,139 @@
+"""A talk that a server reads becomes the very tokens that training made of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.data.talks import Talk, said, write
+
+from bedplate.codecs.chat import read_talk
+from bedplate.codecs.codec import SEPARATOR, TOKENS
+from bedplate.codecs.language import LanguageCodec
+from bedplate.data.pairs import fit_pairs
+from bedplate.data.talk_pool import read_talk_pool
+from bedplate.recipe.schema import DataSpec
+from bedplate.serving.openai_forms import Fields
+from bedplate.serving.openai_read import Wanted, read_chat
+from bedplate.serving.problems import Problem
+
+TEMPLATES: tuple[dict[str, str] | None, ...] = (
+    None, {"user": "<u>{content}</u>", "assistant": "<a>{content}</a>", "system": "{content}"},
+    {"user": "{content}\r\n", "assistant": "\n{content}", "system": "\ufeff{content}"},
+)  # fmt: skip
+LETTERS = "ab é\u0301\n\r\t{}:\ufeff猫\U0001f408"
+
+
+def content() -> st.SearchStrategy[str]:
+    return st.text(st.sampled_from(LETTERS), min_size=1, max_size=12).map(lambda text: text + "x")
+
+
+def talk() -> st.SearchStrategy[Talk]:
+    def message(roles: tuple[str, ...]) -> st.SearchStrategy[dict[str, Any]]:
+        return st.fixed_dictionaries({"role": st.sampled_from(roles), "content": content()})
+
+    later = st.lists(message(("system", "user", "assistant")), max_size=5)
+    return st.builds(
+        lambda first, others, last: [first, *others, last], message(("system", "user")), later, message(("assistant",))
+    )
+
+
+def read(codec: LanguageCodec, messages: Talk, **more: Any) -> Wanted:
+    return read_chat(Fields(json.dumps({"messages": messages, **more}).encode()), codec)
+
+
+def answered(codec: LanguageCodec, messages: Talk) -> Wanted | Problem:
+    try:
+        return read(codec, messages)
+    except Problem as problem:
+        return problem
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(talk(), min_size=1, max_size=3), st.sampled_from(TEMPLATES),
+    st.sampled_from(("character", "bpe", "word")), st.integers(16, 160),
+)  # fmt: skip
+def test_a_talk_is_read_as_it_was_learnt(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[Talk], template: dict[str, str] | None, kind: str, length: int
+) -> None:
+    path: Path = write(tmp_path_factory.getbasetemp() / "drawn.jsonl", rows)
+    text = {"messages": "messages", "template": template, "tokens": kind, "length": length, "lower": False}
+    spec = DataSpec.model_validate({"source": path.name, "text": text})
+    pool = read_talk_pool(spec, path.parent, lambda text: None)
+    codec, parts, told = fit_pairs(pool, {"train": np.arange(len(pool.texts))}, spec.text)
+    learnt, dropped, k = parts["train"].inputs[TOKENS].tolist(), list[int](), 0
+    for row in rows:
+        for number, message in enumerate(row):
+            if message["role"] != "assistant":
+                continue
+            prompt = learnt[k][: learnt[k].index(SEPARATOR) + 1]
+            k += 1
+            wanted = answered(codec, row[:number])
+            if isinstance(wanted, Problem):
+                assert wanted.facts["code"] == "context_length_exceeded"
+                assert len(codec.tokens_of(codec.fitted(read_talk(row[:number]))[0])) > codec.readable
+            # Else the last message alone is longer than the room, and training may cut it.
+            elif len(wanted.prompts[0]) - 1 <= codec.room:
+                assert wanted.prompts == [prompt]
+                assert (wanted.sampling.stop, wanted.sampling.temperature) == ((), 0.0)
+                dropped.append(wanted.dropped)
+    assert k == len(learnt)
+    assert ("the oldest messages before" in told) >= any(dropped)
+
+
+@pytest.fixture(scope="module")
+def codec(tmp_path_factory: pytest.TempPathFactory) -> LanguageCodec:
+    path = write(tmp_path_factory.mktemp("talks") / "talks.jsonl", [said("so", "it goes", "and", "on", system="Be!")])
+    spec = DataSpec.model_validate(
+        {"source": path.name, "text": {"messages": "messages", "tokens": "character", "lower": False}}
+    )
+    pool = read_talk_pool(spec, path.parent, lambda text: None)
+    return fit_pairs(pool, {"train": np.arange(2)}, spec.text)[0]
+
+
+def test_what_is_left_out_is_told(codec: LanguageCodec) -> None:
+    assert read(codec, said("so", "on", "so")).dropped == 0
+    long = said(*["so", "it goes"] * 20, "and", system="Be!")
+    wanted = read(codec, long)
+    assert 0 < wanted.dropped < len(long) - 2
+    assert codec.text(wanted.prompts[0]).startswith("Be!\n")
+    # What is kept says the same by itself, and leaves room for the longest answer that was learnt.
+    kept = [long[0], *long[1 + wanted.dropped :]]
+    assert read(codec, kept).prompts == wanted.prompts
+    assert codec.length - len(wanted.prompts[0]) > codec.reserved
+
+
+def test_a_model_without_a_template_gets_plain_lines_as_before(codec: LanguageCodec) -> None:
+    plain = replace(codec, template=None, reserved=0)
+    assert read(plain, said("so")).prompts == [plain.encode("so")]  # a single message is the text itself
+    wanted = read(plain, said("so", "on", "so"))
+    assert plain.text(wanted.prompts[0]) == "User: so\nAssistant: on\nUser: so\nAssistant:"
+    assert wanted.sampling.stop == ("\nUser:",)
+    assert read(plain, [{"role": "assistant", "content": "on"}]).prompts == [plain.encode("on")]
+    assert read(codec, said("so")).prompts == [codec.encode("User: so\nAssistant:")]
+
+
+@pytest.mark.parametrize(
+    ("messages", "param", "match"),
+    [
+        ("so", "messages", "received a string"), ([], "messages", "not a list of messages"),
+        ([{"role": "assistant", "content": "on"}], "messages[0].role", "the assistant speaks first"),
+        ([{"role": "usr", "content": "on"}], "messages[0].role", "did you mean 'user'"),
+        ([{"role": [], "content": "on"}], "messages[0].role", "no such role"),
+        ([{"role": "user", "content": " "}], "messages[0].content", "empty"),
+        ([{"role": "user", "content": {}}], "messages[0].content", "received an object"),
+        ([*said("so", "on"), {"role": "tool", "content": "3"}], "messages[2].role", "messages of tools aren't read"),
+        (said("猫"), "messages", "never seen"), (said("so " * 99), "messages", "longer than what the model sees"),
+    ],
+)  # fmt: skip
+def test_a_talk_at_fault_is_named(codec: LanguageCodec, messages: Any, param: str, match: str) -> None:
+    with pytest.raises(Problem, match=match) as caught:
+        read(codec, messages)
+    assert (caught.value.status, caught.value.facts["param"]) == (400, param)
