@@ -24,7 +24,7 @@ from bedplate.codecs.text import TextCodec
 from bedplate.codecs.text_loading import read_tokenizer
 from bedplate.core.errors import InputError
 from bedplate.export import export_network
-from bedplate.models import Network, Outputs, TextInput, build, inputs_from_spec, predictor
+from bedplate.models import Encoder, Network, Outputs, TextInput, build, inputs_from_spec, predictor
 from bedplate.models.checkpoints import fitted, read_checkpoint
 from bedplate.models.registry import ImageInput
 
@@ -69,6 +69,20 @@ def test_vectors_are_the_plain_twins_in_any_batch(config: dict[str, Any], poolin
     for k, row in enumerate(rows):
         alone = predictor(made)({"tokens": np.array([row], np.int32)})["embedding"]
         np.testing.assert_allclose(alone[0], wanted[k], atol=2e-5)
+
+
+@pytest.mark.parametrize("config", [BERT, DISTILBERT], ids=["bert", "distilbert"])
+def test_each_tokens_state_is_the_plain_twins_in_any_batch(config: dict[str, Any], tmp_path: Path) -> None:
+    made = network(config, Outputs(2), tmp_path).eval()
+    assert isinstance(made.body, Encoder)
+    rows = [[5, 9, 2], [7], [30, 31, 32, 33, 34]]
+    tokens = torch.tensor([row + [0] * (6 - len(row)) for row in rows], dtype=torch.int32)
+    with torch.no_grad():
+        found = made.body.states(tokens).numpy()
+    for k, row in enumerate(rows):
+        wanted = states(config, random_weights(config), row)
+        np.testing.assert_allclose(found[k, : len(row)], wanted, atol=2e-5)
+    assert made.body.vectors is made.body.tokens.weight
 
 
 def test_a_vector_is_normalised_and_projected_where_it_is_asked(tmp_path: Path) -> None:

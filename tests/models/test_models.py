@@ -8,7 +8,17 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from bedplate.core.errors import InputError
-from bedplate.models import ImageInput, Outputs, SeriesInput, TableInput, TextInput, build, models, predictor
+from bedplate.models import (
+    Encoder,
+    ImageInput,
+    Outputs,
+    SeriesInput,
+    TableInput,
+    TextInput,
+    build,
+    models,
+    predictor,
+)
 from bedplate.models.baselines import IMAGE_ROWS, constant, fit_baselines
 from bedplate.models.layers import PiecewiseLinear
 
@@ -200,3 +210,18 @@ def test_a_calendar_adds_nothing_before_training_and_is_refused_where_it_is_not_
     with pytest.raises(InputError, match=r"reads no calendar.*data\.series\.calendar"):
         build("last-step", {}, dated, outputs, 0)
     build("last-step", {}, plain, outputs, 0)
+
+
+def test_a_transformers_answer_is_of_its_tokens_states() -> None:
+    sizes: dict[str, object] = {"size": 8, "heads": 2, "layers": 1}
+    body = build("transformer-encoder", sizes, TextInput(30, 6), Outputs(3), 0).eval().body
+    assert isinstance(body, Encoder)
+    tokens = torch.tensor([[5, 9, 2, 0], [7, 0, 0, 0]], dtype=torch.int32)
+    with torch.no_grad():
+        states, longer = body.states(tokens), body.states(torch.nn.functional.pad(tokens, (0, 2)))
+        assert states.shape == (2, 4, 8)
+        torch.testing.assert_close(longer[0, :3], states[0, :3])
+        means = torch.stack([states[0, :3].mean(0), states[1, 0]])
+        torch.testing.assert_close(body(tokens), body.head(means))
+    assert body.vectors is body.tokens.weight
+    assert not isinstance(build("bag", {}, TextInput(30, 6), Outputs(3), 0).body, Encoder)

@@ -7,6 +7,7 @@ texts are and how they are filled up is the codec's business, so what the file s
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,10 +66,11 @@ def read_tokenizer(path: Path, where: str = "data.text.tokenizer") -> LoadedToke
         ) from error
     first = found.id_to_token(0)
     shift = 0 if first is None or first in _PADDING or padded_by == 0 else 1
-    return LoadedTokenizer(rules, shift, found.num_special_tokens_to_add(False), _unknown(rules, found, shift))
+    return LoadedTokenizer(rules, shift, found.num_special_tokens_to_add(False), unknown_number(rules, found, shift))
 
 
-def _unknown(rules: dict[str, Any], found: Tokenizer, shift: int) -> int | None:
+def unknown_number(rules: Mapping[str, Any], found: Tokenizer, shift: int) -> int | None:
+    """Return the number, moved by `shift`, of what a tokenizer doesn't know; None where it knows every text."""
     model = rules.get("model") or {}
     number = model.get("unk_id")
     if number is None and model.get("unk_token") is not None:

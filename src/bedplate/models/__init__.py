@@ -21,6 +21,7 @@ from bedplate.models import (
 from bedplate.models.network import Answering, Network, build, predictor, shortened, to_tensors
 from bedplate.models.registry import (
     PADDED,
+    Encoder,
     ImageInput,
     Inputs,
     Outputs,
@@ -36,6 +37,7 @@ from bedplate.models.registry import (
 __all__ = [
     "PADDED",
     "Answering",
+    "Encoder",
     "ImageInput",
     "Inputs",
     "Network",

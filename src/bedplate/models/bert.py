@@ -46,19 +46,27 @@ class Bert(nn.Module):
             if isinstance(module, nn.Linear):
                 nn.init.zeros_(module.bias)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Return scores, or vectors before they are normalised, [rows, width]."""
-        mask = known(tokens)
+    @property
+    def vectors(self) -> Tensor:
+        """The tokens' own vectors [vocabulary, size]."""
+        return self.tokens.weight
+
+    def states(self, tokens: Tensor) -> Tensor:
+        """Return what the last block says of each token, [rows, length, size]."""
         # What stands beyond the longest row is padding: it gets the last place, and nobody looks at it.
         places = torch.arange(tokens.shape[1], device=tokens.device).clamp(max=self.places.num_embeddings - 1)
         beside = self.places(places)
         if self.types is not None:  # one text is all of the first type
             beside = beside + self.types.weight[0]
-        x = self.dropout(self.start(self.tokens(tokens) + beside[None]))
-        away = (1.0 - mask)[:, None, None, :] * AWAY
+        x: Tensor = self.dropout(self.start(self.tokens(tokens) + beside[None]))
+        away = (1.0 - known(tokens))[:, None, None, :] * AWAY
         for block in self.blocks:
             x = block(x, away)
-        pooled = self._pooled(x, mask)
+        return x
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Return scores, or vectors before they are normalised, [rows, width]."""
+        pooled = self._pooled(self.states(tokens), known(tokens))
         if isinstance(self.head, nn.Linear):  # numbers dropped from a vector itself would be noise in what is compared
             pooled = self.dropout(pooled)
         out: Tensor = self.head(pooled)

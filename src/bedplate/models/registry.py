@@ -14,7 +14,8 @@ arguments. The module's `forward` takes normalised features and returns raw scor
 It returns [rows, outputs.width]: logits for classes, a vector, the standardised target for a number, and for a forecast
 the standardised values of every step (of every quantile of every step), their columns side by side. A tagger returns
 [rows, words, outputs.width]: logits for each word's tags. What answers token by token returns [rows, length,
-outputs.width] and is `Stepwise`, so that generating needn't read the past again.
+outputs.width] and is `Stepwise`, so that generating needn't read the past again. What gives each token of a text a
+state that sees both sides is an `Encoder`, and can be pre-trained on texts without labels.
 """
 
 from __future__ import annotations
@@ -133,6 +134,24 @@ class Stepwise(Protocol):
             tokens: the new ones, int32 [rows, new].
             length: how many tokens of the past are each row's own, int32 [rows]; behind them it is filled up.
             past: in the order of the attribute, the row axis before.
+        """
+        ...
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """A module that reads a text both ways and gives each of its tokens a state, which can be pre-trained alone."""
+
+    @property
+    def vectors(self) -> Tensor:
+        """The tokens' own vectors [vocabulary, size], a parameter of the module; row 0 is padding's."""
+        ...
+
+    def states(self, tokens: Tensor) -> Tensor:
+        """Return a state for every token, float [rows, length, size]; what stands at padding means nothing.
+
+        Args:
+            tokens: int32 [rows, length], each row filled up with 0.
         """
         ...
 

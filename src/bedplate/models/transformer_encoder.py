@@ -89,16 +89,25 @@ class TransformerEncoder(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(size, width)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Return scores [rows, width]."""
-        mask = known(tokens)
+    @property
+    def vectors(self) -> Tensor:
+        """The tokens' own vectors [vocabulary, size]."""
+        return self.tokens.weight
+
+    def states(self, tokens: Tensor) -> Tensor:
+        """Return what the last block says of each token, normalised, [rows, length, size]."""
         # What stands beyond the longest row is padding: it gets the last place, and nobody looks at it.
         places = torch.arange(tokens.shape[1], device=tokens.device).clamp(max=self.places.num_embeddings - 1)
         x = self.dropout(self.tokens(tokens) + self.places(places)[None])
-        away = (1.0 - mask)[:, None, None, :] * AWAY
+        away = (1.0 - known(tokens))[:, None, None, :] * AWAY
         for block in self.blocks:
             x = block(x, away)
-        out: Tensor = self.head(self.dropout(self.mean(self.after(x), mask)))
+        out: Tensor = self.after(x)
+        return out
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Return scores [rows, width]."""
+        out: Tensor = self.head(self.dropout(self.mean(self.states(tokens), known(tokens))))
         return out
 
 
