@@ -251,8 +251,8 @@ def test_a_recipe_written_out_runs_from_anywhere(place: Path) -> None:
     [
         ("model={name: bag, size: 4, pairs: 10}", RecipeError, "'bag' gives its tokens no states.*`bert` and"),
         ("model={name: lstm, size: 4, hidden: 4}", RecipeError, "'lstm' gives its tokens no states"),
-        ("task=language-modelling", RecipeError, "is for texts with classes or vectors"),
-        ("task=tabular-classification", RecipeError, "is for texts with classes or vectors"),
+        ("task=language-modelling", RecipeError, "is for texts with classes, labels or vectors"),
+        ("task=tabular-classification", RecipeError, "is for texts with classes, labels or vectors"),
         ("training.workers=2", RecipeError, "pre-training is for one process.*workers: 1"),
         ("training.epochs=0", RecipeError, "nothing is trained after the pre-training"),
         ("training.pretrain.masked=0", RecipeError, "training.pretrain.masked.*greater than 0"),
