@@ -104,7 +104,7 @@ CASES = (
     ),
     _sets("a number among lists of labels", ['["x"]', '["y"]'] * 20 + ["[1.5]"], "a.jsonl:41", "a list of labels"),
     _sets("no label in any row", ["[]"] * 40, "nothing to tell apart", "no training row with a label"),
-    _sets("the same labels in every row", ['["x", "y"]'] * 40, "nothing to tell apart", "x and y"),
+    _sets("the same labels in every row", ['["x", "y"]'] * 40, "nothing to tell apart", "x, y"),
     _sets("a positive one of several labels", ['["x"]', '["y"]'] * 20, "each there or not", more=", positive: x"),
     _talk("a talk in which nobody answers", _said("user", "hi"), "no message of the assistant", "a.jsonl:31"),
     _talk(
