@@ -19,6 +19,7 @@ from bedplate.data.dataset import Dataset
 from bedplate.data.load import load_dataset
 from bedplate.data.pair_pool import PairPool
 from bedplate.data.pairs import fit_pairs
+from bedplate.data.talk_pool import read_talk_pool
 from bedplate.recipe.schema import DataSpec, TextSpec
 
 COLOURS = {"rot": "red", "blau": "blue", "grün": "green", "Hund": "dog", "Katze": "cat"}
@@ -190,6 +191,19 @@ def test_the_oldest_messages_of_long_talks_are_left_out_and_counted(tmp_path: Pa
     (facts,) = (note for note in found.notes if "oldest messages" in note)
     assert f"the oldest messages before {answers} answers don't fit and were left out, {gone:,} in all" in facts
     assert "were cut" not in facts
+
+
+def test_a_talk_is_read_whole_though_its_answer_is_longer_than_any_in_training(tmp_path: Path) -> None:
+    write_talks(tmp_path / "talks.jsonl", [said("so it goes", "on"), said("s" * 43, "so it goes on and on")])
+    spec = DataSpec.model_validate(
+        {"source": "talks.jsonl", "text": {"messages": "messages", "tokens": "character", "length": 64, "lower": False}}
+    )
+    pool = read_talk_pool(spec, tmp_path, lambda text: None)
+    codec, rows, _ = fit_pairs(pool, {"train": np.array([0]), "test": np.array([1])}, spec.text)
+    assert (codec.reserved, codec.room) == (2, 60)
+    (tokens,) = rows["test"].inputs[TOKENS].tolist()
+    prompt = codec.tokens_of("User: " + "s" * 43 + "\nAssistant:").tolist()
+    assert (len(prompt), tokens[:61]) == (60, [*prompt, SEPARATOR])  # the answer is cut instead
 
 
 def test_words_of_a_talk_count_once(tmp_path: Path) -> None:
