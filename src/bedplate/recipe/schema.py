@@ -193,6 +193,24 @@ class StartSpec(Section):
     strict: bool = Field(False, description="refuse to train unless every weight of the model was found")
 
 
+class PretrainSpec(Section):
+    """Masked-language pre-training: before it learns labels, the model learns which tokens of a text were hidden."""
+
+    epochs: Annotated[int, Field(ge=1, le=100_000)] = Field(description="passes over the texts")
+    masked: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.15, description="share of a text's own tokens that are to be told; one at the least"
+    )
+    texts: Annotated[str, Field(min_length=1)] | None = Field(
+        None,
+        description="texts without labels beside the training ones: a file with a text a line, a table, or a folder or "
+        "archive with a text a file",
+    )
+    lr: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="the highest learning rate; left out: 5e-4, and 1e-4 where training starts from weights"
+    )
+    batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = Field(32, description="texts a step")
+
+
 class PseudoLabelSpec(Section):
     """Semi-supervised learning: label rows without labels where the model is sure of them, and train again."""
 
@@ -250,6 +268,9 @@ class TrainingSpec(Section):
         default_factory=dict, description="discriminative learning rates: pattern of weights → factor"
     )
     start: StartSpec | None = None
+    pretrain: PretrainSpec | None = Field(
+        None, description="of texts, by `bert` or `transformer-encoder`: learn from texts without labels first"
+    )
     pseudo_labels: PseudoLabelSpec | None = None
     early_stopping: EarlyStoppingSpec | None = None
     augment: Part | list[Part] | None = None
