@@ -69,3 +69,19 @@ def test_an_earlier_stage_begun_again_undoes_the_later_ones(tmp_path: Path) -> N
         assert folder.manifest("train")
         assert not folder.manifest("evaluate")
         assert not folder.manifest("compress")
+
+
+def test_what_was_pre_trained_is_kept_where_what_comes_after_it_fails(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+
+    def fail(name: str) -> None:
+        with open_run(path, "new") as folder:
+            (folder.begin("train") / name).touch()
+            raise ZeroDivisionError
+
+    for name, stays in (("settings.json", False), ("pretrain.json", True)):
+        with pytest.raises(ZeroDivisionError):
+            fail(name)
+        assert path.exists() == stays
+    with open_run(path, "resume") as folder:
+        assert (folder.stage("train") / "pretrain.json").exists()

@@ -176,7 +176,7 @@ def base_recipe(recipe: Recipe, resolved: Resolved) -> str:
         raw["objective"] = None  # another model may have another default
     moved = to_dict(portable(resolved))
     raw["data"], raw["plugins"] = moved["data"], moved["plugins"]
-    for key in ("start", "pseudo_labels"):
+    for key in ("start", "pretrain", "pseudo_labels"):
         raw["training"][key] = moved["training"][key]
     return str(yaml.safe_dump(raw, sort_keys=False, allow_unicode=True, width=110))
 

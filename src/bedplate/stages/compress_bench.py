@@ -175,8 +175,8 @@ class Bench:
         """
         work, spec = self.work, plain(self.work.recipe.training)
         changes: dict[str, Any] = {
-            "epochs": epochs, "start": None, "pseudo_labels": None, "compile": False, "freeze": [], "rates": {},
-            "early_stopping": None, "gradient_clip": clip or spec.gradient_clip,
+            "epochs": epochs, "start": None, "pretrain": None, "pseudo_labels": None, "compile": False, "freeze": [],
+            "rates": {}, "early_stopping": None, "gradient_clip": clip or spec.gradient_clip,
         }  # fmt: skip
         rate = spec.optimizer.arguments.get("lr")
         if rate is not None and slower != 1.0:

@@ -19,6 +19,8 @@ from bedplate.core.files import explain_write_errors, read_json, write_json
 
 MARKER, LOCK = "run.json", ".lock"
 CHECKPOINT = "checkpoint.safetensors"
+PRETRAINED = "pretrain.json"
+"""What the training stage writes when its pre-training is done: from then on there is something to continue."""
 STAGES = ("train", "evaluate", "compress", "pack")
 PACKED = ("report.html", "report.json", "MODEL_CARD.md", "recipe.yaml")
 """What the packing stage writes beside its own folder and the bundle."""
@@ -67,11 +69,14 @@ class RunFolder:
             )
 
     def tidy(self) -> bool:
-        """Remove what unfinished stages left (a checkpoint stays); return whether something is left to continue."""
+        """Remove what unfinished stages left; return whether something is left to continue.
+
+        Of a training that isn't done a checkpoint, or the weights that were pre-trained, are something.
+        """
         for stage in STAGES:
             folder = self.stage(stage)
-            keep = (folder / "stage.json").is_file() or (stage == "train" and (folder / CHECKPOINT).is_file())
-            if not keep:
+            worth = ["stage.json", *([CHECKPOINT, PRETRAINED] if stage == "train" else [])]
+            if not any((folder / name).is_file() for name in worth):
                 shutil.rmtree(folder, ignore_errors=True)
         if not self.stage("pack").is_dir():
             shutil.rmtree(self.bundle, ignore_errors=True)

@@ -29,6 +29,7 @@ from bedplate.recipe.load import save, to_dict
 from bedplate.stages.compress import Compressed
 from bedplate.stages.evaluate import judge, metric_lines, metrics_json
 from bedplate.stages.evaluate_texts import codec_of
+from bedplate.stages.masked_language import lineage_of
 from bedplate.stages.report import model_card, write_report
 from bedplate.stages.resolve import portable
 from bedplate.stages.train import WEIGHTS, settled_recipe
@@ -74,6 +75,7 @@ def _lineage(work: Work) -> dict[str, Any]:
         },
         "plugins": work.resolved.plugins,
         "started_from": work.started_from,
+        "pretrained": lineage_of(work),
         "versions": versions(),
         "weights_sha256": read_json(work.folder.stage("train") / "stage.json")["weights_sha256"],
         "machine": {"cpu": cpu_model(), "features": sorted(cpu_features()), "threads": threads_granted()},

@@ -18,6 +18,7 @@ from bedplate.recipe.load import to_yaml
 from bedplate.recipe.schema import TrainingSpec
 from bedplate.stages.data import answers_of, load_data
 from bedplate.stages.folder import RunFolder
+from bedplate.stages.masked_language import corpus_of, most_memory, trial_seconds
 from bedplate.stages.resolve import resolve
 from bedplate.stages.train import configured_torch, prepared, training_data
 from bedplate.stages.work import Work
@@ -44,6 +45,8 @@ class Plan:
     seconds_per_step: float
     steps: int
     seconds: float
+    pretraining_seconds: float
+    """Of a pre-training, which comes before; 0 without one."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as JSON."""
@@ -60,7 +63,9 @@ class Plan:
             f"memory      about {human_bytes(self.memory_bytes)} while training",
             f"time        about {human_seconds(self.seconds)} of training at most: "
             f"{self.steps:,} steps of {self.seconds_per_step * 1000:.1f} ms",
-        ]
+            *([f"            and about {human_seconds(self.pretraining_seconds)} of pre-training before it"]
+              if self.pretraining_seconds else []),
+        ]  # fmt: skip
 
 
 def plan(recipe: str | Path, *, overrides: Sequence[str] = (), console: Console | None = None) -> Plan:
@@ -79,6 +84,7 @@ def plan(recipe: str | Path, *, overrides: Sequence[str] = (), console: Console 
     objective = objectives.get(work.recipe.objective.name)(**work.recipe.objective.arguments)
     rows_to_train = training_data(work)
     prepared(work, network, objective, rows_to_train)
+    corpus = corpus_of(work, network)
     spec = plain(work.recipe.training)
     rows = rows_a_step(spec)
     features = work.features(dataset.train)
@@ -86,6 +92,7 @@ def plan(recipe: str | Path, *, overrides: Sequence[str] = (), console: Console 
     shape = list(network(*batch).shape)
     with configured_torch(work.threads):
         seconds = _trial(network, objective, rows_to_train, spec, work.recipe.seed)
+        before = trial_seconds(work, network, corpus, spec) if corpus is not None else 0.0
     parameters = sum(p.numel() for p in network.parameters())
     steps = spec.epochs * steps_per_epoch(dataset.training_rows, rows)
     weights = sum(t.numel() * t.element_size() for t in network.state_dict().values())
@@ -97,6 +104,7 @@ def plan(recipe: str | Path, *, overrides: Sequence[str] = (), console: Console 
     )
     data += sum(a.nbytes for rows in (dataset.train, dataset.validation) for a in work.features(rows).values())
     data += dataset.stream.memory_bytes if dataset.stream is not None else 0
+    data += most_memory(network, corpus) if corpus is not None else 0
     memory = int(data + 4 * weights + 64 * sum(t.numel() * 4 for t in batch) + 350e6)
     limit = memory_limit()
     if limit and memory > 0.9 * limit:
@@ -119,6 +127,7 @@ def plan(recipe: str | Path, *, overrides: Sequence[str] = (), console: Console 
         seconds,
         steps,
         seconds * steps * 1.15,
+        before,
     )
 
 

@@ -20,10 +20,10 @@ from bedplate.evaluation.card import model_card as render_card
 from bedplate.evaluation.html import render
 from bedplate.evaluation.story import verdict_of
 from bedplate.recipe.load import to_yaml
+from bedplate.stages import masked_language, pseudo_labels
 from bedplate.stages.compress import Compressed
 from bedplate.stages.evaluate import baselines_of, metrics_json
 from bedplate.stages.folder import STAGES
-from bedplate.stages.pseudo_labels import sentence
 from bedplate.stages.train import history, settled_recipe
 from bedplate.stages.work import Work
 
@@ -107,7 +107,7 @@ def build_story(work: Work, compressed: Compressed, report: Report, packed: dict
     baselines = baselines_of(work)
     train = work.folder.manifest("train") or {}
     seconds = {stage: (work.folder.manifest(stage) or packed)["seconds"] for stage in STAGES}
-    failures, labelled = packed.get("failures", []), train.get("pseudo_labels")
+    failures, labelled, pretrained = packed.get("failures", []), train.get("pseudo_labels"), train.get("pretrain")
     assert recipe.model is not None
     assert recipe.objective is not None
     story = {
@@ -151,8 +151,13 @@ def build_story(work: Work, compressed: Compressed, report: Report, packed: dict
             "versions": versions(),
         },
         "recipe_yaml": to_yaml(settled_recipe(work)),
-        "notes": [*dataset.notes, *([sentence(labelled)] if labelled else [])],
+        "notes": [
+            *dataset.notes,
+            *([pseudo_labels.sentence(labelled)] if labelled else []),
+            *([masked_language.sentence(pretrained)] if pretrained else []),
+        ],
         "pseudo_labels": labelled,
+        "pretrain": pretrained,
         "choices": train.get("choices", {}),
         "parity": compressed.parity,
         "drift": {"window": recipe.serving.window, "false_alarm_rate": recipe.serving.false_alarm_rate},

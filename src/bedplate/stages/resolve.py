@@ -23,7 +23,7 @@ from bedplate.evaluation.neighbours import EMBEDDINGS
 from bedplate.models import models
 from bedplate.objectives import objectives
 from bedplate.recipe.load import Raw, load
-from bedplate.recipe.schema import Part, Recipe, TrainingSpec
+from bedplate.recipe.schema import Part, PretrainSpec, Recipe, TrainingSpec
 from bedplate.stages.plugins import load_plugins
 from bedplate.stages.pretrained import with_checkpoint
 from bedplate.tasks import TASKS, Task, get_task
@@ -252,6 +252,18 @@ def check_training(training: Any, task: Task | None) -> list[BedplateError]:
         )
     if averaging and training.get("ema"):
         found.append(InputError("a schedule-free optimiser averages by itself", where="training.ema", hint="remove it"))
+    pretrain = training.get("pretrain")
+    if task and pretrain is not None and (task.payload != "text" or task.answer not in ("classes", "vector")):
+        found.append(
+            InputError(
+                "masked-language pre-training is for texts with classes or vectors", where="training.pretrain",
+                expected="task: text-classification or text-embedding", received=task.name, hint="remove it",
+            )
+        )  # fmt: skip
+    if pretrain is not None and training.get("epochs") == 0:
+        found.append(
+            InputError("nothing is trained after the pre-training", where="training.epochs", expected="1 or more")
+        )
     if task and task.answer != "classes" and training.get("pseudo_labels") is not None:
         found.append(InputError("pseudo-labels are for classes", where="training.pseudo_labels", hint="remove it"))
     if task and task.answer != "classes" and training.get("sampling") == "balanced":
@@ -276,6 +288,14 @@ def _schedule(training: TrainingSpec) -> Part:
     if training.optimizer.name == "schedule-free-adamw" and "schedule" not in training.model_fields_set:
         return Part(name="constant", warmup=0.05)
     return training.schedule
+
+
+def _pretrain(training: TrainingSpec) -> PretrainSpec | None:
+    """Return the pre-training with its rate written out: weights that know something are moved more gently."""
+    spec = training.pretrain
+    if spec is None or spec.lr is not None:
+        return spec
+    return spec.model_copy(update={"lr": 1e-4 if training.start else 5e-4})
 
 
 def resolve(text: str, overrides: Sequence[str] = ()) -> Resolved:
@@ -341,6 +361,7 @@ def resolve(text: str, overrides: Sequence[str] = ()) -> Resolved:
             "optimizer": _written_out(recipe.training.optimizer, optimizers),
             "schedule": _written_out(_schedule(recipe.training), schedules),
             "augment": _written_out_augment(recipe.training.augment),
+            "pretrain": _pretrain(recipe.training),
         }
     )
     data = recipe.data
@@ -379,7 +400,9 @@ def portable(resolved: Resolved) -> Recipe:
     start = training.start and training.start.model_copy(update={"weights": absolute(training.start.weights)})
     pseudo = training.pseudo_labels
     pseudo = pseudo and pseudo.model_copy(update={"source": absolute(pseudo.source)})
-    training = training.model_copy(update={"start": start, "pseudo_labels": pseudo})
+    pretrain = training.pretrain
+    pretrain = pretrain and pretrain.model_copy(update={"texts": absolute(pretrain.texts)})
+    training = training.model_copy(update={"start": start, "pseudo_labels": pseudo, "pretrain": pretrain})
     return resolved.recipe.model_copy(update={"data": data, "plugins": plugins, "training": training})
 
 

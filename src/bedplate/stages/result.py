@@ -38,8 +38,7 @@ def result_json(work: Work, compressed: Compressed | None, packed: Packed, secon
         # A run that an older release trained doesn't say who did it.
         found["training"] |= {key: train[key] for key in ("workers", "engine", "restarts") if key in train}
         found |= {key: train[key] for key in ("rows_per_second", "first_step_seconds", "choices")}
-        if "pseudo_labels" in train:
-            found["pseudo_labels"] = train["pseudo_labels"]
+        found |= {key: train[key] for key in ("pretrain", "pseudo_labels") if key in train}
     return found
 
 

@@ -22,6 +22,7 @@ from bedplate.recipe.schema import Recipe, TrainingSpec
 from bedplate.stages.folder import CHECKPOINT
 from bedplate.stages.history import HistoryFiles, write_history
 from bedplate.stages.launch import check_workers, notes, several, train_by_workers, workers_of
+from bedplate.stages.masked_language import corpus_of, pretrain_body, pretraining_facts
 from bedplate.stages.process import configured_torch as configured_torch  # others find it here, too
 from bedplate.stages.pseudo_labels import offered_rows, pseudo_label_rounds, round_folder
 from bedplate.stages.tensorboard import EventFiles, need_tensorboard
@@ -160,6 +161,7 @@ def train_stage(work: Work, *, resume: bool, hooks: Sequence[Hook] = ()) -> Netw
     if several(spec):
         check_workers(work, data)
     started_from = None if going_on else prepared(work, network, objective, data)
+    corpus = None if going_on else corpus_of(work, network)
     folder = work.folder.begin("train", keep=resume)
     write_json(folder / DECIDES, work.decides("train"))
     if started_from:
@@ -182,6 +184,9 @@ def train_stage(work: Work, *, resume: bool, hooks: Sequence[Hook] = ()) -> Netw
         spec = _settled(work, network, objective, data, resume)
         assert spec.threads is not None
         torch.set_num_threads(spec.threads)
+        if corpus is not None:
+            pretrain_body(work, network, corpus, spec, resume=resume)
+            work.console.stage("finetune", f"{len(data):,} labelled texts")
 
         def trained(network: Network, rows: TrainingData, number: int, identity: dict[str, Any]) -> Run:
             nonlocal restarts
@@ -210,7 +215,8 @@ def train_stage(work: Work, *, resume: bool, hooks: Sequence[Hook] = ()) -> Netw
             run, rows, labelled = pseudo_label_rounds(work, run, data, offered, trained)
     if data.stream is not None:
         data.stream.release()
-    more = {"restarts": restarts, "pseudo_labels": labelled} if labelled else {"restarts": restarts}
+    told = {"pseudo_labels": labelled, "pretrain": pretraining_facts(work)}
+    more = {"restarts": restarts, **{key: facts for key, facts in told.items() if facts}}
     _save(work, run, fingerprint, parameters, rows, started, more)
     return run.network
 

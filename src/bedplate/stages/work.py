@@ -81,6 +81,7 @@ class Work:
             "the split": self.dataset.split_fingerprint,
             "the starting weights": self.started_from,
             "the rows without labels": self._unlabelled,
+            "the texts to pre-train on": self._pretrained_on,
         }
         return {**recipe, "seed": self.recipe.seed, "plug-ins": self.resolved.plugins, "digests": data}
 
@@ -123,6 +124,12 @@ class Work:
         """The SHA-256 of the rows that pseudo-labels are for, if the recipe names some."""
         spec = self.recipe.training.pseudo_labels
         return [source_digest(spec.source, self.resolved.base)] if spec else []
+
+    @cached_property
+    def _pretrained_on(self) -> list[str]:
+        """The SHA-256 of the texts without labels that are pre-trained on, if the recipe names some."""
+        spec = self.recipe.training.pretrain
+        return [source_digest(spec.texts, self.resolved.base)] if spec and spec.texts else []
 
     @property
     def recipe_fingerprint(self) -> str:

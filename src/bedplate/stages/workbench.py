@@ -46,6 +46,8 @@ def workbench(recipe: str | Path, overrides: Sequence[str], console: Console) ->
     if start is not None:
         for line in start_from(network, start, resolved.base).lines():
             console.detail(line)
+    if work.recipe.training.pretrain is not None:
+        console.detail("note: these are steps without the recipe's pre-training, which a run does first")
     assert work.recipe.objective is not None
     objective = objectives.get(work.recipe.objective.name)(**work.recipe.objective.arguments)
     return Workbench(work, network, objective, training_data(work))
