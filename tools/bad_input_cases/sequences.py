@@ -44,6 +44,20 @@ def _series(sent: str, rows: list[str], *says: str, more: str = "") -> Case:
     return _plan(sent, "forecasting", data, content, *says, name="a.csv")
 
 
+def _pretrain(sent: str, section: str, *says: str, task: str = "text-classification", model: str = "bert") -> Case:
+    def build(place: Place) -> None:
+        rows = "".join(f"it is {k} and so on,{'ab'[k % 2]}\n" for k in range(60))
+        place.text("a.csv", f"text,label\n{rows}")
+        place.text("more.txt", "so it goes\n")
+        place.text("empty.txt", "")
+        data = "{source: a.csv, target: label}"
+        place.text(
+            "a.yaml", f"name: a\ntask: {task}\ndata: {data}\nmodel: {model}\ntraining: {{pretrain: {section}}}\n"
+        )
+
+    return Case(GROUP, sent, "train a.yaml", says, build=build)
+
+
 def _hours(count: int) -> list[str]:
     return [f"2024-01-{1 + k // 24:02d} {k % 24:02d}:00,{k % 7}.5" for k in range(count)]
 
@@ -55,6 +69,11 @@ CASES = (
     _book("a text shorter than a window", "so it goes\n", "shorter than a window", "data.text.length"),
     _book("a text split at random", PROSE, "not split by group", more=", split: {by: group, column: x}"),
     _plan("no such text", "language-modelling", "source: b.txt", PROSE, "no such file or folder of texts"),
+    _pretrain("pre-training on texts that aren't there", "{epochs: 1, texts: mre.txt}", "no such file", "'more.txt'"),
+    _pretrain("pre-training on an empty file", "{epochs: 1, texts: empty.txt}", "the file is empty", "a text a line"),
+    _pretrain("pre-training that hides nothing", "{epochs: 1, masked: 0}", "training.pretrain.masked", "greater than 0"),
+    _pretrain("pre-training of a bag of words", "{epochs: 1}", "gives its tokens no states", "`bert`", model="bag"),
+    _pretrain("pre-training on rows of a table", "{epochs: 1}", "is for texts", task="tabular-classification", model="mlp"),
     _pairs("parallel lines of other lengths", "a\nb\n", "a\n", "differ in length", "2 lines in both"),
     _pairs("an empty line among parallel ones", "a\n\nc\n", "x\ny\nz\n", "'de': the text is empty", "a.de:2"),
     _pairs("three pairs of lines", "a\nb\nc\n", "x\ny\nz\n", "too few rows"),
