@@ -103,7 +103,7 @@ def corpus_of(work: Work, network: Network) -> Corpus | None:
         f"{len(divided.tokens):,} texts of {read:,} tokens, and {held_out:,} held out; left out: {_said(left_out)}"
     )
     learnt = work.recipe.data.text.tokenizer is None  # on the training texts alone, which may be few
-    hint = "; data.text.tokens: bpe or wordpiece knows more" if learnt and unknown > MANY_UNKNOWN else ""
+    hint = "; data.text.tokens: bpe knows every text" if learnt and unknown > MANY_UNKNOWN else ""
     work.console.detail(
         f"{100 * spec.masked:g} % of their tokens are hidden by {masks.name}; {unknown:.1%} are unknown{hint}"
     )
