@@ -46,6 +46,9 @@ def test_factors_and_stored_weights_stand_in_for_pruning(place: Path, model: str
     if student:
         assert any(name.startswith(student) for name in tried)
     else:
-        assert "low-rank-40" in refused, "factors of the attention alone gain nothing"
+        # Factors of the attention alone make it no smaller; whether they count as faster is left to a noisy clock.
+        made = [point for point in (*found.front, *found.others) if point.name == "low-rank-40"]
+        assert "low-rank-40" in refused or made[0].size_bytes > 0.9 * found.baseline.size_bytes
         smallest = min(found.front, key=lambda point: point.size_bytes)
-        assert smallest.name == "original-int8-weights"
+        assert smallest.name.endswith("-int8-weights")
+        assert smallest.size_bytes < 0.5 * found.baseline.size_bytes
