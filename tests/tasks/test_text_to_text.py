@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -302,6 +303,14 @@ def test_a_server_answers_talks_as_they_were_judged(talked: Outcome, listener: h
         assert "".join(json.loads(line).get("text", "") for line in lines) == written
     native = listener.post("/predict/talks", json=[{"messages": talk, "beams": 1} for talk, _, _ in found]).json()
     assert [one["answer"] for one in native["answers"]] == [written for _, written, _ in found]
+
+
+def test_what_is_served_says_how_talks_are_rendered(talker: Bundle, listener: httpx.Client) -> None:
+    (told,) = listener.get("/models").json()["models"]
+    assert told["template"] == asdict(TEMPLATE)
+    # An example is a talk that is rendered already, so it can be sent back as it is.
+    (answer,) = listener.post("/predict/talks", json=told["examples"][0]).json()["answers"]
+    assert answer["answer"] == talker.predict([told["examples"][0]])[0]["answer"] != ""
 
 
 def test_an_earlier_turn_decides(listener: httpx.Client) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import math
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -52,6 +53,8 @@ def describe(model: Model) -> dict[str, Any]:
     if answers.tensors is not None or other:
         found["outputs"] = [spec.to_json() for spec in model.outputs]
     if model.streams is not None:
+        template = model.streams.generator.codec.template
+        found["template"] = None if template is None else asdict(template)
         return found | {"inputs": [spec.to_json() for spec in model.inputs], "examples": text_examples(model)}
     if model.is_tensor:
         inputs = [spec.to_json() for spec in model.inputs]
