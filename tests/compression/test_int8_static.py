@@ -16,7 +16,7 @@ from bedplate.compression.int8_static import calibrate, int8_static, quantise
 from bedplate.compression.isa import TARGETS
 from bedplate.core.errors import InputError
 from bedplate.export import export_network
-from bedplate.models import Outputs, build
+from bedplate.models import Outputs, TextInput, build
 
 VNNI = TARGETS["vnni"]
 
@@ -104,3 +104,11 @@ def test_a_maximum_is_taken_of_integers(cnn: Any, tmp_path: Path) -> None:
     assert kinds.count("QLinearConv") == 2
     assert kinds.count("QuantizeLinear") == 1  # of the image, and never again
     assert "MaxPool" not in kinds
+
+
+def test_a_graph_that_goes_on_from_its_past_is_refused() -> None:
+    inputs = TextInput(20, 16)
+    features = sample_features(inputs, rows=8)
+    network = build("transformer-decoder", {"size": 16, "heads": 2, "layers": 1}, inputs, Outputs(20, sequence=True), 0)
+    with pytest.raises(InputError, match="int8-dynamic or int8-weights"):
+        int8_static(export_network(network, features), features, VNNI)

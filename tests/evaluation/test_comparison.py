@@ -8,7 +8,7 @@ from scipy.stats import binomtest
 
 from bedplate.core.errors import InputError
 from bedplate.evaluation.comparison import mcnemar, metric_drop, paired_drop, paired_interval
-from bedplate.evaluation.metrics import classification_metrics, regression_metrics
+from bedplate.evaluation.metrics import LanguageFacts, classification_metrics, regression_metrics
 
 
 def scores(right: np.ndarray, targets: np.ndarray) -> np.ndarray:
@@ -127,3 +127,21 @@ def test_the_drop_of_a_forecast_is_relative_and_by_column() -> None:
     assert paired_drop(targets + errors, targets + errors, targets).value == 0
     with pytest.raises(InputError, match="did you mean 'mase'"):
         metric_drop("mas", targets, targets, targets)
+
+
+def test_a_rise_of_perplexity_is_of_the_tokens_that_are_judged() -> None:
+    rng = np.random.default_rng(0)
+    targets = np.where(np.arange(40) < rng.integers(1, 6, (300, 1)), rng.integers(0, 5, (300, 40)), -1)
+    before = np.where(targets >= 0, rng.exponential(2, targets.shape), 0.0)
+    after = np.where(targets >= 0, before + rng.normal(0.1, 0.2, targets.shape), 0.0)
+    sizes = np.ones(5)
+    old, new = (
+        float(LanguageFacts(losses, targets, sizes).measure(np.ones((1, 300)))["perplexity"][0])
+        for losses in (before, after)
+    )
+    drop = metric_drop("loss", before, after, targets, kind="language")
+    assert drop.value == pytest.approx(100 * (new - old) / old)
+    assert drop.value < drop.high < 2 * drop.value
+    assert metric_drop("perplexity", before, before, targets, kind="language").high == 0
+    with pytest.raises(InputError, match="unknown metric 'bleu'"):
+        metric_drop("bleu", before, after, targets, kind="language")

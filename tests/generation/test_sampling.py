@@ -96,3 +96,17 @@ def test_what_makes_no_sense_is_refused_by_name(name: str, value: object) -> Non
         Sampling(**{name: value})  # type: ignore[arg-type]
     assert caught.value.where == name
     assert caught.value.expected
+
+
+def test_who_asks_for_a_draw_gets_one_where_beams_are_usual() -> None:
+    usual = Sampling(50, 0.0, beams=4)
+    assert usual.asked() == usual
+    assert usual.asked(temperature=0, max_tokens=3) == Sampling(3, 0, beams=4)
+    assert usual.asked(temperature=0.7, seed=3) == Sampling(50, 0.7, seed=3)
+    assert Sampling().asked(beams=4).beams == 4  # nothing is drawn then, whatever the usual temperature
+    with pytest.raises(InputError, match="nothing is drawn") as caught:
+        usual.asked(temperature=0.7, beams=2)
+    assert caught.value.where == "beams"
+    with pytest.raises(InputError) as caught:
+        usual.asked(temperature=math.nan)
+    assert caught.value.where == "temperature"

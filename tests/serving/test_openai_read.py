@@ -110,14 +110,22 @@ def test_what_is_left_out_is_told(codec: LanguageCodec) -> None:
     assert codec.length - len(wanted.prompts[0]) > codec.reserved
 
 
-def test_a_model_without_a_template_gets_plain_lines_as_before(codec: LanguageCodec) -> None:
-    plain = replace(codec, template=None, reserved=0)
-    assert read(plain, said("so")).prompts == [plain.encode("so")]  # a single message is the text itself
+def test_a_model_that_goes_on_with_texts_gets_plain_lines(codec: LanguageCodec) -> None:
+    plain = replace(codec, template=None, reserved=0, pairs=False)
     wanted = read(plain, said("so", "on", "so"))
     assert plain.text(wanted.prompts[0]) == "User: so\nAssistant: on\nUser: so\nAssistant:"
     assert wanted.sampling.stop == ("\nUser:",)
-    assert read(plain, [{"role": "assistant", "content": "on"}]).prompts == [plain.encode("on")]
     assert read(codec, said("so")).prompts == [codec.encode("User: so\nAssistant:")]
+
+
+def test_a_model_that_answers_texts_and_learnt_no_talks_is_asked_with_one_message(codec: LanguageCodec) -> None:
+    answers = replace(codec, template=None, reserved=0)
+    assert read(answers, said("so")).prompts == [answers.encode("so")]
+    with pytest.raises(Problem, match=r"wasn't trained on talks \(expected 1 message; received 3\)") as caught:
+        read(answers, said("so", "on", "so"))
+    assert (caught.value.status, caught.value.facts["param"]) == (400, "messages")
+    with pytest.raises(Problem, match="received 2"):
+        read(answers, said("so", system="Be!"))
 
 
 @pytest.mark.parametrize(

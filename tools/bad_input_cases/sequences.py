@@ -69,6 +69,7 @@ def _pretrain(sent: str, section: str, *says: str, task: str = "text-classificat
         place.text("a.csv", f"text,label\n{rows}")
         place.text("more.txt", "so it goes\n")
         place.text("empty.txt", "")
+        place.bytes("zeros.txt", bytes(99))
         data = "{source: a.csv, target: label}"
         place.text(
             "a.yaml", f"name: a\ntask: {task}\ndata: {data}\nmodel: {model}\ntraining: {{pretrain: {section}}}\n"
@@ -91,6 +92,10 @@ CASES = (
     _pretrain("pre-training on texts that aren't there", "{epochs: 1, texts: mre.txt}", "no such file", "'more.txt'"),
     _pretrain("pre-training on an empty file", "{epochs: 1, texts: empty.txt}", "the file is empty", "a text a line"),
     _pretrain("pre-training that hides nothing", "{epochs: 1, masked: 0}", "training.pretrain.masked", "greater than 0"),
+    _pretrain("pre-training that hides more than there is", "{epochs: 1, masked: 1.5}", "less than 1", "received 1.5"),
+    _pretrain("pre-training of no epoch", "{epochs: 0}", "training.pretrain.epochs", "greater than or equal to 1"),
+    _pretrain("pre-training on a file of zeros", "{epochs: 1, texts: zeros.txt}", "zeros.txt", "NUL"),
+    _pretrain("pre-training of an LSTM", "{epochs: 1}", "gives its tokens no states", "`bert`", model="lstm"),
     _pretrain("pre-training of a bag of words", "{epochs: 1}", "gives its tokens no states", "`bert`", model="bag"),
     _pretrain("pre-training on rows of a table", "{epochs: 1}", "is for texts", task="tabular-classification", model="mlp"),
     _pairs("parallel lines of other lengths", "a\nb\n", "a\n", "differ in length", "2 lines in both"),
@@ -117,6 +122,13 @@ CASES = (
     _talk(
         "a chat template that doesn't show the message", _said("user", "hi"), "where the user's message stands",
         more=', template: {user: "User: "}',
+    ),
+    _talk(
+        "a chat template that shows it twice", _said("user", "hi"), "where the user's message stands", "once",
+        more=', template: {user: "{content} {content}"}',
+    ),
+    _talk(
+        "a chat template of a misspelt role", _said("user", "hi"), "did you mean 'user'", more=', template: {usr: "{content}"}'
     ),
     _words("a CoNLL file with broken columns", SENTENCE * 30 + "Oslo\n", "a.conll:151"),
     _words("one sentence", SENTENCE, "too few rows"),

@@ -6,7 +6,6 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ def sampling_of(arguments: argparse.Namespace, usual: Sampling) -> Sampling:
     given: dict[str, Any] = {name: getattr(arguments, name) for name in FLAGS if name != "text"}
     given = {name: tuple(value) if name == "stop" else value for name, value in given.items() if value is not None}
     try:
-        return replace(usual, **given)
+        return usual.asked(**given)
     except InputError as error:
         flag = f"--{(error.where or '').replace('_', '-')}"
         raise InputError(error.what, where=flag, expected=error.expected, received=error.received) from error

@@ -143,7 +143,8 @@ class LanguageCodec:
             if self.template is None:
                 raise PayloadError(
                     "this model wasn't trained on talks", where=MESSAGES, expected="a text",
-                    hint="/v1/chat/completions writes a talk as plain lines for it",
+                    hint="send the text alone" if self.pairs
+                    else "/v1/chat/completions writes a talk as plain lines for it",
                 )  # fmt: skip
             if TEXT in payload:
                 raise PayloadError("either a text or a talk", where=MESSAGES, received="both")

@@ -8,10 +8,13 @@ worth and how many of them stay is decided elsewhere (`channel_importance`, `cha
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import io
+import logging
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,6 +74,21 @@ Keep = Mapping[str, Sequence[int] | np.ndarray]
 """By group, the channels that stay; a group that isn't named stays whole."""
 
 
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep torch.export off the terminal: where it fails, it prints all of the graph that it drew so far."""
+    logger = logging.getLogger("torch.fx.experimental.symbolic_shapes")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    aside = io.StringIO()
+    with warnings.catch_warnings(), contextlib.redirect_stderr(aside), contextlib.redirect_stdout(aside):
+        warnings.filterwarnings("ignore", "The tensor attributes")
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
+
+
 def trace(network: nn.Module, tensors: Sequence[Tensor]) -> torch.export.ExportedProgram:
     """Return the graph of a network in evaluation mode; the network stays as it is.
 
@@ -80,8 +98,7 @@ def trace(network: nn.Module, tensors: Sequence[Tensor]) -> torch.export.Exporte
     # A copy, since some layers keep what torch.export leaves in them.
     drawn = copy.deepcopy(network).eval()
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "The tensor attributes")
+        with _quiet():
             return torch.export.export(drawn, tuple(tensors), strict=False)
     except (RuntimeError, TypeError, ValueError, torch._dynamo.exc.UserError) as error:
         raise InputError(

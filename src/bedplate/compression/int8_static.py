@@ -22,6 +22,7 @@ from onnxruntime.quantization.calibrate import TensorData, TensorsData
 from onnxruntime.quantization.quant_utils import load_model_with_shape_infer
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from bedplate.codecs.codec import PAST
 from bedplate.compression.calibration import Calibration, Ranges, measure_ranges
 from bedplate.compression.isa import types_for
 from bedplate.compression.registry import methods
@@ -59,7 +60,14 @@ def calibrate(
 
     For 256 rows `minmax` asks the graph once, the others twice; `entropy` then takes about 0.1 s a tensor: 10 s for a
     ResNet-20.
+
+    Raises:
+        InputError: the graph goes on from a past, which has other ranges than what it computes in one call.
     """
+    if any(value.name.startswith(PAST) for value in model.graph.input):
+        raise InputError(
+            "a graph that goes on from its past isn't quantised by ranges", hint="use int8-dynamic or int8-weights"
+        )
     prepared = _prepared(model)
     given = _pixels(prepared)
     tensors = _tensors(prepared)

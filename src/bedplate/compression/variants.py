@@ -76,17 +76,16 @@ class Trial:
         return known.get(kind or "", "points of accuracy" if self.output == PROBABILITIES else "% of RMSE")
 
     def judged(self, predict: Predict) -> np.ndarray:
-        """Return what a drop is worked out from: the output, or of a language model each window's loss."""
+        """Return what a drop is worked out from: the output, or of a language model every token's loss."""
         if self.answers is not None and self.answers.sizes:
-            losses = losses_of(predict, self.inputs, self.targets, self.answers)
-            return np.asarray(losses.mean(axis=1, dtype=np.float64))
+            return losses_of(predict, self.inputs, self.targets, self.answers)
         return predict_in_batches(predict, self.inputs)[self.output]
 
     def drop(self, before: np.ndarray, after: np.ndarray) -> Drop:
         """Return what a variant's answers lose against the reference's."""
         own = self.answers
         if own is not None and own.sizes:
-            return perplexity_drop(before, after, seed=self.seed)
+            return perplexity_drop(before, after, self.targets, seed=self.seed)
         if own is not None and own.dimensions:
             return metric_drop("recall_at_1", before, after, self.targets, kind=EMBEDDING, seed=self.seed)
         if own is not None and own.tags is not None:

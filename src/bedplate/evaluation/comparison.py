@@ -18,6 +18,7 @@ from bedplate.evaluation.metrics import (
     CLASSIFICATION,
     FORECASTS,
     LABEL_SETS,
+    LANGUAGE,
     LOWER_IS_BETTER,
     QUANTILES,
     REGRESSION,
@@ -103,21 +104,24 @@ def paired_drop(
 
 
 def perplexity_drop(
-    before: np.ndarray, after: np.ndarray, *, confidence: float = 0.95, resamples: int = 1000, seed: int = 0
-) -> Drop:
+    before: np.ndarray, after: np.ndarray, targets: np.ndarray, *, confidence: float = 0.95, resamples: int = 1000,
+    seed: int = 0,
+) -> Drop:  # fmt: skip
     """Return by how many percent the perplexity rises, with its upper bound (a paired bootstrap over the windows).
 
     Args:
-        before: each window's mean loss in nats [N].
+        before: the loss of every token in nats [N, tokens].
         after: the same, from the other prediction.
+        targets: the tokens [N, tokens]; -1 where none is judged.
         confidence: of the one-sided bound.
         resamples: of the bootstrap.
         seed: of the bootstrap.
     """
-    change = np.asarray(after, np.float64) - before
-    samples = bootstrap(lambda w: {"drop": w @ change / w.sum(axis=1)}, len(change), resamples, seed)["drop"]
+    judged = targets >= 0
+    change, tokens = ((np.asarray(after, np.float64) - before) * judged).sum(axis=1), judged.sum(axis=1)
+    samples = bootstrap(lambda w: {"drop": w @ change / (w @ tokens)}, len(change), resamples, seed)["drop"]
     high = float(np.quantile(samples, confidence, method="higher"))
-    return Drop(100 * float(np.expm1(change.mean())), 100 * float(np.expm1(high)))
+    return Drop(100 * float(np.expm1(change.sum() / tokens.sum())), 100 * float(np.expm1(high)))
 
 
 def _squares(values: np.ndarray, targets: np.ndarray) -> np.ndarray:
@@ -141,12 +145,12 @@ def metric_drop(
 
     In percentage points of what should be high, in relative percent of what should be low (`LOWER_IS_BETTER`).
     Accuracy, RMSE and recall at 1 are bounded as `paired_drop` does; every other metric by a paired percentile
-    bootstrap over the rows.
+    bootstrap over the rows. Of a language model it is the perplexity's, whichever of its metrics is named.
 
     Args:
         metric: a name of `evaluation.metrics`.
         before: probabilities [N,K], values [N], forecasts, tags' probabilities [N, words, tags], or (with `kind`
-            "embedding") vectors [N,D].
+            "embedding") vectors [N,D], or (with "language") the loss of every token [N, tokens].
         after: the same, from the other prediction.
         targets: class indices [N], whether each label is there [N, K], values [N], what came, or tags' numbers
             [N, words].
@@ -168,6 +172,8 @@ def metric_drop(
     by_shape = {1: "regression", 2: "classification", 3: "forecast", 4: "quantiles"}
     kind = kind or ("tagging" if tags else by_shape[before.ndim])
     check_metric(metric, kind)
+    if kind == "language":
+        return perplexity_drop(before, after, targets, confidence=confidence, resamples=resamples, seed=seed)
     if metric == "recall_at_1":
         old, new = (EmbeddingFacts(vectors, targets).hits for vectors in (before, after))
         return _accuracy_drop(int((old > new).sum()), int((old < new).sum()), len(targets), confidence)
@@ -209,11 +215,13 @@ def metric_drop(
 def check_metric(metric: str, kind: str) -> None:
     """Raise an InputError unless answers of this kind have this metric.
 
-    They are classification, regression, embedding, forecast, quantiles, multi-label or tagging: `Answers.kind`.
+    They are classification, regression, embedding, language, forecast, quantiles, multi-label or tagging:
+    `Answers.kind`.
     """
     known = {
         "classification": CLASSIFICATION, "regression": REGRESSION, "forecast": FORECASTS,
         "quantiles": (*FORECASTS, *QUANTILES), "embedding": EMBEDDINGS, "multi-label": LABEL_SETS, "tagging": TAGGING,
+        "language": LANGUAGE,
     }[kind]  # fmt: skip
     if metric not in known:
         raise InputError(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -62,6 +63,22 @@ class Sampling:
                 expected=f"at most {MOST_STOPS} strings of 1 to {LONGEST_STOP} characters",
                 received=repr(wrong[0])[:60] if wrong else f"{len(self.stop)} strings",
             )  # fmt: skip
+
+    def asked(self, **settings: Any) -> Sampling:
+        """Return this with what a caller sets of it: who sets a temperature above 0 and no beams wants a draw.
+
+        Raises:
+            InputError: a value that makes no sense, or a draw and beams at once.
+        """
+        draws = bool(settings.get("temperature"))
+        if draws and "beams" not in settings:
+            settings["beams"] = 1
+        wanted = replace(self, **settings)
+        if draws and wanted.beams > 1:
+            raise InputError(
+                "with beams nothing is drawn", where="beams", expected="1, or temperature 0", received=str(wanted.beams)
+            )
+        return wanted
 
 
 def _whole(name: str, value: object, least: int, most: int) -> None:

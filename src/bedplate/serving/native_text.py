@@ -169,7 +169,7 @@ def _asked(item: Any, write: Generator, usual: Sampling) -> _Asked:
     if not talk and not isinstance(item, str | bytes):
         raise bad_request(f'expected a text, or {{"text": …}}, received {json_kind(item)}')
     try:
-        (tokens, dropped), sampling = codec.read(item), replace(usual, **settings)
+        (tokens, dropped), sampling = codec.read(item), usual.asked(**settings)
         return _Asked(tokens, sampling if "max_tokens" in settings else write.fitting(tokens, sampling), dropped)
     except InputError as error:
         raise from_error(error) from error

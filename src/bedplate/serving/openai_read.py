@@ -96,8 +96,8 @@ def read_chat(fields: Fields, codec: LanguageCodec) -> Wanted:
 def _talk(turns: list[Turn], codec: LanguageCodec) -> tuple[list[int], tuple[str, ...], int]:
     """Return a talk's tokens, what ends the answer, and how many of the oldest messages were left out.
 
-    The bundle's own template renders it, if there is one; else it becomes plain lines, but a single message to a model
-    of answers is its text.
+    The bundle's own template renders it, if there is one; else it becomes plain lines. A model that answers texts, and
+    never saw a talk, is asked with a single message: its content is the text.
     """
     if codec.template is not None:
         try:
@@ -105,7 +105,14 @@ def _talk(turns: list[Turn], codec: LanguageCodec) -> tuple[list[int], tuple[str
         except PayloadError as error:
             raise _refusal(MESSAGES, error) from error
         return tokens, (), dropped
-    if codec.pairs and len(turns) == 1:
+    if codec.pairs:
+        if len(turns) != 1:
+            raise wrong(
+                MESSAGES,
+                f"this model answers a text at a time and wasn't trained on talks (expected 1 message; received "
+                f"{len(turns)}). Send the text as the only message, or train on talks (data.text.messages)",
+                "model_not_supported",
+            )
         return _tokens(turns[0].content, codec, MESSAGES), (), 0
     text, stop = chat_prompt(turns)
     signs, _ = chat_prompt([Turn("user", "")])

@@ -24,6 +24,7 @@ from bedplate.compression.sensitivity import RATIOS, channel_parts, lost_at, ran
 from bedplate.compression.sparsity import GradualPruning, apply_masks
 from bedplate.compression.structure import Change
 from bedplate.core.arrays import Arrays, take
+from bedplate.core.errors import InputError
 from bedplate.core.seeds import derive
 from bedplate.models import Network, predictor, to_tensors
 from bedplate.objectives import Objective, objectives
@@ -35,6 +36,9 @@ from bedplate.training import TrainingData, plain, rows_a_step, steps_per_epoch,
 from bedplate.training.batches import standardised
 from bedplate.training.loop import validate
 from bedplate.training.run import Event, Run
+
+_MOST_SCORES = 1 << 23
+"""Scores of next tokens that are looked at: a row has a vocabulary of them at every token."""
 
 
 @dataclass(frozen=True)
@@ -103,8 +107,12 @@ class Bench:
 
     @cached_property
     def groups(self) -> list[Group]:
-        """The original's channels that can be removed."""
-        return channel_groups(self.original, self.calibration)
+        """The original's channels that can be removed; none where its graph can't be drawn."""
+        try:
+            return channel_groups(self.original, self.calibration)
+        except InputError as error:
+            self.work.console.detail(f"note: {error.what}: {str(error.received)[:100]}")
+            return []
 
     @cached_property
     def cost(self) -> Cost:
@@ -139,9 +147,18 @@ class Bench:
         return to_tensors(self.original, data.validation_features), standardised(data.validation_targets, self.original)
 
     def answers(self, network: Network) -> np.ndarray:
-        """Return a network's answers to the calibration rows: probabilities [rows, classes] or values [rows]."""
-        (found,) = predictor(network)(self.calibration).values()
-        return np.asarray(found)
+        """Return a network's answers to the calibration rows: probabilities [rows, classes] or values [rows].
+
+        Of a language model it is the probabilities of the next tokens that are judged [tokens, vocabulary].
+        """
+        if not network.outputs.sequence:
+            (found,) = predictor(network)(self.calibration).values()
+            return np.asarray(found)
+        targets = self.calibration_targets
+        rows = max(1, _MOST_SCORES // (targets.shape[1] * network.outputs.width))
+        (scores,) = predictor(network)(take(self.calibration, slice(0, rows))).values()
+        judged = torch.from_numpy(scores[targets[: len(scores)] >= 0])
+        return np.asarray(torch.softmax(judged.double(), dim=-1))
 
     def loss(self, state: State) -> float:
         """Return the validation loss."""

@@ -8,6 +8,7 @@ from typing import Any
 from bedplate.compression.front import Budget
 from bedplate.core.files import read_json
 from bedplate.stages.compress_bundle import RESULT, compress_bundle, show
+from bedplate.stages.compress_trained import leading_metric
 from bedplate.stages.work import Work
 
 FRONT = "compressed"
@@ -45,7 +46,7 @@ def _before(work: Work, bundle_id: str) -> dict[str, Any] | None:
         return None
     found: dict[str, Any] = read_json(path)
     wanted = {key: getattr(spec, key) for key in ("max_latency_ms", "max_size_mb", "max_drop")}
-    wanted["metric"] = spec.metric or work.task.primary
+    wanted["metric"] = spec.metric or leading_metric(work.dataset.answers, work.task.primary)
     same = (found["bundle_id"], found["budget"], found["effort"], found["target"]) == (
         bundle_id, wanted, spec.effort, spec.target,
     )  # fmt: skip

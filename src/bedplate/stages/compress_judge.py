@@ -20,6 +20,8 @@ from bedplate.compression.variants import DEPENDENCE, SMALLER
 from bedplate.core.arrays import Predict, predict_in_batches
 from bedplate.data.dataset import Rows
 from bedplate.evaluation import evaluate, metric_drop, slice_drops
+from bedplate.evaluation.judge import losses_of
+from bedplate.evaluation.metrics import LanguageFacts
 
 ORIGINAL = "original"
 _SLICES = 5
@@ -104,6 +106,9 @@ class Judge:
         return 1.0 if self.answers.shares else float(np.std(self.selection.targets)) or 1.0
 
     def _answers(self, predict: Predict, rows: Rows) -> np.ndarray:
+        """Return what figures are worked out from: the output, or of a language model every token's loss."""
+        if self.answers.sizes:
+            return losses_of(predict, rows.inputs, rows.targets, self.answers)
         found = np.asarray(predict_in_batches(predict, rows.inputs)[self.answers.output])
         return found if self.answers.kind != "regression" else found.reshape(-1)
 
@@ -126,6 +131,9 @@ class Judge:
 
     def _figures(self, outputs: np.ndarray, rows: Rows) -> tuple[float, float | None]:
         """Return the metric and, of a classifier, the expected calibration error."""
+        if self.answers.sizes:
+            facts = LanguageFacts(outputs, rows.targets, self.answers.sizes)
+            return float(facts.measure(np.ones((1, facts.rows)))[self.metric][0]), None
         report = evaluate(
             lambda _: {self.answers.output: outputs}, rows.inputs, rows.targets, self.answers, resamples=0,
             batch_size=len(rows),
@@ -138,8 +146,8 @@ class Judge:
         before = self._answers(
             OnnxPredict(candidates[ORIGINAL].graph, variant=ORIGINAL, prepare=self.prepare), self.test
         )
-        # What a slice of vectors loses hangs on the rows beside it.
-        columns = {} if self.answers.dimensions else dict(self.test.slices)
+        # What a slice of vectors loses hangs on the rows beside it; windows of a text have no slices.
+        columns = {} if self.answers.dimensions or self.answers.sizes else dict(self.test.slices)
         if self.answers.labels is not None and len(self.answers.labels) > 1:
             columns["class"] = np.asarray(self.answers.labels, object)[self.test.targets]
         found = []

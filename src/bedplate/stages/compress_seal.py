@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from bedplate.bundle import Bundle, Golden
 from bedplate.bundle.write import write_bundle
-from bedplate.codecs.codec import Codec
+from bedplate.codecs.codec import Codec, TensorSpec
 from bedplate.compression.front import MB, Point
 from bedplate.compression.variants import FOUNDATION
-from bedplate.core.arrays import Predict
 from bedplate.core.machine import cpu_model
-from bedplate.data.dataset import Rows
-from bedplate.evaluation import evaluate
+from bedplate.evaluation import Report
 from bedplate.stages.compress_judge import Candidate
 
 
@@ -24,14 +22,12 @@ def seal(
     one: Candidate,
     point: Point,
     *,
-    predict: Predict,
     codec: Codec,
     golden: Golden,
     reference: Mapping[str, Any],
-    judged: Rows,
-    seed: int,
-    resamples: int,
+    report: Report,
     scale: float,
+    outputs: Sequence[TensorSpec] | None = None,
 ) -> Bundle:
     """Write a candidate as a bundle of its own.
 
@@ -40,19 +36,13 @@ def seal(
         path: the new folder.
         one: what is sealed.
         point: what was measured of it.
-        predict: its graph.
         codec: of the original.
         golden: rows with its answers.
         reference: for drift.
-        judged: the rows of its report.
-        seed: of the report's bootstrap.
-        resamples: of the same.
+        report: of its graph, on the test rows.
         scale: of the answers: 1 for probabilities, a number's standard deviation.
+        outputs: of the graph, where callers are told less than all of them.
     """
-    report = evaluate(
-        predict, judged.inputs, judged.targets, original.answers, ids=judged.ids, slices=judged.slices,
-        resamples=resamples, seed=seed,
-    )  # fmt: skip
     exact = one.variant == FOUNDATION
     info = {
         "reason": "; ".join(one.said) or "the original",
@@ -81,6 +71,7 @@ def seal(
             "compression": {"recipe": steps, **point.to_json(), "cpu": cpu_model()},
         },
         card=_card(original, one, point),
+        outputs=outputs,
     )  # fmt: skip
 
 

@@ -22,6 +22,7 @@ from bedplate.core.arrays import Arrays, Predict, take
 from bedplate.core.console import Console
 from bedplate.core.errors import InputError
 from bedplate.data.dataset import Rows
+from bedplate.evaluation import evaluate
 from bedplate.stages.compress_judge import ORIGINAL, Candidate, Judge
 from bedplate.stages.compress_replay import Replay
 from bedplate.stages.compress_seal import seal
@@ -95,10 +96,13 @@ class Sealed:
         predict: Predict = OnnxPredict(one.graph, variant=one.variant, prepare=self.bundle.codec.prepare)
         golden = self.bundle.golden
         again = Golden(golden.inputs, {one.variant: predict(golden.inputs)}, golden.labels, golden.origin)
+        report = evaluate(
+            predict, self.test.inputs, self.test.targets, self.answers, ids=self.test.ids, slices=self.test.slices,
+            resamples=200, seed=self.seed,
+        )  # fmt: skip
         return seal(
-            self.bundle, path, one, point, predict=predict, codec=self.codec, golden=again,
-            reference=self.bundle.reference, judged=self.test, seed=self.seed, resamples=200,
-            scale=1.0 if self.answers.shares else float(np.std(self.test.targets)) or 1.0,
+            self.bundle, path, one, point, codec=self.codec, golden=again, reference=self.bundle.reference,
+            report=report, scale=1.0 if self.answers.shares else float(np.std(self.test.targets)) or 1.0,
         )  # fmt: skip
 
     def write_network(self, path: Path, one: Candidate) -> None:

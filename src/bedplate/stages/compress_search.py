@@ -16,6 +16,7 @@ import onnx
 import optuna
 
 from bedplate.bundle.session import OnnxPredict
+from bedplate.codecs.codec import TOKENS
 from bedplate.compression.cost import macs_and_parameters
 from bedplate.compression.front import MB, Budget
 from bedplate.compression.halving import survivors
@@ -28,7 +29,9 @@ from bedplate.core.arrays import Predict
 from bedplate.core.errors import GateError, InputError
 from bedplate.core.seeds import derive
 from bedplate.export import export_network, join
+from bedplate.export.stepwise import check_steps
 from bedplate.models import Network
+from bedplate.models.registry import Stepwise
 from bedplate.stages.compress_bench import State, few
 from bedplate.stages.compress_judge import ORIGINAL, Candidate
 from bedplate.stages.compress_maker import Maker, Step
@@ -75,6 +78,8 @@ INSTEAD = 0.4
 """Share of dense layers' parameters that factors keep where an effort plans none and its pruning leads nowhere."""
 MOSTLY = 0.5
 """A share of the numbers in embeddings and recurrent layers above which storing them in int8 is always tried."""
+RANGED = ("int8-static", "int8-entropy", "int8-percentile", "int8-mixed")
+"""Ways of quantising that measure ranges of what is computed in one call: not for graphs that go on from a past."""
 QUARTER = 0.27
 """About how large an int8 graph is beside the same in float32."""
 
@@ -97,6 +102,7 @@ class Search:
         self.epochs = max(1, self.work.recipe.training.epochs)
         self.refused: list[tuple[str, str]] = []
         self._graphs: dict[int, Exported] = {}
+        self.steps = isinstance(self.bench.original.body, Stepwise)
 
     def candidates(self) -> list[Candidate]:
         """Return the original, its students, and the quantised forms of each."""
@@ -269,8 +275,12 @@ class Search:
     def _exported(self, state: State) -> Exported:
         key = id(state.network)
         if key not in self._graphs:
-            graph = export_network(state.network, few(self.bench.calibration))
+            sample = few(self.bench.calibration)
+            graph = export_network(state.network, sample)
             self._graphs[key] = Exported(graph, self._complete(graph))
+            timed = self._timed(self._graphs[key])
+            if timed.past:
+                check_steps(state.network, timed, sample[TOKENS])
         return self._graphs[key]
 
     def _complete(self, graph: onnx.ModelProto) -> bytes:
@@ -302,7 +312,8 @@ class Search:
                 found.append(self._quantised(f"{name}-{method}", steps, method))
             except InputError as error:
                 self.refused.append((f"{name}-{method}", str(error)))
-        if self.plan.aware and self.work.recipe.compression.methods and len(self.bench.objective.steps) == 1:
+        learns = self.plan.aware and not self.steps and len(self.bench.objective.steps) == 1
+        if learns and self.work.recipe.compression.methods:
             epochs = max(1, round(self.epochs * self.plan.aware))
             try:
                 found.append(self._aware(f"{name}-int8-aware", steps, epochs))
@@ -348,8 +359,9 @@ class Search:
         own = self.work.recipe.compression.methods
         if not own:
             return []
+        forms = [name for name in self.plan.forms if not (self.steps and name in RANGED)]
         stored = only_stored(self._exported(self.maker.make(())).network) > MOSTLY
-        return list(dict.fromkeys((*own, *self.plan.forms, *(("int8-weights",) if stored else ()))))
+        return list(dict.fromkeys((*own, *forms, *(("int8-weights",) if stored else ()))))
 
     def _counts(self, network: Network) -> dict[str, Any]:
         parameters = sum(parameter.numel() for parameter in network.parameters())

@@ -44,11 +44,6 @@ def open_source(path: Path, console: Console, check: Callable[[Bundle], None] = 
         RunError: the run has no bundle.
     """
     bundle, recipe = _opened(path)
-    if bundle.codec.kind == "language":
-        raise InputError(
-            "models that write text aren't searched for smaller ones yet", where=str(bundle.source),
-            hint="name int8 variants in compression.methods: a run tries them",
-        )  # fmt: skip
     check(bundle)
     if FOUNDATION not in bundle.variants:
         raise InputError(
@@ -58,6 +53,7 @@ def open_source(path: Path, console: Console, check: Callable[[Bundle], None] = 
         )  # fmt: skip
     if not {"recipe", "data"} <= set(bundle.lineage):
         why = "it was not trained here, so there is no recipe and no data"
+        _check_graph_alone(bundle, why)
         return golden_source(bundle, why, console)
     known = _registered(bundle, recipe)
     work = _work(bundle, recipe, console, whole=known)
@@ -72,6 +68,7 @@ def open_source(path: Path, console: Console, check: Callable[[Bundle], None] = 
         why = "what has several labels a row isn't distilled yet"
     else:
         return Trained(bundle, work)
+    _check_graph_alone(bundle, why)
     console.detail(f"only the graph can be quantised: {why}")
     dataset = work.dataset
     return Sealed(
@@ -79,6 +76,15 @@ def open_source(path: Path, console: Console, check: Callable[[Bundle], None] = 
         dataset.test, work.recipe.compression.methods, work.recipe.seed, work.task.primary,
         (f"only the graph was quantised: {why}",), dataset.codec,
     )  # fmt: skip
+
+
+def _check_graph_alone(bundle: Bundle, why: str) -> None:
+    """Refuse a model that writes text: what is made of its graph must go on with texts as its network does."""
+    if bundle.codec.kind == "language":
+        raise InputError(
+            "a model that writes text is searched with its network and its data alone", where=str(bundle.source),
+            received=why, hint="compress the run, or the bundle, that it was trained as",
+        )  # fmt: skip
 
 
 def _registered(bundle: Bundle, recipe: Path | None) -> bool:

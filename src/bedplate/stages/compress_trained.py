@@ -9,15 +9,17 @@ import numpy as np
 from safetensors.torch import save
 
 from bedplate.bundle import Bundle, layout
+from bedplate.bundle.bundle import generator_of
 from bedplate.bundle.session import OnnxPredict
+from bedplate.codecs.answers import Answers
 from bedplate.compression.front import Budget, Point
-from bedplate.core.arrays import Predict, predict_in_batches, take
+from bedplate.core.arrays import take
 from bedplate.core.errors import InputError
 from bedplate.core.files import write_bytes, write_json
 from bedplate.core.hashing import fingerprint
+from bedplate.evaluation import evaluate
 from bedplate.models import Network, shortened
-from bedplate.packaging import choose_golden, spread
-from bedplate.profile import fit_reference
+from bedplate.packaging import spread
 from bedplate.stages.bundle_network import bundle_network
 from bedplate.stages.compress_bench import Bench
 from bedplate.stages.compress_judge import Candidate, Judge
@@ -25,6 +27,8 @@ from bedplate.stages.compress_maker import Maker
 from bedplate.stages.compress_replay import Replay
 from bedplate.stages.compress_seal import seal
 from bedplate.stages.compress_search import Effort, Search
+from bedplate.stages.evaluate_texts import codec_of, judge_texts
+from bedplate.stages.sealed_parts import golden_of, outputs_of, reference_of, served_codec
 from bedplate.stages.work import Work
 
 STORE = "compress-cache"
@@ -34,10 +38,15 @@ RESAMPLES = 200
 """Of the bootstrap of a point's report, at most: a front has many points, and their drops have bounds of their own."""
 
 
+def leading_metric(answers: Answers, primary: str) -> str:
+    """Return of which metric a drop is, where nobody says: of what writes text the loss, since writing takes long."""
+    return "loss" if answers.sizes else primary
+
+
 def calibration_rows(work: Work) -> np.ndarray:
     """Return the calibration rows' indices among the training rows."""
     rows, targets = work.recipe.compression.calibration_rows, work.dataset.train.targets
-    return spread(targets, rows, work.outputs.classes, work.recipe.seed)
+    return spread(targets, rows, work.outputs.labels, work.recipe.seed)
 
 
 class Trained:
@@ -57,7 +66,7 @@ class Trained:
             shortened(work.inputs, take(work.features(dataset.train), rows)),
             dataset.train.targets[rows],
         )
-        if dataset.answers.tags is not None:
+        if dataset.answers.tags is not None or dataset.answers.sizes:
             targets = targets[:, : features[work.inputs.names[0]].shape[1]]
         bench = Bench(
             work, network, model, fingerprint({"bundle": bundle.id, "compression": _decides(work)}), features, targets,
@@ -97,30 +106,25 @@ class Trained:
             self.selection,
             self.test,
             self.answers,
-            metric or work.task.primary,
+            metric or leading_metric(self.answers, work.task.primary),
             work.recipe.seed,
             work.dataset.codec.prepare,
         )
 
     def seal(self, path: Path, one: Candidate, point: Point) -> Bundle:
         """Write a point of the front as a bundle."""
-        work, dataset = self.work, self.work.dataset
-        predict: Predict = OnnxPredict(one.graph, variant=one.variant, prepare=dataset.codec.prepare)
-        golden = choose_golden(
-            dataset.test.inputs, dataset.test.targets, dataset.codec.tensors, {one.variant: predict},
-            classes=work.outputs.classes, rows=work.recipe.serving.golden_rows,
-            synthetic=work.recipe.serving.golden == "synthetic", seed=work.recipe.seed,
+        work, test = self.work, self.test
+        predict = OnnxPredict(one.graph, variant=one.variant, prepare=work.dataset.codec.prepare)
+        report = evaluate(
+            predict, test.inputs, test.targets, self.answers, ids=test.ids, slices=test.slices,
+            resamples=min(RESAMPLES, work.recipe.evaluation.resamples), seed=work.recipe.seed,
         )  # fmt: skip
-        serving = work.recipe.serving
-        reference = fit_reference(
-            dataset.validation.inputs, predict_in_batches(predict, dataset.validation.inputs),
-            output=self.answers.output, window=serving.window, false_alarm_rate=serving.false_alarm_rate,
-            seed=work.recipe.seed, labels=self.answers.labels,
-        )  # fmt: skip
+        if test.texts is not None:
+            report = judge_texts(work, report, test, generator_of(codec_of(work), predict))
         return seal(
-            self.bundle, path, one, point, predict=predict, codec=dataset.codec, golden=golden, reference=reference,
-            judged=self.test, seed=work.recipe.seed, resamples=min(RESAMPLES, work.recipe.evaluation.resamples),
-            scale=1.0 if self.answers.shares else work.outputs.spread,
+            self.bundle, path, one, point, codec=served_codec(work), golden=golden_of(work, {one.variant: predict}),
+            reference=reference_of(work, predict), report=report,
+            scale=1.0 if self.answers.shares else work.outputs.spread, outputs=outputs_of(work),
         )  # fmt: skip
 
     def write_network(self, path: Path, one: Candidate) -> None:

@@ -15,16 +15,9 @@ from bedplate.bundle import Bundle
 from bedplate.bundle.bundle import generator_of
 from bedplate.bundle.session import OnnxPredict
 from bedplate.bundle.write import write_bundle
-from bedplate.codecs.answers import LOGITS
-from bedplate.codecs.codec import SEPARATOR, TOKENS, TensorSpec
-from bedplate.codecs.language import LanguageCodec
-from bedplate.core.arrays import Predict, predict_in_batches
 from bedplate.core.files import read_json, write_json, write_text
 from bedplate.core.machine import cpu_features, cpu_model, threads_granted, versions
 from bedplate.evaluation import Report
-from bedplate.packaging import choose_golden
-from bedplate.packaging.golden_texts import choose_golden_texts
-from bedplate.profile import fit_reference
 from bedplate.recipe.load import save, to_dict
 from bedplate.stages.compress import Compressed
 from bedplate.stages.evaluate import judge, metric_lines, metrics_json
@@ -32,6 +25,7 @@ from bedplate.stages.evaluate_texts import codec_of
 from bedplate.stages.masked_language import lineage_of
 from bedplate.stages.report import model_card, write_report
 from bedplate.stages.resolve import portable
+from bedplate.stages.sealed_parts import golden_of, outputs_of, reference_of, served_codec
 from bedplate.stages.train import WEIGHTS, settled_recipe
 from bedplate.stages.work import Work
 
@@ -150,19 +144,7 @@ def pack_stage(work: Work, compressed: Compressed) -> Packed:
 
 def _seal(work: Work, compressed: Compressed, predictors: dict[str, OnnxPredict], report: Report) -> Bundle:
     """Gather everything and seal the bundle."""
-    recipe, dataset = work.recipe, work.dataset
-    synthetic = recipe.serving.golden == "synthetic"
-    golden = (
-        choose_golden_texts(
-            dataset.test.inputs[TOKENS], predictors, dataset.codec.vocabulary, rows=recipe.serving.golden_rows,
-            synthetic=synthetic, seed=recipe.seed, separator=SEPARATOR if dataset.codec.pairs else None,
-        )
-        if isinstance(dataset.codec, LanguageCodec)
-        else choose_golden(
-            dataset.test.inputs, dataset.test.targets, dataset.codec.tensors, predictors, classes=work.outputs.labels,
-            rows=recipe.serving.golden_rows, synthetic=synthetic, seed=recipe.seed,
-        )
-    )  # fmt: skip
+    recipe = work.recipe
     table = {entry["name"]: entry for entry in compressed.table}
     scale = 1.0 if work.outputs.labelled else work.outputs.spread
     info = {
@@ -179,36 +161,17 @@ def _seal(work: Work, compressed: Compressed, predictors: dict[str, OnnxPredict]
         work.folder.bundle,
         name=recipe.serving.name or recipe.name,
         task=recipe.task,
-        codec=codec_of(work) if isinstance(dataset.codec, LanguageCodec) else dataset.codec,
-        answers=dataset.answers,
+        codec=served_codec(work),
+        answers=work.dataset.answers,
         graphs=compressed.graphs,
         default=compressed.default,
         variants_info=info,
         weights=load_file(work.folder.stage("train") / WEIGHTS),
         model=work.model_json,
         report=report.to_json(),
-        golden=golden,
-        reference=_reference(work, predictors[compressed.default]),
+        golden=golden_of(work, predictors),
+        reference=reference_of(work, predictors[compressed.default]),
         lineage=_lineage(work),
         card=model_card(work, compressed, report),
-        outputs=[TensorSpec(LOGITS, "float32", (-1, dataset.codec.vocabulary))]
-        if isinstance(dataset.codec, LanguageCodec)
-        else None,
-    )
-
-
-def _reference(work: Work, predict: Predict) -> dict[str, Any]:
-    """Return the drift reference of the validation rows; nothing for windows of a text, which say little of prompts."""
-    dataset, spec = work.dataset, work.recipe.serving
-    if dataset.answers.sizes:
-        return {}
-    held_out = dataset.validation
-    return fit_reference(
-        held_out.inputs,
-        predict_in_batches(predict, held_out.inputs),
-        output=dataset.answers.output,
-        window=spec.window,
-        false_alarm_rate=spec.false_alarm_rate,
-        seed=work.recipe.seed,
-        labels=dataset.answers.labels or dataset.answers.many,
+        outputs=outputs_of(work),
     )
