@@ -177,3 +177,28 @@ def test_a_single_seed_is_judged_on_its_rows_alone(experiment_file: Path) -> Non
     assert one["over"] == "rows"
     assert "McNemar" in one["method"]
     assert "one run each" in one["verdict"]
+
+
+def test_texts_with_answers_are_compared_by_what_is_written(tmp_path: Path) -> None:
+    words = ("red", "blue", "dog", "cat", "runs", "sleeps")
+    rows = [[words[(k // step) % 6] for step in (1, 6, 36, 7, 5)] for k in range(216)]
+    lines = "".join(f"{' '.join(row)},{' '.join(word[::-1] for word in row)}\n" for row in rows)
+    (tmp_path / "words.csv").write_text("a,b\n" + lines)
+    (tmp_path / "words.yaml").write_text(
+        "name: words\ntask: text-to-text\ndata: {source: words.csv, target: b, text: {column: a, tokens: word}}\n"
+        "model: {name: seq2seq, size: 32, heads: 2, encoder: 1, decoder: 1, dropout: 0.0}\ntraining: {epochs: 14, batch_size: 16}\n"
+        "evaluation: {resamples: 100}\n"
+    )
+    (tmp_path / "e.yaml").write_text(
+        "name: e\nbase: words.yaml\narms: {fast: {training.optimizer.lr: 0.005}, slow: {training.optimizer.lr: 0.0001}}\n"
+        "seeds: 2\nmetric: exact\n"
+    )
+    found = experiment(tmp_path / "e.yaml", tmp_path / "out")
+    assert found.figures["metric"] == "exact"
+    for arm in found.figures["arms"]:
+        assert arm["n"] == 2
+        for one in arm["runs"]:
+            report = json.loads((found.path / one["folder"] / "validation.json").read_text())
+            assert one["validation"] == report["metrics"]["exact"]["value"]
+    fast, slow = (arm["validation"]["mean"] for arm in found.figures["arms"])
+    assert fast > slow

@@ -71,6 +71,32 @@ def test_arms_of_two_kinds_and_foreign_metrics_are_refused() -> None:
         matrix("name: a\nbase: diabetes\narms: {one: {}}\nensemble: {combine: vote}")
 
 
+@pytest.mark.parametrize(
+    ("task", "data", "metric", "wrong"),
+    [
+        ("forecasting", "{source: a.csv, target: a}", "mase", "accuracy"),
+        ("text-to-text", "{source: a.csv, target: b}", "bleu", "f1"),
+        ("token-classification", "{source: a.conll}", "f1", "bleu"),
+        ("language-modelling", "{source: a.txt}", "bits_per_byte", "rmse"),
+        ("multi-label-classification", "{source: a.jsonl, target: b}", "macro_f1", "mase"),
+        ("text-embedding", "{source: a.csv, target: b}", "recall_at_10", "auroc"),
+    ],
+)
+def test_every_task_is_compared_by_its_own_metrics(
+    tmp_path: Path, task: str, data: str, metric: str, wrong: str
+) -> None:
+    (tmp_path / "own.yaml").write_text(f"name: own\ntask: {task}\ndata: {data}\n")
+    file = "name: a\nbase: own.yaml\narms: {one: {}}\nmetric: "
+    assert matrix(file + metric, tmp_path).metric == metric
+    with pytest.raises(RecipeError, match=f"{task} has no '{wrong}'"):
+        matrix(file + wrong, tmp_path)
+
+
+def test_models_of_texts_are_not_joined() -> None:
+    with pytest.raises(RecipeError, match="aren't joined to an ensemble yet"):
+        matrix("name: a\nbase: sst2\narms: {one: {}}\nseeds: 2\nensemble: {combine: average}")
+
+
 def test_the_metric_is_the_tasks_own() -> None:
     assert matrix(ARMS).metric == "accuracy"
     assert matrix("name: a\nbase: diabetes\narms: {one: {}}").metric == "rmse"

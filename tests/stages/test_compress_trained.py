@@ -110,6 +110,20 @@ def test_every_point_writes_as_the_original_is_asked_to(made: tuple[Bundle, Comp
             assert any(written)
 
 
+def test_a_recipes_budget_is_searched_once(tmp_path: Path) -> None:
+    (tmp_path / "words.csv").write_text("de,en\n" + "".join(f"{a},{b}\n" for a, b in _pairs()), encoding="utf-8")
+    (tmp_path / "recipe.yaml").write_text(
+        RECIPES["seq2seq-gru"].replace("epochs: 6", "epochs: 1") + "evaluation: {resamples: 100, baselines: false}\n"
+        "compression: {methods: [int8-weights], budget: {max_size_mb: 1, effort: quick}}\n"
+    )
+    first = pipeline.run(tmp_path / "recipe.yaml", tmp_path / "run")
+    assert first.figures["compression"]["feasible"]
+    made = (tmp_path / "run" / "compressed" / "compress.json").stat().st_mtime_ns
+    again = pipeline.run(tmp_path / "recipe.yaml", tmp_path / "run", mode="resume")
+    assert again.figures["compression"] == first.figures["compression"]
+    assert (tmp_path / "run" / "compressed" / "compress.json").stat().st_mtime_ns == made
+
+
 def test_what_cannot_be_searched_is_told(made: tuple[Bundle, Compression], tmp_path: Path) -> None:
     original, found = made
     with pytest.raises(InputError, match=r"unknown metric 'blue' \(expected one of loss, perplexity, bits_per_byte"):

@@ -18,7 +18,6 @@ from bedplate.bundle import Bundle
 from bedplate.compression.front import Budget
 from bedplate.core.arrays import take
 from bedplate.core.errors import BedplateError
-from bedplate.experiments.experiment import experiment
 from bedplate.models import Outputs, predictor
 from bedplate.stages.bundle_network import bundle_network
 from bedplate.stages.compress_bundle import compress_bundle
@@ -158,11 +157,3 @@ def test_what_texts_cannot_have_is_refused_with_a_reason(tmp_path: Path, setting
     more = ["data.split.column=review"] if "group" in setting else []
     with pytest.raises(BedplateError, match=message):
         pipeline.run(tmp_path / "recipe.yaml", tmp_path / "run", overrides=[setting, *more])
-
-
-def test_an_ensemble_of_texts_is_refused_with_a_reason(tmp_path: Path) -> None:
-    table = as_table(tmp_path / "reviews.csv", 100)
-    (tmp_path / "recipe.yaml").write_text(RECIPE.format(source=table, model="{name: bag, size: 4, pairs: 10}"))
-    (tmp_path / "e.yaml").write_text("name: e\nbase: recipe.yaml\narms: {only: {}}\nseeds: [0, 1]\nensemble: {}\n")
-    found = experiment(tmp_path / "e.yaml", tmp_path / "out")
-    assert "joined to an ensemble yet" in json.dumps(found.figures, default=str)

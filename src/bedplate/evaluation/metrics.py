@@ -41,6 +41,8 @@ LABEL_SETS = (
     "f1", "macro_f1", "precision", "recall", "subset_accuracy", "auprc", "hamming_loss", "log_loss",
 )  # fmt: skip
 TAGGING = ("f1", "precision", "recall", "token_accuracy", "sentence_accuracy")
+TEXTS = ("bleu", "exact")
+"""Of texts that are answered by texts, beside `LANGUAGE`: see `bedplate.evaluation.texts`."""
 CALIBRATION_BINS = 15
 RANKING_WORK, FEWEST_RESAMPLES = 500_000_000, 100
 """Ranking costs a pass a class, so with very many of them it is resampled less often: rows · classes · resamples."""
@@ -50,7 +52,8 @@ _UNBOUNDED = frozenset({"log_loss", "brier", "rmse", "mae", "mse", "mase", "pinb
 def within_range(metric: str, value: float) -> float:
     """Return a bound of an interval, cut to the values that a metric can take."""
     least = -np.inf if metric == "r2" else 0.0
-    return float(min(max(value, least), np.inf if metric in _UNBOUNDED else 1.0))
+    most = np.inf if metric in _UNBOUNDED else 100.0 if metric == "bleu" else 1.0
+    return float(min(max(value, least), most))
 
 
 Measure = Callable[[np.ndarray], dict[str, np.ndarray]]
@@ -248,10 +251,6 @@ class ForecastFacts:
             "mase": weights @ self.relative / total,
             **{name: weights @ rows / total for name, rows in self.quantiles.items()},
         }
-
-
-TEXTS = ("bleu", "exact")
-"""Of texts that are answered by texts, beside `LANGUAGE`: see `bedplate.evaluation.texts`."""
 
 
 class LanguageFacts:

@@ -21,7 +21,7 @@ from bedplate.compression.variants import Trial as VariantTrial
 from bedplate.compression.variants import Variant, choose, try_variants
 from bedplate.core.arrays import Predict, predict_in_batches, take
 from bedplate.core.console import Console
-from bedplate.core.errors import GateError, InputError, RecipeError, listing
+from bedplate.core.errors import GateError, RecipeError, listing
 from bedplate.core.files import read_json, write_json, write_text
 from bedplate.core.hashing import fingerprint
 from bedplate.core.machine import cpu_model, versions
@@ -150,11 +150,6 @@ def make_ensemble(matrix: Matrix, done: Sequence[Cell], path: Path, console: Con
     started = time.monotonic()
     console.stage("ensemble", f"{len(cells)} members of {listing(ensemble_arms(matrix.spec))}: {spec.combine}")
     dataset = load_data(common, Console(quiet=True))
-    if dataset.codec.prepare is not None:
-        raise InputError(
-            "models of texts aren't joined to an ensemble yet", where=common.recipe.name,
-            hint="leave the ensemble out; the members are there",
-        )  # fmt: skip
     work = Work(common, dataset, RunFolder(folder), console)
     members = _members(cells, facts, path, work)
     figures = _build(matrix, spec, members, work)

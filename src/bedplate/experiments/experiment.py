@@ -36,6 +36,7 @@ from bedplate.models import predictor
 from bedplate.stages.compress import compress_stage
 from bedplate.stages.data import load_data
 from bedplate.stages.evaluate import evaluate_stage, judge, metrics_json
+from bedplate.stages.evaluate_texts import writer
 from bedplate.stages.folder import LOCK, Mode, hold, open_run, remove_begun
 from bedplate.stages.pack import Packed, pack_stage
 from bedplate.stages.result import result_json
@@ -273,7 +274,9 @@ def _run_cell(cell: Cell, dataset: Dataset, path: Path, console: Console, until:
         network = train_stage(work, resume=True)
         keep_shared(path, cell)
         test = evaluate_stage(work, network)
-        validation = judge(work, predictor(network), work.features(dataset.validation), dataset.validation)
+        validation = judge(
+            work, predictor(network), work.features(dataset.validation), dataset.validation, writer(work, network)
+        )
         write_json(place / VALIDATION, validation.to_json())
         compressed, packed = None, Packed(test, None, [])
         if until == "pack":

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bedplate.core.errors import BedplateError, InputError, RecipeError
+from bedplate.core.errors import BedplateError, InputError, RecipeError, did_you_mean
 from bedplate.core.hashing import fingerprint
-from bedplate.evaluation.metrics import CLASSIFICATION, REGRESSION
+from bedplate.evaluation.known import metrics_of
 from bedplate.experiments.spec import ExperimentSpec, Overrides, arms_of, reference_of
 from bedplate.recipe.load import to_dict
 from bedplate.recipe.schema import Recipe
@@ -197,11 +197,17 @@ def _metric(spec: ExperimentSpec, cells: list[Cell], name: str) -> str:
         raise RecipeError(
             [InputError("arms of two kinds can't be compared", where=name, received=" and ".join(sorted(tasks)))]
         )
-    known = CLASSIFICATION if kinds == {"classes"} else REGRESSION
+    shared = [metrics_of(task) for task in tasks.values()]
+    known = tuple(name for name in shared[0] if all(name in others for others in shared))
     if spec.metric is not None and spec.metric not in known:
         raise RecipeError(
             [InputError(f"{next(iter(tasks))} has no '{spec.metric}'", where=f"{name} metric",
-                        expected=f"one of {', '.join(known)}")]
+                        expected=f"one of {', '.join(known)}", hint=did_you_mean(spec.metric, known))]
+        )  # fmt: skip
+    if spec.ensemble and any(task.payload in ("sentence", "text") for task in tasks.values()):
+        raise RecipeError(
+            [InputError("models of texts aren't joined to an ensemble yet", where=f"{name} ensemble",
+                        hint="leave the ensemble out; the members are there")]
         )  # fmt: skip
     if spec.ensemble and spec.ensemble.combine == "vote" and kinds != {"classes"}:
         raise RecipeError([InputError("numbers can't vote", where=f"{name} ensemble.combine", expected="average")])

@@ -24,7 +24,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bedplate.core.errors import BedplateError, InputError, RecipeError, did_you_mean, listing
-from bedplate.evaluation.metrics import CLASSIFICATION, REGRESSION
+from bedplate.evaluation.known import ALL_METRICS
 
 Overrides = dict[str, Any]
 Levels = dict[str, dict[str, Any]]
@@ -206,10 +206,10 @@ def _combinations(spec: ExperimentSpec) -> list[BedplateError]:
                 InputError(f"no arm '{arm}'", where=where, expected=f"one of {listing(arms)}",
                            hint=did_you_mean(str(arm), arms))
             )  # fmt: skip
-    if spec.metric is not None and spec.metric not in (known := (*CLASSIFICATION, *REGRESSION)):
+    if spec.metric is not None and spec.metric not in ALL_METRICS:
         found.append(
-            InputError(f"unknown metric '{spec.metric}'", where="metric", expected=f"one of {listing(known)}",
-                       hint=did_you_mean(spec.metric, known))
+            InputError(f"unknown metric '{spec.metric}'", where="metric", expected=f"one of {listing(ALL_METRICS)}",
+                       hint=did_you_mean(spec.metric, ALL_METRICS))
         )  # fmt: skip
     if spec.folds and spec.judged_on == "validation":
         found.append(

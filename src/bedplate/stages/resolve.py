@@ -19,17 +19,8 @@ from bedplate.core.registry import Registry
 from bedplate.data.language_spec import of_language
 from bedplate.data.pair_pool import is_parallel
 from bedplate.data.shards import is_pattern
-from bedplate.evaluation.metrics import (
-    CLASSIFICATION,
-    FORECASTS,
-    LABEL_SETS,
-    LANGUAGE,
-    QUANTILES,
-    REGRESSION,
-    TAGGING,
-    TEXTS,
-)
-from bedplate.evaluation.neighbours import EMBEDDINGS
+from bedplate.evaluation.known import metrics_of
+from bedplate.evaluation.metrics import CLASSIFICATION, TEXTS
 from bedplate.models import models
 from bedplate.objectives import objectives
 from bedplate.recipe.load import Raw, load
@@ -182,10 +173,6 @@ def check_combinations(raw: Raw) -> list[BedplateError]:
         found.append(InputError("labels of which a row has several are each there or not", where="data.positive"))
     compression = raw.get("compression")
     asked = compression.get("methods") if isinstance(compression, dict) else None
-    if task and task.answer == "tokens" and isinstance(compression, dict) and compression.get("budget"):
-        found.append(
-            InputError("models that write text aren't searched for smaller ones yet", where="compression.budget")
-        )
     if task and task.answer == "tokens" and isinstance(asked, list) and any("static" in str(name) for name in asked):
         found.append(
             InputError(
@@ -201,11 +188,7 @@ def check_combinations(raw: Raw) -> list[BedplateError]:
                 hint="leave it out; `bedplate predict --beams` asks a language model for them",
             )
         )  # fmt: skip
-    known = {
-        "classes": CLASSIFICATION, "forecast": (*FORECASTS, *QUANTILES), "labels": LABEL_SETS, "number": REGRESSION,
-        "tags": TAGGING, "tokens": LANGUAGE, "vector": EMBEDDINGS,
-    }[task.answer if task else "classes"]  # fmt: skip
-    known = (*TEXTS, *known) if task and task.primary in TEXTS else known
+    known = metrics_of(task) if task else CLASSIFICATION
     gate = raw.get("gate")
     for bound, metrics in gate.items() if task and isinstance(gate, dict) else ():
         for name in metrics if isinstance(metrics, dict) else ():
