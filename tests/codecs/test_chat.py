@@ -67,7 +67,7 @@ def test_messages_come_in_openais_forms() -> None:
         ([message("function", None)], "messages[0].role", "messages of tools"),
         ([message("user"), message("assistant", None, tool_calls=[{}])], "messages[1].tool_calls", "calls of tools"),
         ([message("user", contents="x")], "messages[0].contents", "no such field.*did you mean 'content'"),
-        ([message("user", weight=1)], "messages[0].weight", "no such field"),
+        ([message("user", wait=1)], "messages[0].wait", "no such field"),
     ],
 )  # fmt: skip
 def test_messages_at_fault_are_named(given: Any, where: str, match: str) -> None:
@@ -97,3 +97,9 @@ def test_what_no_template_renders_is_refused_there_alone(given: Any, where: str,
 
 def test_a_system_may_speak_before_the_assistant() -> None:
     assert len(read_talk([message("system"), message("assistant")])) == 2
+
+
+def test_weights_of_fine_tuning_mean_nothing_to_whoever_answers() -> None:
+    said = [message("user", "so"), message("assistant", "on", weight=0), message("user", "so")]
+    plain = [{key: value for key, value in one.items() if key != "weight"} for one in said]
+    assert read_talk(said) == read_talk(plain)

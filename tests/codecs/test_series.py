@@ -202,6 +202,23 @@ def test_unsorted_rows_are_sorted_by_time_as_training_does() -> None:
         CODEC.decode([[*ROWS, ROWS[0]]])
 
 
+def test_a_gap_before_what_is_read_does_no_harm() -> None:
+    early = ROWS[0] | {"when": "1999-01-01 00:00"}
+    assert CODEC.decode([[early, *ROWS]])["history"].tolist() == [WANTED]
+    with pytest.raises(PayloadError, match="two rows have one time"):
+        CODEC.decode([[early, early, *ROWS]])
+
+
+@pytest.mark.parametrize("odd", ["yesterday", "", "2024-13-45 99:00:00"])
+def test_one_time_that_cannot_be_read_is_told(odd: str) -> None:
+    for rows in (ROWS, ROWS[::-1]):
+        with pytest.raises(PayloadError, match=r"step 2, column 'when': not a time"):
+            CODEC.decode([[rows[0], rows[1] | {"when": odd}, *rows[2:]]])
+    lacking = {key: value for key, value in ROWS[1].items() if key != "when"}
+    with pytest.raises(PayloadError, match="step 2: a step without a time"):
+        CODEC.decode([[ROWS[0], lacking, *ROWS[2:]]])
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

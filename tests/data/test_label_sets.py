@@ -11,9 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.data.topics import as_csv, as_indicators, as_json_lines
 
-from bedplate.core.errors import BedplateError
+from bedplate.core.errors import BedplateError, DataError
 from bedplate.data.dataset import Dataset
-from bedplate.data.label_sets import NO_LABEL, apart, as_matrix, joined, label_names, read_cell, separator_of, stratum
+from bedplate.data.label_sets import (
+    LISTS,
+    NO_LABEL,
+    apart,
+    as_matrix,
+    joined,
+    label_names,
+    read_cell,
+    separator_of,
+    stratum,
+)
 from bedplate.data.load import load_dataset
 from bedplate.recipe.schema import DataSpec
 
@@ -37,8 +47,8 @@ def test_separated_labels_come_back(rows: list[list[str]], sign: str) -> None:
 @given(ROWS)
 def test_lists_and_joined_texts_come_back(rows: list[list[str]]) -> None:
     cells = [json.dumps(row, ensure_ascii=False) for row in rows]
-    assert separator_of(cells) is None
-    assert [read_cell(cell, None) for cell in cells] == rows
+    assert separator_of(cells) == LISTS
+    assert [read_cell(cell, LISTS) for cell in cells] == rows
     assert [sorted(apart(joined(row))) for row in rows] == [sorted(row) for row in rows]
     assert joined(rows[0]) == joined(rows[0][::-1])
 
@@ -60,10 +70,43 @@ def test_a_row_goes_by_its_rarest_label() -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("cell", ["[1.5]", '["a", ""]', "[null]", '["a"', "[[1]]", "[true]"])
+@pytest.mark.parametrize("cell", ["[1.5]", '["a", ""]', "[null]", '["a"', "[[1]]", "[true]", '{"a": 1}', "a|b", "a"])
 def test_what_is_no_list_of_labels_is_told(cell: str) -> None:
     with pytest.raises(ValueError, match="expected a list of labels"):
-        read_cell(cell, None)
+        read_cell(cell, LISTS)
+
+
+@pytest.mark.parametrize("odd", [{"a": 1}, "money|sport", "money, really"])
+def test_a_cell_that_is_no_list_among_lists_is_named(tmp_path: Path, odd: object) -> None:
+    path = as_json_lines(tmp_path / "notes.jsonl", 60)
+    with path.open("a") as file:
+        file.write(json.dumps({"note": "so it goes", "subjects": odd}) + "\n")
+    with pytest.raises(DataError, match=r"notes.jsonl:61: the target 'subjects': expected a list of labels, as other"):
+        load(path)
+
+
+def test_columns_at_fault_are_named_and_what_no_row_has_is_told(tmp_path: Path) -> None:
+    path = as_indicators(tmp_path / "notes.csv", 200)
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([f"{lines[0]},never", *(f"{line},0" for line in lines[1:])]))
+    names = ["money", "sport", "weather"]
+
+    def with_columns(columns: list[str]) -> Dataset:
+        spec = DataSpec.model_validate({"source": str(path), "label_columns": columns, "text": {"column": "note"}})
+        return load_dataset(spec, "multi-label-classification", 0, base=path.parent)
+
+    assert "no row has 'never', so it is no label" in with_columns([*names, "never"]).notes
+    with pytest.raises(DataError, match=r"data.label_columns.*did you mean 'money'"):
+        with_columns(["monei", "sport"])
+    with pytest.raises(DataError, match="named twice"):
+        with_columns([*names, "money"])
+
+
+def test_empty_cells_and_a_separator_that_no_cell_holds_are_told(tmp_path: Path) -> None:
+    path = as_csv(tmp_path / "notes.csv", 200, "|")
+    notes = load(path, label_separator="#").notes
+    assert "labels of 'subjects' are separated by '#', which no cell holds" in notes
+    assert any("empty cells of 'subjects' in train count as no label" in note for note in load(path).notes)
 
 
 @pytest.mark.parametrize("sign", ["|", ";", ","])

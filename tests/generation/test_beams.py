@@ -61,6 +61,26 @@ def test_a_string_ends_a_beam_and_is_no_part_of_its_text() -> None:
         assert "b" not in as_piece(beam, sampling, PIECES).text
 
 
+@pytest.mark.parametrize("width", [2, 3, 8])
+def test_what_is_told_as_cut_off_was_cut_off(width: int) -> None:
+    for first in range(2, VOCABULARY):
+        for end in range(2, VOCABULARY):
+            found = beam_search(decoder(), [first], Sampling(max_tokens=6, beams=width), PIECES, end)
+            assert found
+            for beam in found:
+                assert (len(beam.tokens) == 6) if beam.finish == "length" else (beam.tokens[-1] == end)
+
+
+@pytest.mark.parametrize("width", [2, 3, 8])
+def test_an_answer_is_no_less_likely_than_the_greedy_one(width: int) -> None:
+    """A search that ends as soon as two answers have would leave the likeliest on its way."""
+    for first in range(2, VOCABULARY):
+        for end in range(2, VOCABULARY):
+            greedy = beam_search(decoder(), [first], Sampling(max_tokens=6, beams=1), PIECES, end)[0]
+            wide = beam_search(decoder(), [first], Sampling(max_tokens=6, beams=width), PIECES, end)[0]
+            assert wide.score >= greedy.score - 1e-5
+
+
 def test_beams_beyond_the_context_are_refused() -> None:
     with pytest.raises(InputError, match="at most 10 behind this prompt"):
         beam_search(decoder(), [2, 3], Sampling(max_tokens=11, beams=2), PIECES)

@@ -79,7 +79,7 @@ def test_lines_come_as_they_are_written(writer: httpx.Client, box: Bundle) -> No
 @pytest.mark.parametrize(
     ("body", "match"),
     [
-        (b"", "empty"), (b"so\xff", "not UTF-8"), (b'""', "empty"), (b"[]", "1 to 128 texts"), (b"{}", "expected a text"),
+        (b"", "empty"), (b"so\xff", "not UTF-8"), (b'""', "empty"), (b"[]", "1 to 128 texts"), (b"{}", "expected 'text'"),
         (b'{"text": "so", "max_token": 3}', "did you mean 'max_tokens'"), (b'{"text": "so", "max_tokens": 0}', "1 to"),
         (b'{"text": "so", "temperature": -1}', "0 to 100"), ("so 猫".encode(), "never seen"), (b'"so\\u0000"', "NUL"),
         (b"so it goes " * 40, "longer than"), (b'{"text": "so", "beams": 2, "max_tokens": 900}', "beams don't reach"),

@@ -26,7 +26,7 @@ from bedplate.bundle.onnxscan import scan_graph
 from bedplate.bundle.session import OnnxPredict, check_boundary
 from bedplate.codecs.answers import Answers
 from bedplate.codecs.codec import Codec, Payload, TensorSpec
-from bedplate.core.errors import BundleError, did_you_mean
+from bedplate.core.errors import BundleError, PayloadError, did_you_mean
 from bedplate.core.hashing import sha256_bytes, sha256_file
 from bedplate.core.machine import cpu_features
 from bedplate.generation.generator import Generator
@@ -279,6 +279,11 @@ class Bundle:
         `{"messages": […]}` is a talk, for a model that was trained on such.
         Raises PayloadError.
         """
+        if isinstance(payloads, str | bytes | Mapping):
+            raise PayloadError(
+                "predict takes a list of payloads", expected="[payload, …]", received=f"one {type(payloads).__name__}",
+                hint="put it into a list",
+            )  # fmt: skip
         if self.codec.kind == "language":
             write = self.generator()
             return [write.answer(payload) for payload in payloads]

@@ -161,7 +161,11 @@ def read_manifest(folder: Path, where: str) -> tuple[Manifest, str]:
         if file.is_symlink():
             raise BundleError("a bundle holds no symbolic links", where=where, received=name)
         if not file.is_file():
-            raise BundleError("this folder is no bundle, or has lost a file", where=where, expected=f"a file {name}")
+            inside = (folder / "bundle" / MANIFEST).is_file()
+            raise BundleError(
+                "this folder is no bundle, or has lost a file", where=where, expected=f"a file {name}",
+                hint=f"it is a run's folder: name {where}/bundle" if inside else None,
+            )  # fmt: skip
     data = (folder / MANIFEST).read_bytes()
     said = (folder / BUNDLE_ID).read_bytes()
     real = sha256_bytes(data)

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from bedplate.bundle import Bundle
-from bedplate.cli.generate import check_no_generation, generate, the_text
+from bedplate.cli.generate import check_no_generation, generate
+from bedplate.cli.inputs import files_of, is_table, the_text
 from bedplate.cli.main import console_for
 from bedplate.codecs.codec import STRINGS, Payload
-from bedplate.codecs.files import image_payloads, is_junk
+from bedplate.codecs.files import image_payloads
 from bedplate.codecs.rows import read_rows
 from bedplate.codecs.sentence import SentenceCodec
 from bedplate.codecs.sentence_files import read_sentences
@@ -52,13 +53,13 @@ def read_payloads(bundle: Bundle, inputs: list[str]) -> Iterator[tuple[str, Payl
         return
     for text in inputs:
         if bundle.codec.kind in STRINGS:
-            for path in _files(Path(text)):
+            for path in files_of(Path(text)):
                 yield from _texts(path) if bundle.codec.kind == "text" else _sentences(bundle, path, str(path))
             continue
         if bundle.codec.kind == "tensor":
             yield from read_tensors(Path(text))
             continue
-        for path in _files(Path(text)):
+        for path in files_of(Path(text)):
             if bundle.codec.kind == "series":
                 yield _series(path)
             else:
@@ -72,19 +73,9 @@ def _series(path: Path) -> tuple[str, Payload]:
     raise PayloadError("the file holds no steps", where=str(path))
 
 
-def _files(path: Path) -> list[Path]:
-    """Return the files of a folder, in order, or the file itself."""
-    if not path.is_dir():
-        return [path]
-    files = sorted(file for file in path.rglob("*") if file.is_file() and not is_junk(file.relative_to(path).parts))
-    if not files:
-        raise PayloadError("the folder holds no files", where=str(path), expected="files to predict")
-    return files
-
-
 def _texts(path: Path) -> Iterator[tuple[str, Payload]]:
     """Yield a table's rows, each of which holds a text, or a whole file as one text."""
-    if path.name.removesuffix(".gz").endswith((".csv", ".tsv", ".jsonl", ".ndjson", ".json")):
+    if is_table(path):
         yield from read_rows(path)
         return
     try:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from bedplate.bundle import Bundle
 from bedplate.cli.generate_flags import FLAGS
+from bedplate.cli.inputs import files_of, is_table, the_text
+from bedplate.codecs.chat import MESSAGES
 from bedplate.codecs.codec import Payload
-from bedplate.codecs.rows import read_rows
+from bedplate.codecs.language import LanguageCodec
+from bedplate.codecs.rows import content_of, read_rows, unpacked
 from bedplate.core.errors import InputError, PayloadError
 from bedplate.generation import Generator, Sampling
 
@@ -39,68 +43,98 @@ def check_no_generation(arguments: argparse.Namespace, *, reads_texts: bool = Fa
         )  # fmt: skip
 
 
-def the_text(arguments: argparse.Namespace) -> Iterator[tuple[str, Payload]]:
-    """Yield ("--text", text) alone. Raises InputError where files are named, too."""
-    if arguments.inputs:
-        raise InputError("either --text or files", received=" ".join(arguments.inputs))
-    yield "--text", arguments.text
+Given = Payload | PayloadError
+"""A prompt, or why there is none."""
 
 
-def prompts(arguments: argparse.Namespace) -> Iterator[tuple[str, Payload]]:
-    """Yield (where from, text): the text given, files as one text each, or standard input.
+def prompts(arguments: argparse.Namespace, codec: LanguageCodec) -> Iterator[tuple[str, Given]]:
+    """Yield (where from, prompt): the text given, files, or standard input; what can't be read doesn't stop the rest.
 
-    A file's last line end is left out: it is rarely meant.
+    A file is one text to go on from, without its last line end, which is rarely meant. Where texts are answered, a line
+    is a text, as it was in training, and the rows of a table are.
     """
     if arguments.text is not None:
-        yield from the_text(arguments)
+        for name, text in the_text(arguments):
+            talk = codec.template is not None and str(text).lstrip()[:1] in ("{", "[")
+            yield from _rows(str(text).encode(), name) if talk else ((name, text),)
         return
     if not arguments.inputs or arguments.inputs == ["-"]:
         if sys.stdin.isatty():
             raise InputError("nothing to go on from", hint="give --text, files, or a text on standard input")
-        yield "standard input", sys.stdin.buffer.read().removesuffix(b"\n")
+        yield from _texts("standard input", sys.stdin.buffer.read(), codec, table=False)
         return
-    for name in arguments.inputs:
+    for given in arguments.inputs:
         try:
-            yield name, Path(name).read_bytes().removesuffix(b"\n")
-        except OSError as error:
-            raise InputError("can't be read", where=name, received=error.strerror or str(error)) from error
-
-
-def talks_of(found: Iterable[tuple[str, Payload]]) -> Iterator[tuple[str, Payload]]:
-    """Yield each talk of what is JSON by itself, as "file:line"; other texts stay as they are. Raises PayloadError."""
-    for name, text in found:
-        raw = text if isinstance(text, bytes) else str(text).encode()
-        if raw.lstrip()[:1] in (b"{", b"["):
-            yield from read_rows(raw, name=name)
-        else:
-            yield name, text
-
-
-def lines_of(found: Iterable[tuple[str, Payload]]) -> Iterator[tuple[str, Payload]]:
-    """Yield each line of texts by itself, as "file:line"; empty ones are passed over, one line alone stays a text.
-
-    What is no text stays as it is.
-    """
-    for name, text in found:
-        if not isinstance(text, str | bytes):
-            yield name, text
+            paths = files_of(Path(given))
+        except PayloadError as error:
+            yield given, error
             continue
-        raw = text if isinstance(text, bytes) else str(text).encode()
+        for path in paths:
+            name = given if path == Path(given) else str(path)
+            try:
+                raw = unpacked(content_of(path, name)[0], name)
+            except PayloadError as error:
+                yield name, error
+            else:
+                yield from _texts(name, raw, codec, table=is_table(path))
+
+
+def _texts(name: str, raw: bytes, codec: LanguageCodec, *, table: bool) -> Iterator[tuple[str, Given]]:
+    if not codec.pairs:
+        yield name, raw.removesuffix(b"\n")
+    elif table or (codec.template is not None and raw.lstrip()[:1] in (b"{", b"[")):
+        yield from _rows(raw, name)
+    else:
         lines = [(number, line) for number, line in enumerate(raw.splitlines(), 1) if line.strip()]
         if len(lines) < 2:
-            yield name, text
-            continue
-        yield from ((f"{name}:{number}", line) for number, line in lines)
+            yield name, raw.removesuffix(b"\n")
+        else:
+            yield from ((f"{name}:{number}", line) for number, line in lines)
+
+
+def _rows(raw: bytes, name: str) -> Iterator[tuple[str, Given]]:
+    """Yield a table's rows. Of JSON lines one that is none is told, and the others are read."""
+    lines = [(number, line) for number, line in enumerate(raw.split(b"\n"), 1) if line.strip()]
+    alone = len(lines) > 1 and all(line.lstrip()[:1] == b"{" and line.rstrip()[-1:] == b"}" for _, line in lines[:1])
+    parts = [(line, f"{name}:{number}") for number, line in lines] if alone else [(raw, name)]
+    for part, where in parts:
+        try:
+            for place, row in read_rows(part, name=where):
+                yield (where if alone else place), _talk(row)
+        except PayloadError as error:
+            yield where, error
+
+
+def _talk(row: Payload) -> Payload:
+    """Return a row as it is; the cell of a table that holds a talk is JSON."""
+    if isinstance(row, Mapping) and isinstance(row.get(MESSAGES), str):
+        with contextlib.suppress(ValueError):
+            return {**row, MESSAGES: json.loads(row[MESSAGES])}
+    return row
+
+
+def unanswered(payload: Payload) -> Payload:
+    """Return a talk without the assistant's last message, where it ends with one: that is what is to be answered."""
+    turns = payload.get(MESSAGES) if isinstance(payload, Mapping) else None
+    if not isinstance(turns, list) or len(turns) < 2:
+        return payload
+    last = turns[-1]
+    if not isinstance(last, Mapping) or last.get("role") != "assistant":
+        return payload
+    return {MESSAGES: turns[:-1]}
 
 
 def generate(bundle: Bundle, arguments: argparse.Namespace) -> int:
     """Write each text with its continuation, or with --json a line each; exit code 2 where one can't be continued."""
     write, bad = bundle.generator(arguments.variant), 0
     sampling = sampling_of(arguments, write.sampling)
-    given = prompts(arguments) if write.codec.template is None else talks_of(prompts(arguments))
-    # A text to be answered is a line, as it was in training; a text to go on from has lines of its own.
-    for name, prompt in lines_of(given) if write.codec.pairs and arguments.text is None else given:
+    left_out = 0
+    for name, given in prompts(arguments, write.codec):
         try:
+            if isinstance(given, PayloadError):
+                raise given
+            prompt = unanswered(given) if write.codec.template is not None else given
+            left_out += prompt is not given
             wanted = sampling
             if arguments.max_tokens is None and sampling.beams > 1:
                 wanted = write.fitting(write.codec.encode(prompt), sampling)
@@ -113,17 +147,29 @@ def generate(bundle: Bundle, arguments: argparse.Namespace) -> int:
             print(f"error: {name}: {error.message}", file=sys.stderr)
             if arguments.json:
                 print(json.dumps({"input": name, "error": error.message}, ensure_ascii=False))
+    if left_out:
+        talks = "1 talk ends" if left_out == 1 else f"{left_out:,} talks end"
+        print(
+            f"note: {talks} with the assistant: its last message is what is answered, and wasn't read", file=sys.stderr
+        )
     return 2 if bad else 0
 
 
 def _show(write: Generator, name: str, prompt: Payload, sampling: Sampling) -> None:
-    begun, dropped = False, write.codec.read(prompt)[1]
+    begun, (tokens, dropped) = False, write.codec.read(prompt)
     if dropped:
         print(f"note: {name}: {dropped:,} of the oldest messages don't fit and are left out", file=sys.stderr)
-    for piece in write.stream(prompt, sampling):
+    stream = write.begin(tokens, sampling)
+    for piece in write.written(stream):
         if not begun and not write.codec.pairs:
             sys.stdout.write(prompt if isinstance(prompt, str) else bytes(prompt).decode())
             begun = True
         sys.stdout.write(piece.text)
         sys.stdout.flush()
     sys.stdout.write("\n")
+    if stream.forgotten:
+        print(
+            f"note: {name}: the model sees {write.codec.length:,} tokens at once; the first {stream.forgotten:,} were "
+            "forgotten on the way",
+            file=sys.stderr,
+        )

@@ -22,6 +22,8 @@ ROLES = ("system", "user", "assistant")
 """Who speaks in a talk; a developer's message is a system's."""
 
 _FIELDS = ("role", "content", "name")
+_WEIGHT = "weight"
+"""Says in files of fine-tuning whether a message is learnt; to whoever answers it means nothing."""
 _TOOL_ROLES, _TOOL_FIELDS = ("tool", "function"), ("tool_calls", "function_call")
 _NO_TOOLS = "talks are of texts alone: leave the calls of tools, and what they gave, out"
 
@@ -117,7 +119,7 @@ def _turn(one: Any, where: str) -> Turn:
             "messages of tools aren't read", where=f"{where}.role", expected=f"one of {known}", received=repr(role),
             hint=_NO_TOOLS,
         )  # fmt: skip
-    odd = sorted(str(key) for key, value in given.items() if value and key not in _FIELDS)
+    odd = sorted(str(key) for key, value in given.items() if value and key not in (*_FIELDS, _WEIGHT))
     calls = [key for key in odd if key in _TOOL_FIELDS]
     if calls:
         raise PayloadError("calls of tools aren't read", where=f"{where}.{calls[0]}", hint=_NO_TOOLS)

@@ -152,7 +152,7 @@ class LanguageCodec:
         if isinstance(payload, str | bytes) and not len(payload):
             raise PayloadError("the prompt is empty", expected="at least one character to go on from")
         # A line's end is what most texts begin behind, so white space alone is a prompt, too.
-        blank = isinstance(payload, str) and payload.isspace()
+        blank = isinstance(payload, str) and payload.isspace() and not self.pairs
         text = str(payload) if blank else self._texts.text_of(payload)
         return self._prompt(text.removeprefix("\ufeff")), 0
 
@@ -193,10 +193,11 @@ class LanguageCodec:
             text = text.replace("\r\n", "\n")
             found = self.tokens_of(text).tolist()
         if UNKNOWN in found and not self.unknown:
-            strange = sorted({sign for sign in text if UNKNOWN in self.tokens_of(sign)})
+            words = self.tokenizer["model"]["type"] in ("WordLevel", "WordPiece") and not text.isspace()
+            strange = sorted({part for part in (text.split() if words else text) if UNKNOWN in self.tokens_of(part)})
             raise PayloadError(
-                "the prompt holds characters that the model has never seen", received=listing(map(repr, strange), 8),
-                hint="leave them out, or write them otherwise",
+                f"the prompt holds {'words' if words else 'characters'} that the model has never seen",
+                received=listing(map(repr, strange), 8), hint="leave them out, or write them otherwise",
             )  # fmt: skip
         found += [SEPARATOR] if self.pairs else []
         if len(found) - self.pairs > self.readable:

@@ -46,7 +46,7 @@ def read_rows(
         PayloadError: there is no such file, or it can't be read as rows at all.
     """
     content, name = content_of(source, name)
-    data = _unpack(content, name)
+    data = unpacked(content, name)
     is_json = data.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"[", b"{")
     rows = json_rows(data, name, None) if is_json else _delimited_rows(data, name, codec)
     try:
@@ -120,7 +120,8 @@ def _delimiter(data: bytes, codec: TableCodec | None) -> str | None:
     return trained if trained.encode() in first or len(codec.order) <= 2 else None
 
 
-def _unpack(data: bytes, name: str) -> bytes:
+def unpacked(data: bytes, name: str) -> bytes:
+    """Return what gzip, bz2 or xz packed, known by its first bytes; others as they are. Raises PayloadError."""
     try:
         if data[:2] == b"\x1f\x8b":
             return gzip.decompress(data)

@@ -143,7 +143,7 @@ class SeriesCodec:
                 received=type(payload).__name__ if payload else "nothing",
             )  # fmt: skip
         if self.time:
-            payload = in_order(payload, self.time, self.order, self.step)
+            payload = in_order(payload, self.time, self.order, self.step, self.length)
         if len(payload) < self.length:
             raise PayloadError(
                 "the past is too short", expected=f"{self.length} steps or more", received=f"{len(payload)}"

@@ -13,14 +13,22 @@ from bedplate.core.errors import PayloadError
 
 
 def moments_of(rows: Sequence[Any], time: str, order: str) -> list[datetime] | None:
-    """Return each row's time in UTC, or None where a row has none or writes it in another way than training did.
+    """Return each row's time in UTC, or None where no row has one, or all write it in another way than training did.
 
     Raises:
-        PayloadError: a time is no text; a number is one where training's times were.
+        PayloadError: a time is no text, or none at all where others can be read; a number is one where training's times
+            were.
     """
-    if not all(isinstance(row, Mapping) and time in row for row in rows):
+    have = [isinstance(row, Mapping) and time in row for row in rows]
+    if not any(have):
         return None
-    found: list[datetime] = []
+    if not all(have):
+        raise PayloadError(
+            "a step without a time",
+            where=f"step {have.index(False) + 1}",
+            expected=f"a column '{time}', as others have",
+        )
+    found: list[datetime | None] = []
     for number, row in enumerate(rows, 1):
         value = row[time]
         if not isinstance(value, str) and (
@@ -33,20 +41,29 @@ def moments_of(rows: Sequence[Any], time: str, order: str) -> list[datetime] | N
             )  # fmt: skip
         text = str(value).strip()
         moment = moment_of(text, order)
-        if moment is None:
-            return None  # not ours to guess
-        found.append(moment - timedelta(seconds=offset_of(text) or 0))
-    return found
+        found.append(None if moment is None else moment - timedelta(seconds=offset_of(text) or 0))
+    if all(moment is None for moment in found):
+        return None  # not ours to guess
+    if None in found:
+        place = found.index(None)
+        raise PayloadError(
+            "not a time", where=f"step {place + 1}, column '{time}'", expected="one written as the others are",
+            received=f"{rows[place][time]!r}"[:40],
+        )  # fmt: skip
+    return [moment for moment in found if moment is not None]
 
 
-def in_order(rows: Sequence[Any], time: str, order: str, step: float) -> Sequence[Any]:
+def in_order(rows: Sequence[Any], time: str, order: str, step: float, needed: int) -> Sequence[Any]:
     """Return the rows sorted by their times, as training sorts them; as they are where the times can't be read.
+
+    Only the latest are looked at for gaps: what lies before isn't read.
 
     Args:
         rows: of one past.
         time: the column of times.
         order: how training's times were written, as `moment_of` takes it.
         step: the seconds between two steps; 0 where it isn't known, so that nothing is checked.
+        needed: how many of the latest rows are read.
 
     Raises:
         PayloadError: a time is none, is there twice, or isn't one step after the one before.
@@ -55,12 +72,14 @@ def in_order(rows: Sequence[Any], time: str, order: str, step: float) -> Sequenc
     if moments is None:
         return rows
     places = sorted(range(len(rows)), key=moments.__getitem__)
-    for before, after in itertools.pairwise(places):
+    read = len(places) - needed
+    for number, (before, after) in enumerate(itertools.pairwise(places)):
         gap = (moments[after] - moments[before]).total_seconds()
-        if (step or not gap) and abs(gap - step) > 0.01 * step:
+        if not gap or (step and number >= read and abs(gap - step) > 0.01 * step):
             raise PayloadError(
                 "the times don't follow one another" if gap else "two rows have one time",
                 where=f"step {after + 1}, column '{time}'", expected=str(moments[before] + timedelta(seconds=step)),
-                received=str(moments[after]), hint="give every step once",
+                received=str(moments[after]),
+                hint=f"give the latest {needed:,} steps whole" if gap else "give every step once",
             )  # fmt: skip
     return [rows[place] for place in places]

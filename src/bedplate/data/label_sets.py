@@ -15,6 +15,9 @@ from bedplate.core.errors import DataError, listing
 from bedplate.data.official import balance
 from bedplate.data.tables import RawTable
 
+LISTS = "[]"
+"""In a separator's place: every cell is a JSON list."""
+
 SEPARATORS = ("|", ";", ",")
 """What stands between two labels, the first of them that occurs where the recipe names none."""
 
@@ -34,10 +37,13 @@ def apart(text: str) -> list[str]:
 
 
 def separator_of(cells: Sequence[object]) -> str | None:
-    """Return what separates labels in a column's cells; None where each holds a JSON list, or one label at most."""
+    """Return what separates labels in a column's cells; None where they hold JSON lists, or one label at most each.
+
+    They hold lists where most of them do: one that doesn't is at fault, and `read_cell` says so.
+    """
     texts = [str(cell).strip() for cell in cells if cell is not None and str(cell).strip()]
-    if texts and all(text.startswith("[") for text in texts):
-        return None
+    if 2 * sum(text.startswith("[") for text in texts) > len(texts):
+        return LISTS
     return next((sign for sign in SEPARATORS if any(sign in text for text in texts)), None)
 
 
@@ -46,7 +52,7 @@ def read_cell(cell: object, separator: str | None) -> list[str]:
 
     Args:
         cell: a text, a number, or None.
-        separator: what stands between two labels; None: the cell is a JSON list or one label.
+        separator: what stands between two labels; `LISTS`: the cell is a JSON list; None: it is one label.
 
     Raises:
         ValueError: it says what was expected.
@@ -54,11 +60,13 @@ def read_cell(cell: object, separator: str | None) -> list[str]:
     text = "" if cell is None or cell != cell else str(cell).strip()
     if not text:
         return []
-    if separator is None and text.startswith("["):
+    if separator == LISTS:
         try:
             found = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"expected a list of labels, received {text[:60]}") from error
+        except json.JSONDecodeError:
+            found = None
+        if not isinstance(found, list):
+            raise ValueError(f"expected a list of labels, as other rows have, received {text[:60]}")
         if not all(isinstance(one, str | int) and not isinstance(one, bool) and str(one).strip() for one in found):
             raise ValueError(f"expected a list of labels (texts), received {text[:60]}")
         return [str(one).strip() for one in found]

@@ -18,6 +18,7 @@ from bedplate.codecs.codec import TEXT
 from bedplate.codecs.strings import checked_text
 from bedplate.core.errors import DataError, PayloadError
 from bedplate.data.download import Announce
+from bedplate.data.layout import SPLIT_NAMES
 from bedplate.data.official import refuse
 from bedplate.data.table_parts import read_tables
 from bedplate.data.tables import counted
@@ -93,6 +94,14 @@ def parallel_paths(text: str, base: Path) -> tuple[Path, Path]:
     return paths[0], paths[1]
 
 
+def parallel_name(text: str, base: Path) -> str:
+    """Return what a path with braces is called: the files' common name, or their folder's where that names a split."""
+    left, _ = parallel_paths(text, base)
+    found = _BRACES.match(Path(text).name)
+    stem = found[1].rstrip(".-_") if found is not None else ""
+    return left.resolve().parent.name if not stem or stem.lower() in SPLIT_NAMES else stem
+
+
 def read_lines(path: Path) -> list[str]:
     """Return a file's lines, unpacked by its ending. Raises DataError where it can't be read or is no UTF-8."""
     try:
@@ -149,8 +158,7 @@ def read_pair_pool(spec: DataSpec, base: Path, announce: Announce) -> PairPool:
             (one, other, f"{left.name}:{number}", split)
             for number, (one, other) in enumerate(zip(*lines, strict=True), 1)
         ]
-    name = parallel_paths(named[0][0], base)[0].resolve().parent.name
-    return _pool(name, rows, len(named) > 1, column, target, spec, [])
+    return _pool(parallel_name(named[0][0], base), rows, len(named) > 1, column, target, spec, [])
 
 
 def _from_tables(spec: DataSpec, base: Path, announce: Announce) -> PairPool:
@@ -173,7 +181,7 @@ def _pool(
     bad, good = dict(bad or {}), []
     for one, other, own, split in rows:
         try:
-            checked = [checked_text(one), checked_text(other)]
+            checked = [_checked(one), _checked(other)]
         except PayloadError as error:
             side = column if not one.strip() or "\0" in one else target
             bad[own] = f"'{side}': {error.message}"
@@ -187,3 +195,10 @@ def _pool(
         name, np.array(texts, object), np.array(answers, object), ids, np.array(splits, object) if official else None,
         column or TEXT, target, notes, bad,
     )  # fmt: skip
+
+
+def _checked(text: str) -> str:
+    """Return a text in which something can be seen, and no NUL, as nobody may ask with one. Raises PayloadError."""
+    if "\0" in checked_text(text):
+        raise PayloadError("the text holds a NUL", received=f"character {text.index(chr(0))}")
+    return text

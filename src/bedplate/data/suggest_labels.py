@@ -7,7 +7,7 @@ import re
 import numpy as np
 
 from bedplate.core.errors import DataError, listing
-from bedplate.data.label_sets import indicators, read_cell, separator_of
+from bedplate.data.label_sets import LISTS, indicators, read_cell, separator_of
 from bedplate.data.tables import RawTable
 
 _LIKELY = r"(.*[_ ])?(labels|tags|topics|categories|genres|keywords|classes|emotions)"
@@ -22,7 +22,7 @@ def list_column(table: RawTable, target: str | None) -> str | None:
         if not lists or not all(text.startswith("[") and ('"' in text or text == "[]") for text in lists):
             continue  # lists of numbers are no labels
         try:
-            found = [read_cell(cell, None) for cell in cells]
+            found = [read_cell(cell, LISTS) for cell in cells]
         except ValueError:
             continue
         if len({label for row in found for label in row}) <= max(20, len(cells)) and any(len(row) > 1 for row in found):
@@ -71,6 +71,6 @@ def told(table: RawTable, target: str) -> str:
         except ValueError:  # loading says what is wrong with it
             continue
     names = {label for row in rows for label in row}
-    how = f"separated by '{sign}'" if sign else "in lists, or one by itself"
+    how = "in lists" if sign == LISTS else f"separated by '{sign}'" if sign else "one by itself"
     mean = float(np.mean([len(row) for row in rows])) if rows else 0.0
     return f"'{target}' holds {len(names)} labels {how}, {mean:.1f} in a row on average"

@@ -13,8 +13,8 @@ from bedplate.data.tables import read_table
 from bedplate.data.talk_pool import parsed, read_answers
 from bedplate.recipe.schema import DataSpec
 
-_NESTED = (".jsonl", ".ndjson", ".json", ".parquet", ".pq")
-"""How tables end whose cells may be lists."""
+_PLAIN = (".csv", ".tsv", ".txt")
+"""Tables that can be looked into without unpacking or reading all of them."""
 
 _ROWS = 20
 """So many rows tell what a column holds."""
@@ -59,8 +59,8 @@ def suggest_columns(tables: Mapping[str, Path], target: str | None) -> tuple[dic
 def suggest_talks(tables: Mapping[str, Path]) -> tuple[dict[str, Any], list[str]] | None:
     """Return a recipe's data section for a table of talks, by split, and the reasons; None where it isn't one."""
     train = tables["train"]
-    if not any(suffix.lower() in _NESTED for suffix in train.suffixes):
-        return None
+    if train.suffix.lower() in _PLAIN and b"role" not in _head(train):
+        return None  # a large table isn't read twice
     try:
         table = read_table(train, DataSpec(source=str(train), on_bad_row="skip"))
     except DataError:  # whoever reads it as another thing says what is wrong with it
@@ -70,6 +70,11 @@ def suggest_talks(tables: Mapping[str, Path]) -> tuple[dict[str, Any], list[str]
             why = f"'{column}' holds talks: each message of the assistant answers all that was said before it"
             return {**_place(tables), "text": {"messages": column}}, [why]
     return None
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(1 << 16)
 
 
 def _is_talk(value: Any) -> bool:

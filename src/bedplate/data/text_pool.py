@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,13 +14,13 @@ from bedplate.codecs.files import is_archive, walk
 from bedplate.codecs.text import TextCodec
 from bedplate.core.errors import DataError, InputError, PayloadError, did_you_mean, listing
 from bedplate.data.download import Announce
-from bedplate.data.label_sets import TOGETHER, gathered, joined, read_cell, separator_of
+from bedplate.data.label_sets import LISTS, TOGETHER, apart, gathered, joined, read_cell, separator_of
 from bedplate.data.layout import read_layout
 from bedplate.data.named import NAMED, locate
 from bedplate.data.official import refuse
-from bedplate.data.table_parts import read_tables
+from bedplate.data.table_parts import read_files, read_tables
 from bedplate.data.tables import RawTable, counted
-from bedplate.data.targets import check_target, read_labels
+from bedplate.data.targets import read_labels
 from bedplate.recipe.schema import ColumnSpec, DataSpec
 
 _CHECKER = TextCodec({}, 1)
@@ -64,14 +65,25 @@ def read_text_pool(spec: DataSpec, base: Path, announce: Announce, *, several: b
         tables, name, target = read_tables(spec, base, announce)
         return _from_tables(tables, name, target, spec, several, {})
     asked = spec.label_columns
-    tables, name, _ = read_tables(spec.model_copy(update={"target": asked[0]}), base, announce)
+    twice = [column for column, times in Counter(asked).items() if times > 1]
+    if twice:
+        raise DataError("a column is named twice", where="data.label_columns", received=listing(twice))
+    tables, name = read_files(spec, base, announce)
     faults: dict[str, str] = {}
     for split, table in tables.items():
         for column in asked:
-            check_target(table.columns, column, table.name)
+            if column not in table.columns:
+                raise DataError(
+                    "no such column", where=f"data.label_columns in {table.name}",
+                    expected=f"some of {listing(table.columns)}", received=column,
+                    hint=did_you_mean(column, table.columns),
+                )  # fmt: skip
         tables[split], found = gathered(table, asked)
         faults |= found
-    return _from_tables(tables, name, TOGETHER, spec, several, faults)
+    pool = _from_tables(tables, name, TOGETHER, spec, several, faults)
+    met = {label for row in pool.labels for label in apart(row)}
+    pool.notes.extend(f"no row has '{column}', so it is no label" for column in asked if column not in met)
+    return pool
 
 
 def _sources(spec: DataSpec, base: Path, announce: Announce) -> tuple[str, list[tuple[Path, str | None]]] | None:
@@ -157,7 +169,13 @@ def _from_tables(
         if several:
             sign = spec.label_separator or separator_of(tables["train"].columns[target])
             values = _sets(table, target, sign, bad)
-            notes += [f"labels of '{target}' are separated by '{sign}'"] if sign and split == "train" else []
+            if split == "train" and sign not in (None, LISTS):
+                known = any(sign in str(cell) for cell in table.columns[target] if cell is not None)
+                notes.append(
+                    f"labels of '{target}' are separated by '{sign}'" + ("" if known else ", which no cell holds")
+                )
+            lacking = sum(cell is None or not str(cell).strip() for cell in table.columns[target])
+            notes += [f"{lacking:,} empty cells of '{target}' in {split} count as no label"] if lacking else []
         else:
             read = read_labels(table.columns[target], target, spec.columns.get(target, ColumnSpec()))
             values, without = read.values.tolist(), {int(row) for row in read.missing}

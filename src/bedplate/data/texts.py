@@ -34,6 +34,9 @@ LONGEST = 512
 SIZES = {"word": 20_000, "character": 1_000, "bpe": 8_000, "wordpiece": 8_000}
 """How many tokens are learnt where the recipe doesn't say."""
 
+MANY_UNKNOWN = 0.1
+"""The share of tokens that the tokenizer doesn't know from which on people are told what to do."""
+
 
 def load_texts(
     spec: DataSpec, seed: int, *, base: Path, announce: Announce, vectors: bool = False, several: bool = False
@@ -128,16 +131,17 @@ def fit_codec(texts: np.ndarray, spec: TextSpec, column: str, base: Path) -> tup
     length = spec.length or int(min(LONGEST, max(least, np.percentile(lengths, 95))))
     unknown = float((tokens == unknown_number).sum() / max(1, lengths.sum())) if unknown_number is not None else 0.0
     cut = float((lengths > length).mean())
+    hint = " (data.text.tokens: bpe knows every text)" if unknown > MANY_UNKNOWN and spec.tokenizer is None else ""
     return replace(codec, length=length), (
-        f"{codec.vocabulary:,} tokens ({kind}), {unknown:.1%} of the training texts' are unknown; "
+        f"{codec.vocabulary:,} tokens ({kind}), {unknown:.1%} of the training texts' are unknown{hint}; "
         f"{int(np.median(lengths))} in the median text, read up to {length} ({cut:.0%} are cut)"
     )
 
 
 def _kind(texts: np.ndarray) -> Kind:
     """Words where texts have spaces between them, else byte pairs: Chinese, Japanese or Thai have none."""
-    some = " ".join(texts[:1000].tolist())
-    return "word" if some.count(" ") > len(some) / 20 else "bpe"
+    some = texts[:1000].tolist()
+    return "word" if sum(text.count(" ") for text in some) > sum(map(len, some)) / 20 else "bpe"
 
 
 def _first_of_each(rows: Rows, labels: Sequence[str]) -> list[tuple[str, str]]:

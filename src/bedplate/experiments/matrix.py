@@ -11,11 +11,11 @@ from typing import Any
 
 from bedplate.core.errors import BedplateError, InputError, RecipeError, did_you_mean
 from bedplate.core.hashing import fingerprint
-from bedplate.evaluation.known import metrics_of
 from bedplate.experiments.spec import ExperimentSpec, Overrides, arms_of, reference_of
 from bedplate.recipe.load import to_dict
 from bedplate.recipe.schema import Recipe
 from bedplate.stages.resolve import Resolved, resolve
+from bedplate.tasks.metrics import metrics_of
 
 _PARTS = ("model", "objective", "training.optimizer", "training.schedule", "training.augment")
 

@@ -24,7 +24,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bedplate.core.errors import BedplateError, InputError, RecipeError, did_you_mean, listing
-from bedplate.evaluation.known import ALL_METRICS
+from bedplate.tasks.metrics import ALL_METRICS
 
 Overrides = dict[str, Any]
 Levels = dict[str, dict[str, Any]]

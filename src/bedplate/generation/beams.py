@@ -30,7 +30,8 @@ def beam_search(
     Each step keeps the `beams` likeliest of all continuations by one token; one that a stop string ends is set aside.
     All are judged by the mean log probability of a token, so that a short one has no advantage (Wu et al. 2016,
     "Google's Neural Machine Translation System", section 7, with α = 1). It ends where as many have ended as are
-    followed.
+    followed and what still runs is no likelier than they; that is left out then. What the context or `max_tokens` cuts
+    off is kept, as such.
 
     Args:
         decoder: without rows.
@@ -72,7 +73,10 @@ def beam_search(
                 kept.append(row)
                 following.append((tokens, total))
         running = following
-        if not running or len(ended) >= width:
+        ended = sorted(ended, key=lambda beam: -beam.score)[:width]
+        if len(ended) == width and (not running or running[0][1] / len(running[0][0]) <= ended[-1].score):
+            running = []  # they are behind already, and not at their end: no answers
+        if not running:
             break
         if len(running[0][0]) == most:
             break

@@ -54,14 +54,16 @@ class Generator:
 
     def stream(self, prompt: Payload, sampling: Sampling | None = None) -> Iterator[Piece]:
         """Yield a text's continuation as it is written; beams come as one piece. Raises PayloadError, InputError."""
-        yield from self._pieces(self.codec.encode(prompt), sampling or self.sampling)
+        wanted = sampling or self.sampling
+        yield from self.written(self.begin(self.codec.encode(prompt), wanted))
 
-    def _pieces(self, tokens: Sequence[int], sampling: Sampling) -> Iterator[Piece]:
-        if sampling.beams > 1:
-            yield self.best(tokens, sampling)
+    def written(self, stream: Stream) -> Iterator[Piece]:
+        """Yield what is written of a text that was begun; afterwards it says how much of its beginning is forgotten."""
+        if stream.sampling.beams > 1:
+            yield self.best(stream.prompt, stream.sampling)
             return
         running = Running(self.decoder())
-        found = running.join([self.begin(tokens, sampling)])
+        found = running.join([stream])
         while True:
             for _, piece in found:
                 yield piece
@@ -102,13 +104,16 @@ class Generator:
     def answer(self, prompt: Payload, sampling: Sampling | None = None) -> dict[str, Any]:
         """Return a whole continuation: `{answer, finish_reason, tokens}`.
 
-        `dropped_messages` stands beside them where a talk's oldest messages didn't fit.
+        `dropped_messages` stands beside them where a talk's oldest messages didn't fit, `forgotten_tokens` where the
+        text outgrew what the model sees at once.
         """
         tokens, dropped = self.codec.read(prompt)
-        pieces = list(self._pieces(tokens, sampling or self.sampling))
+        stream = self.begin(tokens, sampling or self.sampling)
+        pieces = list(self.written(stream))
         return {
             "answer": "".join(piece.text for piece in pieces),
             "finish_reason": pieces[-1].finish,
             "tokens": sum(len(piece.tokens) for piece in pieces),
             **({"dropped_messages": dropped} if dropped else {}),
+            **({"forgotten_tokens": stream.forgotten} if stream.forgotten else {}),
         }

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from bedplate.core.errors import BedplateError, InputError, RecipeError, did_you_mean, listing
 from bedplate.core.files import write_text
 from bedplate.core.hashing import fingerprint
-from bedplate.recipe.schema import Part, Recipe
+from bedplate.recipe.schema import Part, Recipe, TrainingSpec
 
 Raw = dict[str, Any]
 Checker = Callable[[Raw], Iterable[BedplateError]]
@@ -247,7 +247,10 @@ _PARTS = ("model", "objective", "optimizer", "schedule", "augment")
 
 
 def _part_shorthand(raw: Raw) -> None:
-    """Let `model: cnn` stand for `model: {name: cnn}` wherever a registered part is named."""
+    """Let `model: cnn` stand for `model: {name: cnn}` wherever a registered part is named.
+
+    An optimiser without a name is the default one, so that `--set training.optimizer.lr=…` needs none in the file.
+    """
     training = raw.get("training")
     for level, keys in ((raw, _PARTS[:2]), (training, _PARTS[2:])):
         if isinstance(level, dict):
@@ -256,6 +259,13 @@ def _part_shorthand(raw: Raw) -> None:
                     level[key] = {"name": level[key]}
                 elif isinstance(level.get(key), list):
                     level[key] = [{"name": item} if isinstance(item, str) else item for item in level[key]]
+    if (
+        isinstance(training, dict)
+        and isinstance(optimizer := training.get("optimizer"), dict)
+        and "name" not in optimizer
+    ):
+        usual = TrainingSpec().optimizer
+        training["optimizer"] = {"name": usual.name, **usual.arguments, **optimizer}
 
 
 def _worker_shorthand(raw: Raw) -> None:

@@ -19,6 +19,11 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+def _label(given: Any) -> Any:
+    """Return a label that is written as a number, such as 1, as the text that it is in the data."""
+    return str(given) if isinstance(given, int | float) and not isinstance(given, bool) else given
+
+
 class Part(BaseModel):
     """A registered part by name, with its own arguments beside it."""
 
@@ -103,7 +108,8 @@ class TextSpec(Section):
         "256 for language-modelling",
     )
     lower: bool = Field(
-        True, description="read capitals as small letters; for language-modelling only where it is said"
+        True,
+        description="read capitals as small letters; for language-modelling and text-to-text only where it is said",
     )
     messages: str | None = Field(
         None,
@@ -189,7 +195,9 @@ class DataSpec(Section):
         description="what stands between two labels of a row (multi-label-classification); left out: `|`, `;` or `,`, "
         "the first that occurs, or nothing where cells are JSON lists",
     )  # fmt: skip
-    positive: str | None = Field(None, description="the label that precision, recall, F1, AUROC and AUPRC speak of")
+    positive: Annotated[str | None, BeforeValidator(_label, json_schema_input_type=str | int | None)] = Field(
+        None, description="the label that precision, recall, F1, AUROC and AUPRC speak of"
+    )
     image: ImageSpec = ImageSpec()
     text: TextSpec = TextSpec()
     series: SeriesSpec = SeriesSpec()

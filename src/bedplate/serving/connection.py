@@ -419,6 +419,8 @@ class Connection(asyncio.Protocol):
             self._transport.write(head(reply.status, headers_of(request.ask, reply), None, keep=keep, old=request.old))
             if request.ask.method != "HEAD":
                 async for part in reply.body:
+                    if self._transport.is_closing():  # the caller has gone; who writes on fills the log
+                        return
                     if part:
                         self._transport.write(part if request.old else chunk(part))
                     if self._paused is not None:

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from bedplate.bundle.golden import PROMPT
-from bedplate.codecs.codec import TOKENS
+from bedplate.codecs.codec import SEPARATOR, TOKENS
 from bedplate.codecs.columns import ColumnSchema, tensor_names
 from bedplate.codecs.table import TableCodec
 from bedplate.codecs.words import END
@@ -70,10 +70,13 @@ def describe(model: Model) -> dict[str, Any]:
 
 
 def text_examples(model: Model) -> list[dict[str, Any]]:
-    """Return the beginnings of a few golden texts as payloads."""
+    """Return the beginnings of a few golden texts as payloads; of texts with answers the texts that are whole."""
     assert model.streams is not None
-    tokens = model.bundle.golden.inputs[TOKENS][:MOST_EXAMPLES, :PROMPT]
-    return [{"text": model.streams.generator.codec.text(row.tolist())} for row in tokens]
+    codec, tokens = model.streams.generator.codec, model.bundle.golden.inputs[TOKENS][:MOST_EXAMPLES]
+    if codec.pairs:
+        whole = [row[: row.index(SEPARATOR)] for row in tokens.tolist() if SEPARATOR in row]
+        return [{"text": codec.text(row)} for row in whole if row]
+    return [{"text": codec.text(row[:PROMPT])} for row in tokens.tolist()]
 
 
 def tensor_examples(inputs: Arrays) -> list[dict[str, Any]]:

@@ -23,7 +23,8 @@ from bedplate.serving.tensors import speaks_of_truths
 IMAGE_FIELDS = ("file", "image", "data")
 """The fields of a form that may hold an image where the form has no file."""
 
-_LINES = ("application/x-ndjson", "application/ndjson", "application/jsonl")
+JSON_LINES = ("application/x-ndjson", "application/ndjson", "application/jsonl")
+"""Content types of a JSON value a line."""
 _PACKED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00")
 
 
@@ -50,9 +51,9 @@ def payloads(model: Model, body: bytes, content_type: str) -> Payloads:
         return Payloads(_rows(model, body, kind), _decoder(model, body))
     if model.bundle.codec.kind in STRINGS and kind == "text/csv":
         return Payloads(_lines(body), model.decode)
-    if model.bundle.codec.kind in ("series", *STRINGS) and not _is_json(kind, body) and kind not in _LINES:
+    if model.bundle.codec.kind in ("series", *STRINGS) and not _is_json(kind, body) and kind not in JSON_LINES:
         return Payloads([body], model.decode)
-    if model.is_tensor and kind in _LINES:
+    if model.is_tensor and kind in JSON_LINES:
         return Payloads(_objects(model, body), model.decode)
     if model.is_tensor:
         try:
@@ -135,7 +136,7 @@ def _decoder(model: Model, *bodies: bytes) -> Callable[[Sequence[Any]], Arrays]:
 
 
 def _rows(model: Model, body: bytes, kind: str) -> Iterable[Any]:
-    if _is_json(kind, body) and kind not in ("text/csv", *_LINES):
+    if _is_json(kind, body) and kind not in ("text/csv", *JSON_LINES):
         try:
             return _list(parse_json(body))
         except Problem:

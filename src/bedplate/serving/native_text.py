@@ -5,36 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from dataclasses import fields as fields_of
+from dataclasses import replace
 from typing import Any
 
-from bedplate.codecs.chat import MESSAGES
-from bedplate.codecs.codec import TEXT
-from bedplate.core.errors import InputError, did_you_mean, listing
-from bedplate.generation import Generator, Piece, Sampling
-from bedplate.serving.body import json_kind, parse_json
+from bedplate.core.errors import InputError
+from bedplate.generation import Piece
 from bedplate.serving.dataplane import DataPlane, to_json
 from bedplate.serving.exchange import Ask, Reply
 from bedplate.serving.held import Held, status_of
 from bedplate.serving.models import Model
 from bedplate.serving.native_stream import MEDIA_TYPE, wants_stream
-from bedplate.serving.openai_read import MOST_TEXTS
+from bedplate.serving.native_text_read import Asked, read_texts
 from bedplate.serving.problems import Problem, bad_request, from_error
 from bedplate.serving.streams import Streams, Writing, unseen
 
 log = logging.getLogger("bedplate.serving")
-
-_SETTINGS = tuple(field.name for field in fields_of(Sampling) if field.name != "logprobs")
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """One text: its tokens, how it is to be written, and how many of a talk's oldest messages were left out."""
-
-    tokens: list[int]
-    sampling: Sampling
-    dropped: int
 
 
 async def answer(plane: DataPlane, model: Model, ask: Ask) -> Reply:
@@ -53,7 +38,7 @@ async def answer(plane: DataPlane, model: Model, ask: Ask) -> Reply:
         streamed = wants_stream(ask)
         # Pieces come as they are certain, and of beams none is before the end: a stream without settings has none.
         usual = replace(write.sampling, beams=1) if streamed else write.sampling
-        asked = await plane.do(len(ask.body) < 4096, _read, ask, write, usual)
+        asked = await plane.do(len(ask.body) < 4096, read_texts, ask, write, usual)
         if streamed:
             _check_stream(asked)
             (one,) = asked
@@ -72,12 +57,17 @@ async def answer(plane: DataPlane, model: Model, ask: Ask) -> Reply:
         raise
 
 
-def _check_stream(asked: Sequence[_Asked]) -> None:
-    if len(asked) != 1 or asked[0].sampling.beams > 1:
-        raise bad_request("a stream is of one text, and not of beams")
+def _check_stream(asked: Sequence[Asked]) -> None:
+    if len(asked) != 1:
+        raise bad_request(f"stream: a stream is of one text (received {len(asked)}). Send a request for each text")
+    if asked[0].sampling.beams > 1:
+        raise bad_request(
+            f"stream: of beams nothing is certain before the end (received beams: {asked[0].sampling.beams}). Leave "
+            "beams out, or don't ask for a stream"
+        )
 
 
-async def _one(plane: DataPlane, streams: Streams, one: _Asked, ask: Ask) -> dict[str, Any]:
+async def _one(plane: DataPlane, streams: Streams, one: Asked, ask: Ask) -> dict[str, Any]:
     if one.sampling.beams > 1:
         try:
             return _told([await plane.do(False, streams.generator.best, one.tokens, one.sampling)], one, 0)
@@ -92,7 +82,7 @@ async def _one(plane: DataPlane, streams: Streams, one: _Asked, ask: Ask) -> dic
     return _told(pieces, one, texts[0].forgotten)
 
 
-def _told(pieces: Sequence[Piece], one: _Asked, forgotten: int) -> dict[str, Any]:
+def _told(pieces: Sequence[Piece], one: Asked, forgotten: int) -> dict[str, Any]:
     told = {
         "answer": "".join(piece.text for piece in pieces),
         "finish_reason": pieces[-1].finish,
@@ -136,40 +126,3 @@ class Lines:
         """Write no more, and let go of the model."""
         self._writing.cancel()
         self._held.end("499")
-
-
-def _read(ask: Ask, write: Generator, usual: Sampling) -> list[_Asked]:
-    kind = ask.headers.get("content-type").split(";")[0].strip().lower()
-    if not ask.body:
-        raise bad_request("the body is empty: send a text to go on from")
-    given: Any = ask.body
-    if kind == "application/json" or (kind != "text/plain" and ask.body.lstrip()[:1] in (b"{", b"[", b'"')):
-        given = parse_json(ask.body)
-    items = given if isinstance(given, list) else [given]
-    if not items or len(items) > MOST_TEXTS:
-        raise bad_request(f"expected 1 to {MOST_TEXTS} texts, received {len(items)}")
-    return [_asked(item, write, usual) for item in items]
-
-
-def _asked(item: Any, write: Generator, usual: Sampling) -> _Asked:
-    codec, settings, talk = write.codec, dict[str, Any](), False
-    if isinstance(item, dict):
-        talk = MESSAGES in item and codec.column != MESSAGES
-        settings = {key: value for key, value in item.items() if key not in (TEXT, codec.column, MESSAGES)}
-        for name in settings:
-            if name not in _SETTINGS:
-                hint = did_you_mean(name, _SETTINGS)
-                raise bad_request(
-                    f"no such setting '{name[:100]}'; there are {listing(_SETTINGS)}" + (f"; {hint}" if hint else "")
-                )
-        if "stop" in settings:
-            stop = settings["stop"]
-            settings["stop"] = (stop,) if isinstance(stop, str) else tuple(stop) if isinstance(stop, list) else (stop,)
-        item = item if talk else item.get(TEXT, item.get(codec.column))
-    if not talk and not isinstance(item, str | bytes):
-        raise bad_request(f'expected a text, or {{"text": …}}, received {json_kind(item)}')
-    try:
-        (tokens, dropped), sampling = codec.read(item), usual.asked(**settings)
-        return _Asked(tokens, sampling if "max_tokens" in settings else write.fitting(tokens, sampling), dropped)
-    except InputError as error:
-        raise from_error(error) from error

@@ -111,7 +111,7 @@ class Bench:
         try:
             return channel_groups(self.original, self.calibration)
         except InputError as error:
-            self.work.console.detail(f"note: {error.what}: {str(error.received)[:100]}")
+            self.work.console.detail(f"note: {error.what}, so none of its channels are taken away")
             return []
 
     @cached_property

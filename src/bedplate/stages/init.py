@@ -13,7 +13,7 @@ from bedplate.core.console import human_seconds
 from bedplate.core.errors import InputError
 from bedplate.core.files import write_text
 from bedplate.core.machine import threads_granted
-from bedplate.data.pair_pool import is_parallel
+from bedplate.data.pair_pool import is_parallel, parallel_name
 from bedplate.data.suggest import Suggestion, suggest
 from bedplate.recipe.load import parse
 from bedplate.stages.resolve import check_parts
@@ -244,6 +244,9 @@ def compose(name: str, found: Suggestion) -> tuple[str, list[str]]:
         reasons.append("label smoothing 0.05: on few rows it keeps the network from being too sure of itself")
     if found.task == "text-embedding":
         objective = _block({"objective": {"name": "supervised-contrastive"}}) + "\n"
+    if found.task == "multi-label-classification":
+        objective = _block({"objective": {"name": "binary-cross-entropy", "positive_weights": "balanced"}}) + "\n"
+        reasons.append("balanced weights: a label that few texts have is answered from one half on, and counts as much")
     if found.task == "text-to-text":
         objective = _block({"objective": {"name": "next-token", "label_smoothing": 0.1}}) + "\n"
     comments = "\n".join(f"#   - {reason}" for reason in reasons)
@@ -333,7 +336,7 @@ def init(
     source = Path(data).expanduser()
     name = Path(output).stem if output else _name_of(source)
     if is_parallel(data) and not output:
-        name = source.resolve().parent.name
+        name = parallel_name(data, Path())
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._") or "data"
     path = Path(output).expanduser() if output else Path(f"{name}.yaml")
     if path.exists() and not force:

@@ -26,10 +26,12 @@ from bedplate.core.files import read_json, write_bytes, write_json
 from bedplate.core.hashing import row_digests
 from bedplate.core.seeds import generator
 from bedplate.data.tables import counted
+from bedplate.data.texts import MANY_UNKNOWN
 from bedplate.data.unlabelled_texts import read_unlabelled_texts
 from bedplate.models import Encoder, Network, TextInput
 from bedplate.recipe.schema import PretrainSpec, TrainingSpec
 from bedplate.stages.folder import PRETRAINED
+from bedplate.stages.start_tokens import token_facts
 from bedplate.stages.work import Work
 from bedplate.training.execution import execution_of
 from bedplate.training.masked_language import MaskedTexts, Pretraining, pretrain
@@ -38,9 +40,6 @@ WEIGHTS, FACTS = "pretrained.safetensors", PRETRAINED
 
 HELD_OUT = 0.05
 """The share of the texts that are only judged, so that what is told isn't what was learnt by heart."""
-
-MANY_UNKNOWN = 0.1
-"""The share of tokens that the tokenizer doesn't know from which on people are told what to do."""
 
 
 @dataclass(frozen=True)
@@ -203,7 +202,7 @@ def pretrain_body(work: Work, network: Network, corpus: Corpus, spec: TrainingSp
         "seconds": round(time.monotonic() - started, 3),
     }
     state = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
-    write_bytes(folder / WEIGHTS, save(state))
+    write_bytes(folder / WEIGHTS, save(state, metadata=token_facts(work)))
     write_json(folder / FACTS, {"identity": work.identity, **facts})
 
 

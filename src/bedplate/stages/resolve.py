@@ -19,7 +19,6 @@ from bedplate.core.registry import Registry
 from bedplate.data.language_spec import of_language
 from bedplate.data.pair_pool import is_parallel
 from bedplate.data.shards import is_pattern
-from bedplate.evaluation.known import metrics_of
 from bedplate.evaluation.metrics import CLASSIFICATION, TEXTS
 from bedplate.models import models
 from bedplate.objectives import objectives
@@ -28,6 +27,7 @@ from bedplate.recipe.schema import Part, PretrainSpec, Recipe, TrainingSpec
 from bedplate.stages.plugins import load_plugins
 from bedplate.stages.pretrained import with_checkpoint
 from bedplate.tasks import TASKS, Task, get_task
+from bedplate.tasks.metrics import metrics_of
 from bedplate.training import augments, optimizers, parts_of, schedules
 from bedplate.training.augment import kind_of
 
@@ -290,7 +290,8 @@ def check_training(training: Any, task: Task | None) -> list[BedplateError]:
         found.append(
             InputError(
                 "masked-language pre-training is for texts with classes, labels or vectors", where="training.pretrain",
-                expected="task: text-classification or text-embedding", received=task.name, hint="remove it",
+                expected="task: text-classification, multi-label-classification or text-embedding", received=task.name,
+                hint="remove it",
             )
         )  # fmt: skip
     if pretrain is not None and training.get("epochs") == 0:

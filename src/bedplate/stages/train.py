@@ -25,6 +25,7 @@ from bedplate.stages.launch import check_workers, notes, several, train_by_worke
 from bedplate.stages.masked_language import corpus_of, pretrain_body, pretraining_facts
 from bedplate.stages.process import configured_torch as configured_torch  # others find it here, too
 from bedplate.stages.pseudo_labels import offered_rows, pseudo_label_rounds, round_folder
+from bedplate.stages.start_tokens import check_tokens
 from bedplate.stages.tensorboard import EventFiles, need_tensorboard
 from bedplate.stages.work import Work
 from bedplate.training import (
@@ -41,6 +42,7 @@ from bedplate.training import (
     weights_digest,
 )
 from bedplate.training.dry_run import dry_run, take_step
+from bedplate.training.start import weights_path
 
 WEIGHTS, HISTORY, MODEL = "weights.safetensors", "history.json", "model.json"
 CHOICES, START, DECIDES = "choices.json", "start.json", "decides.json"
@@ -108,6 +110,7 @@ def prepared(work: Work, network: Network, objective: Objective, data: TrainingD
     """
     spec, started = work.recipe.training, None
     if spec.start is not None:
+        check_tokens(work, weights_path(spec.start, work.resolved.base))
         started = start_from(network, spec.start, work.resolved.base)
         work.console.stage("weights", started.source)
         for line in started.lines():

@@ -1,0 +1,36 @@
+"""What `bedplate predict` is given: files, folders, tables of texts, or a text on the command line."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+from bedplate.codecs.codec import Payload
+from bedplate.codecs.files import is_junk
+from bedplate.core.errors import InputError, PayloadError
+
+_TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json")
+
+
+def the_text(arguments: argparse.Namespace) -> Iterator[tuple[str, Payload]]:
+    """Yield ("--text", text) for each that is given. Raises InputError where files are named, too."""
+    if arguments.inputs:
+        raise InputError("either --text or files", received=" ".join(arguments.inputs))
+    alone = len(arguments.text) == 1
+    yield from ((("--text" if alone else f"--text {number}"), text) for number, text in enumerate(arguments.text, 1))
+
+
+def files_of(path: Path) -> list[Path]:
+    """Return the files of a folder, in order, or the file itself. Raises PayloadError where there are none."""
+    if not path.is_dir():
+        return [path]
+    files = sorted(file for file in path.rglob("*") if file.is_file() and not is_junk(file.relative_to(path).parts))
+    if not files:
+        raise PayloadError("the folder holds no files", where=str(path), expected="files to predict")
+    return files
+
+
+def is_table(path: Path) -> bool:
+    """Whether a file is named like a table, packed or not."""
+    return path.name.lower().removesuffix(".gz").endswith(_TABLES)
