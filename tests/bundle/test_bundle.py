@@ -18,7 +18,7 @@ from tests.bundle.boxes import golden_of, image_bundle, image_graph, images
 from bedplate.bundle import Bundle, Golden
 from bedplate.bundle.session import OnnxPredict
 from bedplate.core import machine
-from bedplate.core.errors import BundleError, InputError
+from bedplate.core.errors import BundleError, InputError, PayloadError
 from bedplate.core.hashing import sha256_bytes
 
 
@@ -346,3 +346,12 @@ def test_strings_and_missing_numbers_survive_in_golden_rows() -> None:
     np.testing.assert_array_equal(back.inputs["age"], inputs["age"])
     assert (back.origin, back.rows) == ("synthetic", 2)
     assert golden.to_files() == (text, tensors)
+
+
+def test_one_payload_alone_and_a_runs_folder_are_told(box: Path, tmp_path: Path) -> None:
+    for payload in (b"\x89PNG", "text", {"a": 1}):
+        with pytest.raises(PayloadError, match="put it into a list"):
+            Bundle.open(box).predict(payload)  # type: ignore[arg-type]
+    shutil.copytree(box, tmp_path / "run" / "bundle")
+    with pytest.raises(BundleError, match=r"it is a run's folder: name .*run/bundle"):
+        Bundle.open(tmp_path / "run")

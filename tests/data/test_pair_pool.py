@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bedplate.core.errors import DataError
-from bedplate.data.pair_pool import is_parallel, parallel_paths, read_lines, read_pair_pool
+from bedplate.data.pair_pool import is_parallel, parallel_name, parallel_paths, read_lines, read_pair_pool
 from bedplate.recipe.schema import DataSpec, FilesSpec
 
 
@@ -105,3 +105,22 @@ def test_columns_of_parallel_lines_are_refused(tmp_path: Path, more: dict[str, o
 )
 def test_braces_name_two_files(text: str, is_one: bool) -> None:
     assert is_parallel(text) is is_one
+
+
+def test_a_nul_is_at_fault_on_either_side(tmp_path: Path) -> None:
+    for left, right, match in (("a\nb\0\n", "x\ny\n", "'de'.*NUL"), ("a\nb\n", "x\ny\0\n", "'en'.*NUL")):
+        (tmp_path / "a.de").write_text(left)
+        (tmp_path / "a.en").write_text(right)
+        with pytest.raises(DataError, match=match):
+            read_pair_pool(DataSpec(source="a.{de,en}"), tmp_path, lambda text: None)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [("words.{de,en}", "words"), ("train.{de,en}", "box"), ("{de,en}", "box"), ("my-test.{a,b}", "my-test")],
+)
+def test_parallel_lines_are_called_as_their_files_are(tmp_path: Path, text: str, name: str) -> None:
+    (tmp_path / "box").mkdir()
+    for path in (tmp_path / "box" / text.replace(text[text.index("{") :], side) for side in ("de", "en", "a", "b")):
+        path.write_text("so\n")
+    assert parallel_name(text, tmp_path / "box") == name

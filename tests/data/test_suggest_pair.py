@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import csv
+import json
 from pathlib import Path
 
 import pytest
@@ -69,3 +71,14 @@ def test_lists_that_are_no_talks_are_none(tmp_path: Path) -> None:
     assert suggest(tmp_path / "rows.jsonl", "reply", task="text-to-text").data["text"] == {"column": "said"}
     (tmp_path / "rows.jsonl").write_text(rows.replace("[", "").replace("]", ""))
     assert suggest(tmp_path / "rows.jsonl", task="text-to-text").data["text"] == {"column": "said"}
+
+
+def test_talks_in_the_cells_of_a_csv_are_recognised(tmp_path: Path) -> None:
+    path = tmp_path / "talks.csv"
+    with path.open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["id", "messages"])
+        rows.writerows([number, json.dumps(talk)] for number, talk in enumerate(talks()))
+    found = suggest(path)
+    assert (found.task, found.data["text"]) == ("text-to-text", {"messages": "messages"})
+    assert found.facts["rows"] == 160

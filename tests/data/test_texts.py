@@ -121,3 +121,15 @@ def test_a_table_with_other_columns_stays_a_table_unless_asked(tmp_path: Path) -
     asked = suggest(path, "sentiment", "text-classification")
     assert asked.task == "text-classification"
     assert asked.data["text"] == {"column": "review"}
+
+
+def test_short_texts_without_spaces_become_byte_pairs_too(tmp_path: Path) -> None:
+    rows = [f"{'今天天气很好' if k % 2 else '这本书不好看'}{k},{'ab'[k % 2]}" for k in range(60)]
+    (tmp_path / "short.csv").write_text("text,label\n" + "\n".join(rows), encoding="utf-8")
+    spec = DataSpec.model_validate({"source": "short.csv", "target": "label", "text": {"column": "text"}})
+    told: list[str] = []
+    load_dataset(spec, "text-classification", 0, base=tmp_path, announce=told.append)
+    assert any("(bpe)" in line for line in told)
+    spec = spec.model_copy(update={"text": spec.text.model_copy(update={"tokens": "word"})})
+    load_dataset(spec, "text-classification", 0, base=tmp_path, announce=told.append)
+    assert any("unknown (data.text.tokens: bpe knows every text)" in line for line in told)

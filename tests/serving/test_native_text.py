@@ -132,3 +132,43 @@ def test_a_caller_who_hangs_up_frees_the_place(box: Bundle, body: bytes, monkeyp
                 break
             assert time.monotonic() < deadline, under_way
             time.sleep(0.05)
+
+
+def test_tables_lines_and_forms_are_texts(writer: httpx.Client, box: Bundle) -> None:
+    wanted = [one["answer"] for one in box.predict(["so it", "and"])]
+    lines = b'{"text": "so it"}\n"and"\n'
+    bodies: list[dict[str, Any]] = [
+        {"content": lines, "headers": {"content-type": "application/x-ndjson"}},
+        {"content": b"id,text,reply\n1,so it,x\n2,and,y\n", "headers": {"content-type": "text/csv"}},
+        {"files": [("file", ("a.txt", b"so it", "text/plain")), ("file", ("b", b"and"))]},
+        {"files": [("file", ("a.jsonl", lines, "application/x-ndjson"))]},
+    ]
+    for body in bodies:
+        reply = writer.post("/predict/writer", **body)
+        assert reply.status_code == 200, reply.text
+        assert [one["answer"] for one in reply.json()["answers"]] == wanted
+    fields = {"text": (None, "so it"), "max_tokens": (None, "4")}
+    short = writer.post("/predict/writer", files=fields).json()["answers"][0]
+    assert (short["tokens"], short["finish_reason"]) == (4, "length")
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "match"),
+    [
+        (b'["so it", "so \xe7\x8c\xab"]', "application/json", "text 2: "),
+        (b'{"text": "so"}\n{"tex', "application/x-ndjson", "the body:2"),
+        (b"a,b\n1,2\n", "text/csv", "a column 'text'; received a, b"), (b'{"txt": "so"}', "application/json", "did you mean"),
+        (b"so", "multipart/form-data", "no boundary"),
+    ],
+)  # fmt: skip
+def test_the_text_at_fault_is_named(writer: httpx.Client, body: bytes, kind: str, match: str) -> None:
+    reply = writer.post("/predict/writer", content=body, headers={"content-type": kind})
+    assert reply.status_code == 400, reply.text
+    assert match in reply.json()["error"]
+
+
+def test_who_asks_for_a_stream_is_told_why_there_is_none(writer: httpx.Client) -> None:
+    several = writer.post("/predict/writer?stream=true", json=["a", "b"]).json()["error"]
+    assert "a stream is of one text (received 2)" in several
+    beams = writer.post("/predict/writer?stream=true", json={"text": "so", "beams": 2}).json()["error"]
+    assert "Leave beams out" in beams

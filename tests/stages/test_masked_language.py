@@ -282,3 +282,14 @@ def test_texts_of_nothing_but_unknown_words_are_left_out_and_too_few_refused(pla
     write(place / "train.csv", [("the", topic) for topic in TOPICS] * 6)
     with pytest.raises(DataError, match=r"too few texts to pre-train on.*received 1 text"):
         trained(place, "other", training__pretrain={"epochs": 1})
+
+
+def test_weights_of_other_tokens_are_refused(place: Path) -> None:
+    trained(place)
+    other = [(text.replace("the", "a"), topic) for text, topic in texts(90, 7)]
+    write(place / "train.csv", other)
+    with pytest.raises(BedplateError, match=r"learnt other tokens than the data has .*data.split.seed"):
+        trained(
+            place, "other", training__pretrain=None,
+            training__start={"weights": "run/train/pretrained.safetensors"}, training__epochs=1,
+        )  # fmt: skip

@@ -193,3 +193,26 @@ def test_a_recipe_of_talks_with_its_defaults_written_out_runs_again(tmp_path: Pa
     recipe = resolve(path).recipe
     (tmp_path / "again.yaml").write_text(to_yaml(recipe))
     assert resolve(str(tmp_path / "again.yaml")).recipe == recipe
+
+
+def test_an_optimiser_without_a_name_is_the_usual_one() -> None:
+    optimizer = resolve("titanic", ["training.optimizer={weight_decay: 0.1}"]).recipe.training.optimizer
+    assert (optimizer.name, optimizer.arguments["lr"], optimizer.arguments["weight_decay"]) == ("adamw", 0.001, 0.1)
+
+
+def test_a_label_may_be_written_as_a_number() -> None:
+    assert resolve("titanic", ["data.positive=1"]).recipe.data.positive == "1"
+    with pytest.raises(BedplateError, match=r"data.positive"):
+        resolve("titanic", ["data.positive=yes"])
+
+
+@pytest.mark.parametrize(
+    ("gate", "message"),
+    [
+        ("{minimum: {accuracy: 50}}", r"gate.minimum.accuracy: accuracy is never so .*such as 1; received 50"),
+        ("{maximum: {log_loss: -1}}", r"gate.maximum.log_loss: log_loss is never so .*such as 0; received -1"),
+    ],
+)
+def test_a_gate_that_no_figure_passes_is_refused(gate: str, message: str) -> None:
+    with pytest.raises(BedplateError, match=message):
+        resolve("wine", [f"gate={gate}"])

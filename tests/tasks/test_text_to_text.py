@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import random
 from collections.abc import Iterator
@@ -133,6 +134,41 @@ def test_predict_prints_the_answer_alone(box: Bundle, folder: Path, capsys: pyte
     said = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert ["error" in one for one in said] == [False, True, False]
     assert said[1]["input"].endswith("bad.txt:2")
+
+
+def test_rows_of_a_table_are_texts_and_a_line_at_fault_stops_nothing(
+    box: Bundle, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wanted = [one["answer"] for one in box.predict(["blau Katze", "rot"])]
+    (folder / "box").mkdir()
+    (folder / "box" / "a.csv").write_text("de,en\nblau Katze,blue cat\nrot,red\n")
+    lines = [
+        json.dumps({"de": "blau Katze", "en": "blue cat"}),
+        '{"de',
+        json.dumps({"text": "rot"}),
+        json.dumps({"x": 1}),
+    ]
+    (folder / "b.jsonl").write_text("\n".join(lines))
+    (folder / "c.txt.gz").write_bytes(gzip.compress(b"blau Katze\nrot\n"))
+    names = [str(folder / name) for name in ("box", "nowhere.txt", "b.jsonl", "c.txt.gz")]
+    assert main(["predict", str(box.path), *names, "--json"]) == 2
+    out, err = capsys.readouterr()
+    found = [json.loads(line) for line in out.splitlines()]
+    assert [one.get("answer") for one in found] == [*wanted, None, wanted[0], None, wanted[1], None, *wanted]
+    assert found[0]["input"].endswith("a.csv:2")
+    assert found[4]["input"].endswith("b.jsonl:2")
+    for part in ("nowhere.txt: can't be read", "b.jsonl:2: not readable as JSON", "b.jsonl:4: the row has no text"):
+        assert part in err
+    assert main(["predict", str(box.path), "--text", "blau Katze", "--text", "rot"]) == 0
+    assert capsys.readouterr().out.splitlines() == wanted
+
+
+def test_what_it_says_of_itself_can_be_sent_back(client: httpx.Client) -> None:
+    (told,) = client.get("/models").json()["models"]
+    assert told["examples"]
+    for example in told["examples"]:
+        assert set(example["text"].split()) <= set(WORDS)
+    assert client.post("/predict/words", json=told["examples"]).status_code == 200
 
 
 def test_it_is_served_by_every_interface_that_writes(client: httpx.Client, box: Bundle) -> None:

@@ -14,6 +14,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from bedplate.core.errors import InputError
+from bedplate.models.dropout import Dropout
 from bedplate.models.registry import Inputs, Outputs, TextInput, models, only
 from bedplate.models.text_layers import AWAY, MaskedMean, known, masked_max
 from bedplate.models.transformer_encoder import Block, check_heads
@@ -38,7 +39,7 @@ class Bert(nn.Module):
             Block(size, heads, dropout, hidden=hidden, epsilon=epsilon, after=True) for _ in range(layers)
         )
         self.mean = MaskedMean()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.head = nn.Identity() if outputs.vector == size else nn.Linear(size, outputs.width)
         for module in self.modules():  # section A.2's initial weights
             if isinstance(module, nn.Linear | nn.Embedding):

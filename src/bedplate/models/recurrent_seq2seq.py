@@ -9,6 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from bedplate.models.dropout import Dropout
 from bedplate.models.encoder_decoder import EncoderDecoder, pairs
 from bedplate.models.recurrent import backwards, both_ways
 from bedplate.models.registry import Inputs, Outputs, models
@@ -36,7 +37,7 @@ class RecurrentSeq2Seq(EncoderDecoder):
         self.writers = nn.ModuleList(nn.GRU(hidden if k else size, hidden, batch_first=True) for k in range(layers))
         self.asked = nn.Linear(hidden, hidden, bias=False)
         self.mixed = nn.Linear(2 * hidden, size)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.past = {"source": (-1,), "memory": (-1, hidden), "states": (-1, layers * hidden)}
 
     def encode(self, tokens: Tensor, source: Tensor) -> Tensor:

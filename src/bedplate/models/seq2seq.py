@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
+from bedplate.models.dropout import Dropout
 from bedplate.models.encoder_decoder import EncoderDecoder, pairs
 from bedplate.models.registry import Inputs, Outputs, TextInput, models
 from bedplate.models.text_layers import AWAY
@@ -71,7 +72,7 @@ class DecoderBlock(nn.Module):
         self.before, self.between, self.behind = (nn.LayerNorm(width) for _ in range(3))
         self.own, self.read = Attention(width, heads), Attention(width, heads)
         self.wide, self.narrow = nn.Linear(width, hidden), nn.Linear(hidden, width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, own: list[Seen], away: Tensor, memory: list[Seen]) -> tuple[Tensor, Tensor, Tensor]:
         """Map [rows, new, width] behind `own`, with `away` among what is new; also return the new keys and values."""
@@ -95,7 +96,7 @@ class Seq2Seq(EncoderDecoder):
         super().__init__(width, size, separator)
         self.length, self.layers = inputs.length, decoder
         self.register_buffer("places", waves(inputs.length, size), persistent=False)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.encoder = nn.ModuleList(EncoderBlock(size, heads, dropout, hidden=hidden) for _ in range(encoder))
         self.decoder = nn.ModuleList(DecoderBlock(size, heads, hidden, dropout) for _ in range(decoder))
         self.read, self.after = nn.LayerNorm(size), nn.LayerNorm(size)

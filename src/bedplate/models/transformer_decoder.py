@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bedplate.core.errors import InputError
+from bedplate.models.dropout import Dropout
 from bedplate.models.registry import Inputs, Outputs, TextInput, models, only
 from bedplate.models.text_layers import AWAY
 
@@ -60,7 +61,7 @@ class Block(nn.Module):
         self.before, self.between = nn.LayerNorm(width), nn.LayerNorm(width)
         self.asked, self.mixed = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.wide, self.narrow = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def parts(self, x: Tensor, angles: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor, Tensor]:
         """Return query, key and value, each [rows, heads, length, width / heads]."""
@@ -125,7 +126,7 @@ class TransformerDecoder(nn.Module):
             nn.init.normal_(self.places.weight, std=0.02)
         else:
             self.rotation = Rotation(inputs.length, size // heads)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.blocks = nn.ModuleList(Block(size, heads, dropout, activation) for _ in range(layers))
         self.after = nn.LayerNorm(size)
         for name, weight in self.blocks.named_parameters():

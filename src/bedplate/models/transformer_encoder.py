@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bedplate.core.errors import InputError
+from bedplate.models.dropout import Dropout, attention
 from bedplate.models.registry import Inputs, Outputs, TextInput, models, only
 from bedplate.models.text_layers import AWAY, Embedding, MaskedMean, known
 
@@ -40,7 +41,7 @@ class Block(nn.Module):
         self.before, self.between = nn.LayerNorm(width, eps=epsilon), nn.LayerNorm(width, eps=epsilon)
         self.asked, self.mixed = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.wide, self.narrow = nn.Linear(width, hidden), nn.Linear(hidden, width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, away: Tensor) -> Tensor:
         """Map [rows, length, width]; `away` [rows, 1, 1, length] is added to the scores, very negative at padding."""
@@ -57,7 +58,7 @@ class Block(nn.Module):
         parts = self.asked(x).reshape(rows, length, 3, self.heads, width // self.heads)
         query, key, value = parts.permute(2, 0, 3, 1, 4).unbind(0)
         rate = self.rate if self.training else 0.0
-        seen = functional.scaled_dot_product_attention(query, key, value, attn_mask=away, dropout_p=rate)
+        seen = attention(query, key, value, away, rate)
         out: Tensor = self.mixed(seen.transpose(1, 2).reshape(rows, length, width))
         return out
 
@@ -86,7 +87,7 @@ class TransformerEncoder(nn.Module):
         self.blocks = nn.ModuleList(Block(size, heads, dropout) for _ in range(layers))
         self.after = nn.LayerNorm(size)
         self.mean = MaskedMean()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.head = nn.Linear(size, width)
 
     @property

@@ -259,11 +259,10 @@ def _part_shorthand(raw: Raw) -> None:
                     level[key] = {"name": level[key]}
                 elif isinstance(level.get(key), list):
                     level[key] = [{"name": item} if isinstance(item, str) else item for item in level[key]]
-    if (
-        isinstance(training, dict)
-        and isinstance(optimizer := training.get("optimizer"), dict)
-        and "name" not in optimizer
-    ):
+    if not isinstance(training, dict):
+        return
+    optimizer = training.get("optimizer")
+    if isinstance(optimizer, dict) and "name" not in optimizer:
         usual = TrainingSpec().optimizer
         training["optimizer"] = {"name": usual.name, **usual.arguments, **optimizer}
 

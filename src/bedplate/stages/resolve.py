@@ -19,7 +19,7 @@ from bedplate.core.registry import Registry
 from bedplate.data.language_spec import of_language
 from bedplate.data.pair_pool import is_parallel
 from bedplate.data.shards import is_pattern
-from bedplate.evaluation.metrics import CLASSIFICATION, TEXTS
+from bedplate.evaluation.metrics import CLASSIFICATION, TEXTS, within_range
 from bedplate.models import models
 from bedplate.objectives import objectives
 from bedplate.recipe.load import Raw, load
@@ -191,7 +191,16 @@ def check_combinations(raw: Raw) -> list[BedplateError]:
     known = metrics_of(task) if task else CLASSIFICATION
     gate = raw.get("gate")
     for bound, metrics in gate.items() if task and isinstance(gate, dict) else ():
-        for name in metrics if isinstance(metrics, dict) else ():
+        for name, value in metrics.items() if isinstance(metrics, dict) else ():
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if name in known and number and within_range(name, value) != value:
+                found.append(
+                    InputError(
+                        f"{name} is never so", where=f"gate.{bound}.{name}",
+                        expected=f"a value that it can have, such as {within_range(name, value):g}",
+                        received=f"{value:g}",
+                    )
+                )  # fmt: skip
             if name not in known:
                 found.append(
                     InputError(
