@@ -24,9 +24,10 @@ def keep_mask(shape: Sequence[int], rate: float) -> tuple[Tensor, float]:
 
     Args:
         shape: of the mask.
-        rate: how many are dropped, above 0 to 1; the nearest multiple of 1/256 counts, 1/256 at the least.
+        rate: how many are dropped, above 0 to 1; the nearest multiple of 1/256 counts, but neither none nor
+            all where it lies between.
     """
-    dropped = max(1, round(rate * CHANCES))
+    dropped = CHANCES if rate >= 1 else min(CHANCES - 1, max(1, round(rate * CHANCES)))
     count = math.prod(shape)
     draws = torch.empty((count + 7) // 8, dtype=torch.int64).random_(-(2**63), None)
     if dropped == CHANCES:
