@@ -156,7 +156,7 @@ def test_tables_lines_and_forms_are_texts(writer: httpx.Client, box: Bundle) -> 
     ("body", "kind", "match"),
     [
         (b'["so it", "so \xe7\x8c\xab"]', "application/json", "text 2: "),
-        (b'{"text": "so"}\n{"tex', "application/x-ndjson", "the body:2"),
+        (b'{"text": "so"}\n{"tex', "application/x-ndjson", "the body, line 2"),
         (b"a,b\n1,2\n", "text/csv", "a column 'text'; received a, b"), (b'{"txt": "so"}', "application/json", "did you mean"),
         (b"so", "multipart/form-data", "no boundary"),
     ],
@@ -168,7 +168,7 @@ def test_the_text_at_fault_is_named(writer: httpx.Client, body: bytes, kind: str
 
 
 def test_who_asks_for_a_stream_is_told_why_there_is_none(writer: httpx.Client) -> None:
-    several = writer.post("/predict/writer?stream=true", json=["a", "b"]).json()["error"]
+    several = writer.post("/predict/writer?stream=true", json=["so", "and"]).json()["error"]
     assert "a stream is of one text (received 2)" in several
     beams = writer.post("/predict/writer?stream=true", json={"text": "so", "beams": 2}).json()["error"]
     assert "Leave beams out" in beams

@@ -209,10 +209,10 @@ def test_a_label_may_be_written_as_a_number() -> None:
 @pytest.mark.parametrize(
     ("gate", "message"),
     [
-        ("{minimum: {accuracy: 50}}", r"gate.minimum.accuracy: accuracy is never so .*such as 1; received 50"),
-        ("{maximum: {log_loss: -1}}", r"gate.maximum.log_loss: log_loss is never so .*such as 0; received -1"),
+        ("minimum.accuracy=50", r"gate.minimum.accuracy=50: accuracy is never so .*such as 1; received 50"),
+        ("maximum.log_loss=-1", r"gate.maximum.log_loss=-1: log_loss is never so .*such as 0; received -1"),
     ],
 )
 def test_a_gate_that_no_figure_passes_is_refused(gate: str, message: str) -> None:
     with pytest.raises(BedplateError, match=message):
-        resolve("wine", [f"gate={gate}"])
+        resolve("wine", [f"gate.{gate}"])

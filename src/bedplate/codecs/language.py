@@ -193,7 +193,8 @@ class LanguageCodec:
             text = text.replace("\r\n", "\n")
             found = self.tokens_of(text).tolist()
         if UNKNOWN in found and not self.unknown:
-            words = self.tokenizer["model"]["type"] in ("WordLevel", "WordPiece") and not text.isspace()
+            # Characters are words of one letter to the tokenizer.
+            words = not text.isspace() and any(len(piece.decode(errors="replace")) > 1 for piece in self.pieces)
             strange = sorted({part for part in (text.split() if words else text) if UNKNOWN in self.tokens_of(part)})
             raise PayloadError(
                 f"the prompt holds {'words' if words else 'characters'} that the model has never seen",
