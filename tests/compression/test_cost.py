@@ -3,7 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bedplate.compression.cost import macs_and_parameters
+from bedplate.checks.battery import SAMPLES, sample_features
+from bedplate.compression.cost import macs_and_parameters, prices
+from bedplate.core.errors import InputError
 from bedplate.models import Outputs, TextInput, build
 
 TEXTS = TextInput(50, 9)
@@ -26,3 +28,12 @@ def test_an_embedding_is_counted_as_parameters_and_not_multiplied() -> None:
     assert cost.macs == STEPS * (8 * 24 + 8 * 8 + 2 * 8 * 32) + 8 * 2
     assert "body.tokens.weight" not in cost.layers
     assert cost.parameters == sum(p.numel() for p in network.parameters()) > 50 * 8
+
+
+def test_layers_too_small_for_a_clock_are_priced_by_their_parameters() -> None:
+    network = build("mlp", {"hidden": [8]}, SAMPLES["a table of numbers"], Outputs(3), 0)
+    cost = macs_and_parameters(network, sample_features(SAMPLES["a table of numbers"], rows=4))
+    by_parameters = prices(network, cost, "parameters")
+    assert prices(network, cost, "cost", dict.fromkeys(by_parameters, 0.0)) == by_parameters
+    with pytest.raises(InputError, match="time that can be measured"):
+        prices(network, cost, "time", {})

@@ -110,3 +110,7 @@ def test_who_asks_for_a_draw_gets_one_where_beams_are_usual() -> None:
     with pytest.raises(InputError) as caught:
         usual.asked(temperature=math.nan)
     assert caught.value.where == "temperature"
+
+
+def test_the_likeliest_stays_where_probabilities_are_equal_but_scores_are_not() -> None:
+    assert probabilities(np.array([-1e-30, 0.0]), Sampling(temperature=1.0, top_p=0.5)).tolist() == [0.0, 1.0]

@@ -94,7 +94,8 @@ def prices(
         network: whose weights they are.
         cost: of the network.
         of: multiply-accumulates; parameters; the time of the weight's layer; or half the time and half the parameters,
-            each as a share of the whole ("cost").
+            each as a share of the whole ("cost"), which is the parameters alone where no layer takes a time that can be
+            measured.
         times: by weight, what its layer takes (`layer_times`); needed for "time" and "cost".
     """
     sizes = {name: parameter.numel() for name, parameter in network.named_parameters()}
@@ -104,6 +105,8 @@ def prices(
         return dict.fromkeys(sizes, 1.0)
     known = {name: time for name, time in (times or {}).items() if name in sizes}
     whole = sum(known.values())
+    if not whole and of == "cost":  # layers too small for a clock: what is left is what they hold
+        return dict.fromkeys(sizes, 1.0)
     if not whole:
         raise InputError("no layer takes a time that can be measured", hint="ask for a share of macs or parameters")
     slow = {name: time / whole / sizes[name] for name, time in known.items()}

@@ -117,7 +117,7 @@ def probabilities(scores: np.ndarray, sampling: Sampling) -> np.ndarray:
         weights = np.exp((scores - scores.max()) / sampling.temperature)
     if not sampling.top_k and sampling.top_p >= 1:
         return np.asarray(weights / weights.sum())
-    order = np.argsort(-weights, kind="stable")
+    order = np.argsort(-scores, kind="stable")  # probabilities may be equal where scores aren't
     if sampling.top_k:
         order = order[: sampling.top_k]
     kept = weights[order]
