@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
+import bz2
 import json
 import random
 from collections.abc import Iterator
@@ -149,14 +149,15 @@ def test_rows_of_a_table_are_texts_and_a_line_at_fault_stops_nothing(
         json.dumps({"x": 1}),
     ]
     (folder / "b.jsonl").write_text("\n".join(lines))
-    (folder / "c.txt.gz").write_bytes(gzip.compress(b"blau Katze\nrot\n"))
-    names = [str(folder / name) for name in ("box", "nowhere.txt", "b.jsonl", "c.txt.gz")]
+    (folder / "c.csv.bz2").write_bytes(bz2.compress(b"de\nblau Katze\nrot\n"))
+    names = [str(folder / name) for name in ("box", "nowhere.txt", "b.jsonl", "c.csv.bz2")]
     assert main(["predict", str(box.path), *names, "--json"]) == 2
     out, err = capsys.readouterr()
     found = [json.loads(line) for line in out.splitlines()]
     assert [one.get("answer") for one in found] == [*wanted, None, wanted[0], None, wanted[1], None, *wanted]
     assert found[0]["input"].endswith("a.csv:2")
     assert found[4]["input"].endswith("b.jsonl:2")
+    assert "nowhere.txt: " + str(folder) not in err  # each is named once
     for part in ("nowhere.txt: can't be read", "b.jsonl:2: not readable as JSON", "b.jsonl:4: the row has no text"):
         assert part in err
     assert main(["predict", str(box.path), "--text", "blau Katze", "--text", "rot"]) == 0

@@ -95,7 +95,8 @@ def _texts(name: str, raw: bytes, codec: LanguageCodec, *, table: bool) -> Itera
 def _rows(raw: bytes, name: str) -> Iterator[tuple[str, Given]]:
     """Yield a table's rows. Of JSON lines one that is none is told, and the others are read."""
     lines = [(number, line) for number, line in enumerate(raw.split(b"\n"), 1) if line.strip()]
-    alone = len(lines) > 1 and all(line.lstrip()[:1] == b"{" and line.rstrip()[-1:] == b"}" for _, line in lines[:1])
+    first = lines[0][1].strip() if lines else b""
+    alone = len(lines) > 1 and first.startswith(b"{") and first.endswith(b"}")
     parts = [(line, f"{name}:{number}") for number, line in lines] if alone else [(raw, name)]
     for part, where in parts:
         try:
@@ -144,7 +145,8 @@ def generate(bundle: Bundle, arguments: argparse.Namespace) -> int:
                 _show(write, name, prompt, wanted)
         except PayloadError as error:
             bad += 1
-            print(f"error: {name}: {error.message}", file=sys.stderr)
+            where = "" if error.message.startswith(f"{name}:") else f"{name}: "  # what reads a file names it, too
+            print(f"error: {where}{error.message}", file=sys.stderr)
             if arguments.json:
                 print(json.dumps({"input": name, "error": error.message}, ensure_ascii=False))
     if left_out:

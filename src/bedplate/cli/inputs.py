@@ -11,6 +11,7 @@ from bedplate.codecs.files import is_junk
 from bedplate.core.errors import InputError, PayloadError
 
 _TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json")
+_PACKED = (".gz", ".bz2", ".xz")
 
 
 def the_text(arguments: argparse.Namespace) -> Iterator[tuple[str, Payload]]:
@@ -33,4 +34,5 @@ def files_of(path: Path) -> list[Path]:
 
 def is_table(path: Path) -> bool:
     """Whether a file is named like a table, packed or not."""
-    return path.name.lower().removesuffix(".gz").endswith(_TABLES)
+    name = path.with_suffix("") if path.suffix.lower() in _PACKED else path
+    return name.name.lower().endswith(_TABLES)

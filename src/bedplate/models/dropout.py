@@ -38,7 +38,7 @@ def keep_mask(shape: Sequence[int], rate: float) -> tuple[Tensor, float]:
 def dropped(x: Tensor, rate: float) -> Tensor:
     """Set elements to 0 at random and enlarge the others, so that their expectation stays (Srivastava et al. 2014).
 
-    `torch.nn.functional.dropout` is the plain twin; on a GPU it is this one that is used.
+    `torch.nn.functional.dropout` is the plain twin, and what a GPU uses.
     """
     if not rate:
         return x
