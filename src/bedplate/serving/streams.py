@@ -155,15 +155,13 @@ class Streams:
         now = time.monotonic()
         if not any(writing.cancelled or writing.late(now) for writing, _ in self._queue):
             return
-        kept = deque[tuple[Writing, int]]()
-        for writing, number in self._queue:
-            if not writing.cancelled and writing.late(now):
-                writing.cancel()
-                writing.give(expired())
-            if not writing.cancelled:
-                kept.append((writing, number))
-        self._queue = kept
-        self.counts.waiting = len(kept)
+        late = {id(writing): writing for writing, _ in self._queue if not writing.cancelled and writing.late(now)}
+        for writing in late.values():
+            writing.cancel()
+        self._queue = deque((writing, number) for writing, number in self._queue if not writing.cancelled)
+        self.counts.waiting = len(self._queue)
+        for writing in late.values():  # counted first: who is told may look at once
+            writing.give(expired())
 
     def _admitted(self) -> list[tuple[Writing, int]]:
         """Take those from the queue that are begun now."""
@@ -180,31 +178,34 @@ class Streams:
     def _drop(self) -> None:
         """Let go of texts that nobody waits for, or whose time is up."""
         now = time.monotonic()
-        gone = []
+        gone, late = [], []
         for stream in self._running.streams:
             writing, _ = self._owners[id(stream)]
             if writing.whole and writing.late(now) and not writing.cancelled:
                 writing.cancel()
-                writing.give(Problem(504, "the request's deadline passed while its text was written"))
+                late.append(writing)
             if writing.cancelled:
                 gone.append(stream)
         self._running.leave(gone)
         for stream in gone:
             del self._owners[id(stream)]
         self.counts.under_way = len(self._running.streams)
+        for writing in late:
+            writing.give(Problem(504, "the request's deadline passed while its text was written"))
 
     def _deliver(self, found: Sequence[tuple[Stream, Piece]]) -> None:
         now = time.monotonic()
-        for stream, piece in found:
-            writing, number = self._owners[id(stream)]
+        owners = [self._owners[id(stream)] for stream, _ in found]
+        for (stream, piece), (writing, number) in zip(found, owners, strict=True):
             before = writing.last.get(number)
             (self.counts.first if before is None else self.counts.each).add(now - (before or writing.queued))
             writing.last[number] = now
             if piece.finish:
                 del self._owners[id(stream)]
-            writing.give((number, piece))
         self.counts.wrote(len(found))
         self.counts.under_way = len(self._running.streams)
+        for (_, piece), (writing, number) in zip(found, owners, strict=True):
+            writing.give((number, piece))
 
     def _fail(self, error: Exception) -> None:
         """Tell everyone who waits that nothing more comes, and begin anew."""
