@@ -63,6 +63,8 @@ def test_blanks_delimit_when_nothing_else_does() -> None:
         ("when,what\n2020-01-01,x\n2020-01-02,y\n", True),
         ("2020-01-01,x\n2020-01-02,y\n", False),
         ("x,x,o,win\nx,o,x,lose\no,o,x,win\n", False),
+        ("note,note,label\n" + "so it goes,and on,yes\nit ends,so what,no\nwhat else,no one,yes\n" * 2, True),
+        ("red,red,win\n" + "blue,red,lose\nred,green,win\n" * 3, False),
     ],
 )
 def test_headers_are_told_from_rows(text: str, header: bool) -> None:

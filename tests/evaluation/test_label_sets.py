@@ -37,7 +37,8 @@ def test_they_are_scikit_learns(seed: int, rows: int, labels: int) -> None:
         wanted = score(targets.ravel(), answers.ravel(), **told)
         assert found[name] == pytest.approx(wanted)
     single = [metrics.f1_score(targets[:, k], answers[:, k], **told) for k in range(labels)]
-    assert found["macro_f1"] == pytest.approx(np.mean(single))
+    appears = [k for k in range(labels) if targets[:, k].any() or answers[:, k].any()]
+    assert found["macro_f1"] == pytest.approx(np.mean([single[k] for k in appears]) if appears else 0)
     np.testing.assert_allclose(found["by_label"][2], single)
     assert found["subset_accuracy"] == pytest.approx((targets == answers).all(axis=1).mean())
     assert found["hamming_loss"] == pytest.approx((targets != answers).mean())

@@ -25,6 +25,9 @@ WHITESPACE = " "
 """As a delimiter: any run of blanks."""
 
 _SAMPLE_LINES = 1000
+_TELLING_ROWS = 5
+"""So many rows without a word of the first line say that it isn't one of them."""
+
 _BOMS = (
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -256,7 +259,7 @@ def looks_like_header(rows: Sequence[Sequence[str]]) -> bool:
     """Say whether the first of `rows` names the columns.
 
     Evidence for: words above a column of numbers or dates. Evidence against: a number above numbers, or (where no
-    column is numeric) first cells that occur again below, or twice among themselves.
+    column is numeric) first cells that occur again below, or (below few rows) twice among themselves.
     """
     first, body = rows[0], [row for row in rows[1:] if len(row) >= len(rows[0])]
     if not body:
@@ -278,7 +281,9 @@ def looks_like_header(rows: Sequence[Sequence[str]]) -> bool:
     if votes_for or votes_against:
         return votes_for > 0
     named = [cell for cell in first if cell]
-    return bool(named) and again <= len(first) // 10 and len(set(named)) == len(named)
+    if len(set(named)) < len(named):  # two columns of one name, or values: categories would occur again
+        return again == 0 and len(body) >= _TELLING_ROWS
+    return bool(named) and again <= len(first) // 10
 
 
 @lru_cache(maxsize=1 << 15)

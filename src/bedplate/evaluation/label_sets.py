@@ -1,10 +1,11 @@
 """Judge sets of labels: which of them a row was given, beside those that it has.
 
-`precision`, `recall` and `f1` are of all rows' labels together (micro); `macro_f1` is the mean of the labels' own F1;
-`subset_accuracy` the share of rows whose set is right to the last label; `hamming_loss` the share of single decisions
-that are wrong; `auprc` the mean over the labels of their average precision; `log_loss` the mean binary cross-entropy of
-a decision. Labels without a row, where they have none, are left out of `auprc`. Names and definitions are
-scikit-learn's, and the tests compare them. Tsoumakas and Katakis 2007, "Multi-Label Classification: An Overview".
+`precision`, `recall` and `f1` are of all rows' labels together (micro); `macro_f1` is the mean F1 of the single labels
+that some row has or was given; `subset_accuracy` the share of rows whose set is right to the last label;
+`hamming_loss` the share of single decisions that are wrong; `auprc` the mean over the labels of their average
+precision; `log_loss` the mean binary cross-entropy of a decision. Labels without a row are left out of `auprc`. Names
+and definitions are scikit-learn's, and the tests compare them. Tsoumakas and Katakis 2007, "Multi-Label Classification:
+An Overview".
 """
 
 from __future__ import annotations
@@ -49,9 +50,10 @@ class LabelSetFacts:
         both, found, truth = (weights @ part for part in (self.both, self.found, self.truth))
         total = weights.sum(axis=1)
         scores = np.stack(list(entity_scores(both, found, truth).values()), axis=1)
+        appears = (found + truth) > 0
         return {
             **entity_scores(both.sum(axis=1), found.sum(axis=1), truth.sum(axis=1)),
-            "macro_f1": scores[:, 2].mean(axis=1),
+            "macro_f1": share(scores[:, 2].sum(axis=1), appears.sum(axis=1)),
             "subset_accuracy": share(weights @ (self.wrong == 0), total),
             "hamming_loss": share(weights @ self.wrong, total * self.labels),
             "log_loss": share(weights @ self.losses, total),
