@@ -38,6 +38,17 @@ def test_columns_of_zeros_and_ones_are_taken_where_asked(tmp_path: Path) -> None
     assert suggest(path, "sport").task == "tabular-classification"  # one of them, where nothing is said
 
 
+def test_what_may_be_several_labels_is_said_where_no_task_is_asked(tmp_path: Path) -> None:
+    def notes(path: Path) -> list[str]:
+        return [why for why in suggest(path).reasons if "--task multi-label-classification" in why]
+
+    assert "'subjects' look like several labels, separated by ';'" in notes(as_csv(tmp_path / "a.csv", 120, ";"))[0]
+    assert "sport, money, weather hold zeros and ones" in notes(as_indicators(tmp_path / "b.csv", 120))[0]
+    plain = (f"some words in a row {k},{('Paris, France', 'Rome, Italy')[k % 2]!r}\n" for k in range(60))
+    (tmp_path / "c.csv").write_text("note,place\n" + "".join(plain).replace("'", '"'))
+    assert not notes(tmp_path / "c.csv")  # classes with a comma in their names
+
+
 def test_lists_of_numbers_are_no_labels(tmp_path: Path) -> None:
     rows = "".join(
         f'{{"box": [{k}, {k + 1}], "note": "some words in a row {k % 7}", "kind": "{k % 2}"}}\n' for k in range(60)

@@ -21,7 +21,7 @@ from bedplate.data.named import NAMED
 from bedplate.data.pair_pool import is_parallel
 from bedplate.data.schema import infer_column
 from bedplate.data.splits import check_rows
-from bedplate.data.suggest_labels import indicator_columns, label_column, list_column, told
+from bedplate.data.suggest_labels import indicator_columns, label_column, list_column, several_labels, told
 from bedplate.data.suggest_language import is_prose, suggest_language
 from bedplate.data.suggest_pair import suggest_columns, suggest_parallel, suggest_talks
 from bedplate.data.suggest_sentence import holds_sentences, suggest_sentences
@@ -239,6 +239,9 @@ def _suggest_table(tables: dict[str, Path], target: str | None, wanted: str | No
         return _proven(Suggestion(_SETS, {key: data[key] for key in _ORDER if key in data}, reasons))
     columns: dict[str, dict[str, Any]] = {}
     task = _target(table, target, data, columns, reasons)
+    several = several_labels(table, target) if wanted is None and task == "tabular-classification" else None
+    if several:
+        reasons.append(several)
     if task == "tabular-classification" and wanted in (None, _TEXTS, _VECTORS):
         task = _texts_in(table, target, wanted, data, reasons)
     if task not in (_TEXTS, _VECTORS):

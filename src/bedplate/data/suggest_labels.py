@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from bedplate.core.errors import DataError, listing
 from bedplate.data.label_sets import LISTS, indicators, read_cell, separator_of
+from bedplate.data.suggest_text import text_column_of
 from bedplate.data.tables import RawTable
 
 _LIKELY = r"(.*[_ ])?(labels|tags|topics|categories|genres|keywords|classes|emotions)"
@@ -74,3 +78,28 @@ def told(table: RawTable, target: str) -> str:
     how = "in lists" if sign == LISTS else f"separated by '{sign}'" if sign else "one by itself"
     mean = float(np.mean([len(row) for row in rows])) if rows else 0.0
     return f"'{target}' holds {len(names)} labels {how}, {mean:.1f} in a row on average"
+
+
+def several_labels(table: RawTable, target: str) -> str | None:
+    """Return a sentence where a column of classes may be several labels a row, which `init` doesn't take for granted."""
+    texts = ("" if cell is None else str(cell).strip() for cell in table.columns[target][:_LOOKED_AT])
+    cells = [text for text in texts if text]
+    sign = separator_of(cells)
+    what = None
+    if sign is not None and sign != LISTS:
+        rows = [read_cell(cell, sign) for cell in cells]
+        counts = Counter(label for row in rows for label in row)
+        apart = sum(len(row) > 1 for row in rows)
+        # Labels recur, by themselves and beside others; a class with a comma in its name, or a sentence, doesn't.
+        if 5 * apart >= len(rows) and len(counts) < len(set(cells)) and sum(counts.values()) >= 3 * len(counts):
+            what = f"the cells of '{target}' look like several labels, separated by '{sign}'"
+    beside = indicators(table)
+    if what is None and target in beside and len(beside) > 2 and _one_text(table, beside):
+        what = f"{listing(beside)} hold zeros and ones beside a text, as labels do of which a row may have several"
+    return what and f"note: {what}; --task multi-label-classification answers each by itself"
+
+
+def _one_text(table: RawTable, labels: Sequence[str]) -> bool:
+    """Whether there is nothing but a text to learn the labels from."""
+    rest = {name: values for name, values in table.columns.items() if name not in labels[1:]}
+    return text_column_of(replace(table, columns=rest), labels[0]) is not None
