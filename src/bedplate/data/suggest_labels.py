@@ -81,7 +81,7 @@ def told(table: RawTable, target: str) -> str:
 
 
 def several_labels(table: RawTable, target: str) -> str | None:
-    """Return a sentence where a column of classes may be several labels a row, which `init` doesn't take for granted."""
+    """Return a sentence where a column of classes may hold several labels a row, which `init` only says."""
     texts = ("" if cell is None else str(cell).strip() for cell in table.columns[target][:_LOOKED_AT])
     cells = [text for text in texts if text]
     sign = separator_of(cells)
