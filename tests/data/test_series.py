@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bedplate.core.errors import DataError
+from bedplate.codecs import from_contract
+from bedplate.core.errors import DataError, PayloadError
 from bedplate.data.dataset import Dataset
 from bedplate.data.load import load_dataset
 from bedplate.data.series import filled, naive_error, starts
@@ -104,6 +105,34 @@ def test_months_are_steps_though_they_differ_in_days(tmp_path: Path) -> None:
     found = load(tmp_path, lines, columns=["other"])
     assert found.answers.season == 12
     assert len(found.train) == 168 - 12 - 3
+    past = [{"hour": f"2020-{k + 1:02d}-01", "load": k, "other": k} for k in range(12)]
+    assert found.codec.times_after(past, 3) == ["2021-01-01", "2021-02-01", "2021-03-01"]  # type: ignore[attr-defined]
+    with pytest.raises(PayloadError, match="don't follow one another"):
+        found.codec.decode([[*past[:5], *past[6:], past[0] | {"hour": "2021-01-01"}]])
+
+
+@pytest.mark.parametrize(
+    ("times", "season", "months", "order"),
+    [
+        ([f"{1900 + k}" for k in range(120)], 1, 12, "period"),
+        ([f"{1990 + k // 4}Q{k % 4 + 1}" for k in range(120)], 4, 3, "period"),
+        ([f"Q{k % 4 + 1}/{1990 + k // 4}" for k in range(120)], 4, 3, "period"),
+        ([f"{1990 + k // 4}-{3 * (k % 4) + 1:02d}-01" for k in range(120)], 4, 3, "ymd"),
+        ([f"{1900 + k}-12-31" for k in range(120)], 1, 12, "ymd"),
+        ([f"{1960 + k // 2}-{6 * (k % 2) + 1:02d}-15" for k in range(120)], 2, 6, "ymd"),
+        ([str(datetime(1990, 1, 1) + timedelta(days=30 * k)) for k in range(120)], 1, 0, "ymd"),
+        ([str(datetime(1990, 1, 1) + timedelta(days=91 * k)) for k in range(120)], 1, 0, "ymd"),
+    ],
+)
+def test_quarters_and_years_are_steps_too(
+    tmp_path: Path, times: list[str], season: int, months: int, order: str
+) -> None:
+    found = load(tmp_path, [f"{time},{k % 7},{k}" for k, time in enumerate(times)], columns=["other"])
+    contract = found.codec.contract()
+    assert (found.answers.season, contract.get("months", 0), contract["order"]) == (season, months, order)
+    assert bool(contract["step"]) is not bool(months)
+    assert (np.diff(found.train.inputs["history"][:, :, 1], axis=1) == 1).all()
+    assert from_contract(contract) == found.codec
 
 
 @pytest.mark.parametrize(

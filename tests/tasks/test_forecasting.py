@@ -82,8 +82,10 @@ def test_it_beats_the_season_before_and_says_so(run: Path, bundle: Bundle) -> No
     page = (run / "report.html").read_text()
     assert "Error by how far ahead" in page
     assert "the worst window" in page
-    answer = bundle.predict([past()])[0]["answer"]
+    told = bundle.predict([past()])[0]
+    answer = told["answer"]
     assert set(answer) == {"load", "wind"}
+    assert told["times"] == [str(datetime(2024, 1, 1) + timedelta(hours=STEPS + k)) for k in range(12)]
     hours = np.arange(STEPS, STEPS + 12)
     np.testing.assert_allclose(answer["load"], 500 + 100 * np.sin(hours * 2 * np.pi / 24), atol=40)
 
@@ -121,7 +123,13 @@ def test_every_protocol_forecasts_as_the_bundle_and_refuses_what_is_no_past(bund
     with running([("load", bundle.path)], grpc_port=0) as server, httpx.Client(base_url=server.url) as client:
         plain = client.post("/predict/load", content=csv.encode(), headers={"content-type": "text/csv"}).json()
         np.testing.assert_allclose(plain["answers"][0]["answer"]["wind"], wanted[0, :, 1], rtol=1e-5, atol=1e-6)
+        times = [str(datetime(2024, 1, 1) + timedelta(hours=STEPS + k)) for k in range(12)]
+        assert plain["answers"][0]["times"] == times
         many = client.post("/predict/load", json=[{"history": past()}, {"history": history}]).json()
+        assert many["answers"][0]["times"] == times
+        assert "times" not in many["answers"][1]  # steps as lists have none
+        lines = client.post("/predict/load?stream=true", json=[{"history": past()}]).text
+        assert json.loads(lines)["times"] == times
         np.testing.assert_allclose(many["answers"][1]["answer"]["load"], wanted[1, :, 0], rtol=1e-5)
         rows = client.post("/predict/load", json=past()).json()  # the CSV's rows as objects are one past
         np.testing.assert_allclose(rows["answers"][0]["answer"]["load"], wanted[0, :, 0], rtol=1e-5)
@@ -298,5 +306,6 @@ def test_several_series_are_trained_sealed_and_forecast_from_rows_below_one_anot
     wide = {name: [float(row.split(",")[2]) for row in rows if row.split(",")[1] == name][-48:] for name in ("a", "b")}
     first, second = bundle.predict([long, wide])
     assert set(first["answer"]) == {"a", "b"}
-    assert first == second
+    assert first.pop("times")[0] == parts[-1][0].replace("15:00", "16:00")
+    assert first == second  # columns by themselves name no times
     assert np.mean(first["answer"]["b"]) == pytest.approx(50 * np.mean(first["answer"]["a"]), rel=0.05)

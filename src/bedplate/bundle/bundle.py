@@ -26,6 +26,7 @@ from bedplate.bundle.onnxscan import scan_graph
 from bedplate.bundle.session import OnnxPredict, check_boundary
 from bedplate.codecs.answers import Answers
 from bedplate.codecs.codec import Codec, Payload, TensorSpec
+from bedplate.core.arrays import Arrays
 from bedplate.core.errors import BundleError, PayloadError, did_you_mean
 from bedplate.core.hashing import sha256_bytes, sha256_file
 from bedplate.core.machine import cpu_features
@@ -33,6 +34,7 @@ from bedplate.generation.generator import Generator
 
 if TYPE_CHECKING:
     from bedplate.codecs.language import LanguageCodec
+    from bedplate.codecs.series import SeriesCodec
 
 log = logging.getLogger("bedplate.bundle")
 
@@ -290,9 +292,27 @@ class Bundle:
         predict = self.predictor()
         answers: list[dict[str, Any]] = []
         for start in range(0, len(payloads), batch_size):
-            inputs = self.codec.decode(payloads[start : start + batch_size])
-            answers += self.answers.encode(predict(inputs), inputs)
+            some = payloads[start : start + batch_size]
+            inputs = self.codec.decode(some)
+            answers += self.answered(predict(inputs), inputs, some)
         return answers
+
+    def answered(self, outputs: Arrays, inputs: Arrays, payloads: Sequence[Payload]) -> list[dict[str, Any]]:
+        """Return what is told of each payload: what `Answers.encode` says, and of a forecast the times that it is for.
+
+        Args:
+            outputs: the graph's, a row a payload.
+            inputs: the codec's tensors of the payloads.
+            payloads: what was asked.
+        """
+        found = self.answers.encode(outputs, inputs)
+        if self.codec.kind == "series":
+            codec = cast("SeriesCodec", self.codec)
+            for answer, payload in zip(found, payloads, strict=True):
+                times = codec.times_after(payload, self.answers.horizon)
+                if times is not None:
+                    answer["times"] = times
+        return found
 
     def _entry(self, variant: str) -> Any:
         try:

@@ -102,13 +102,14 @@ def answers(bundle: Bundle, payloads: Iterable[tuple[str, Payload]], variant: st
         good: list[tuple[int, Any]] = []
         found: list[dict[str, Any]] = [{"input": name} for name, _ in batch]
         try:
-            arrays = bundle.codec.decode([payload for _, payload in batch])
-            good = list(enumerate(bundle.answers.encode(predict(arrays), arrays)))
+            payloads = [payload for _, payload in batch]
+            arrays = bundle.codec.decode(payloads)
+            good = list(enumerate(bundle.answered(predict(arrays), arrays, payloads)))
         except PayloadError:
             for index, (_, payload) in enumerate(batch):
                 try:
                     arrays = bundle.codec.decode([payload])
-                    good.append((index, bundle.answers.encode(predict(arrays), arrays)[0]))
+                    good.append((index, bundle.answered(predict(arrays), arrays, [payload])[0]))
                 except PayloadError as error:
                     found[index]["error"] = error.message
         for index, answer in good:
@@ -123,6 +124,9 @@ def _line(found: dict[str, Any]) -> str:
         return f"{found['input']}\t{json.dumps(found['answer'], ensure_ascii=False)}"
     if "probabilities" in found:
         return f"{found['input']}\t{found['answer']}\t{max(found['probabilities'].values()):.4f}"
+    if "times" in found:
+        told = {"times": found["times"], **found.get("quantiles", found["answer"])}
+        return f"{found['input']}\t{json.dumps(told, ensure_ascii=False)}"
     if "quantiles" in found:
         return f"{found['input']}\t{json.dumps(found['quantiles'], ensure_ascii=False)}"
     if isinstance(found["answer"], dict | list):

@@ -6,6 +6,7 @@ Any rhythm that so many harmonics can draw is a linear map of them, and so is th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
@@ -23,7 +24,20 @@ HARMONICS = {"day": 4, "week": 3, "year": 2}
 UNIX = "unix"
 """The order of times that are seconds since 1970, or milliseconds from 100,000,000,000 on."""
 
+PERIOD = "period"
+"""The order of times that are years or quarters: 2024, 2024Q3, 2024-Q3, Q3 2024."""
+
+QUARTER = re.compile(
+    r"(?P<year>\d{4})(?P<between>[-\s/]?)Q(?P<quarter>[1-4])"
+    r"|Q(?P<quarter_>[1-4])(?P<between_>[-\s/]?)(?P<year_>\d{4})",
+    re.I,
+)
+
+_YEARS = (1000, 2999)
 _MILLISECONDS = 1e11
+SERIES_ORDERS = (*ORDERS, UNIX, PERIOD)
+"""How a series' times may be written."""
+
 _DAY = 86400.0
 _EPOCH = datetime(1970, 1, 1)
 
@@ -61,17 +75,34 @@ def _share(seconds: np.ndarray, cycle: str) -> np.ndarray:
 
 
 def moment_of(text: str, order: str) -> datetime | None:
-    """Return the moment that a time's text writes under `order` (one of `dates.ORDERS`, or `UNIX`); None: none."""
+    """Return the moment that a time's text writes under `order`, one of `SERIES_ORDERS`; None: none."""
+    if order == PERIOD:
+        return period_of(text)
     if order != UNIX:
         return parse_date(text, next(known for known in ORDERS if known == order))
     number = parse_number(text)
     if number is None:
         return parse_date(text, "ymd")
-    seconds = number / 1000 if number >= _MILLISECONDS else number
+    seconds = number / 1000 if in_milliseconds(number) else number
     try:
         return _EPOCH + timedelta(seconds=seconds)
     except OverflowError:
         return None
+
+
+def period_of(text: str) -> datetime | None:
+    """Return when a year or a quarter begins, or None where the text names neither."""
+    quarter = QUARTER.fullmatch(text)
+    if quarter is not None:
+        year, number = quarter["year"] or quarter["year_"], quarter["quarter"] or quarter["quarter_"]
+        return datetime(int(year), 3 * int(number) - 2, 1) if int(year) else None
+    whole = re.fullmatch(r"(\d{4})(?:\.0)?", text)  # a column of numbers with gaps has the point
+    return datetime(int(whole[1]), 1, 1) if whole and _YEARS[0] <= int(whole[1]) <= _YEARS[1] else None
+
+
+def in_milliseconds(number: float) -> bool:
+    """Return whether a number since 1970 is one of milliseconds rather than of seconds."""
+    return number >= _MILLISECONDS
 
 
 def seconds_of(moment: datetime) -> float:

@@ -19,17 +19,17 @@ import numpy as np
 from bedplate.codecs.calendar import (
     CALENDAR,
     HARMONICS,
-    UNIX,
+    SERIES_ORDERS,
     calendar_features,
     calendar_width,
     moment_of,
     seconds_of,
 )  # fmt: skip
 from bedplate.codecs.codec import Payload, TensorSpec
-from bedplate.codecs.dates import ORDERS
 from bedplate.codecs.numbers import parse_number
 from bedplate.codecs.rows import read_rows
 from bedplate.codecs.series_order import in_order
+from bedplate.codecs.stride import Stride, following
 from bedplate.core.arrays import Arrays
 from bedplate.core.errors import BundleError, PayloadError, did_you_mean, listing
 
@@ -51,8 +51,9 @@ class SeriesCodec:
     """Read the latest steps of a series.
 
     `columns` are forecast and read, in the tensor's order; `length` is how many steps are read; `mean` and `std` are
-    each column's among the training rows; `time` is the column of times, and `step` the seconds between two of them
-    (0: not known, so times in payloads aren't looked at); `decimals` is each column's decimal sign, nothing for points.
+    each column's among the training rows; `time` is the column of times, and `step` the seconds between two of them, or
+    `months` the calendar months (both 0: not known, so gaps in payloads aren't looked for); `decimals` is each column's
+    decimal sign, nothing for points.
     Where rows were of several series, `by` is the column that named them, and `values` those that each had: `columns`
     are then theirs side by side, and payloads may have rows of either form; `left` are the series that training left
     out, whose rows are passed over. With `cycles` (of "day", "week" and "year")
@@ -76,8 +77,14 @@ class SeriesCodec:
     cycles: tuple[str, ...] = ()
     order: str = "ymd"
     left: tuple[str, ...] = ()
+    months: int = 0
 
     kind = "series"
+
+    @property
+    def stride(self) -> Stride:
+        """How far apart two steps are."""
+        return Stride(self.step, self.months)
 
     @property
     def tensors(self) -> list[TensorSpec]:
@@ -124,6 +131,39 @@ class SeriesCodec:
 
         Raises PayloadError.
         """
+        steps, given = self._steps_of(payload)
+        if len(steps) < self.length:
+            raise PayloadError(
+                "the past is too short", expected=f"{self.length} steps or more", received=f"{len(steps)}"
+            )
+        first = len(steps) - self.length
+        found = {HISTORY: np.array([self._step(row, first + k + 1) for k, row in enumerate(steps[first:])], np.float32)}
+        if self.cycles:
+            found[CALENDAR] = self._ready_calendar(given) if given is not None else self._calendar(steps[-1])
+        return found
+
+    def times_after(self, payload: Payload, steps: int) -> list[str] | list[float] | None:
+        """Return the times of the steps that follow a payload's past; None where it, or training, named none.
+
+        Args:
+            payload: one that `past_of` takes.
+            steps: how many follow.
+
+        Returns:
+            Texts as the latest step's time is written, dates by ISO 8601; numbers where times are such since 1970.
+        """
+        if not self.time or not self.stride:
+            return None
+        rows, _ = self._steps_of(payload)
+        latest = [str(row[self.time]).strip() if isinstance(row, Mapping) and self.time in row else "" for row in rows]
+        moments = [moment_of(text, self.order) for text in latest[-self.length :]]
+        known = [moment for moment in moments if moment is not None]
+        if len(known) < len(moments):
+            return None
+        return following(self.stride, known, latest[-1], self.order, steps)
+
+    def _steps_of(self, payload: Payload) -> tuple[Sequence[Any], Any]:
+        """Return a payload's rows in the order of time, and the features of the calendar that it brings along."""
         if isinstance(payload, bytes | bytearray | memoryview | str):
             payload = _parsed(payload)
         given: Any = None
@@ -143,18 +183,8 @@ class SeriesCodec:
                 received=type(payload).__name__ if payload else "nothing",
             )  # fmt: skip
         if self.time:
-            payload = in_order(payload, self.time, self.order, self.step, self.length)
-        if len(payload) < self.length:
-            raise PayloadError(
-                "the past is too short", expected=f"{self.length} steps or more", received=f"{len(payload)}"
-            )
-        first = len(payload) - self.length
-        found = {
-            HISTORY: np.array([self._step(row, first + k + 1) for k, row in enumerate(payload[first:])], np.float32)
-        }
-        if self.cycles:
-            found[CALENDAR] = self._ready_calendar(given) if given is not None else self._calendar(payload[-1])
-        return found
+            payload = in_order(payload, self.time, self.order, self.stride, self.length)
+        return payload, given
 
     def _calendar(self, row: Any) -> np.ndarray:
         """Return the features of the time of the latest step."""
@@ -270,7 +300,7 @@ class SeriesCodec:
             "kind": self.kind, "columns": list(self.columns), "length": self.length, "mean": list(self.mean),
             "std": list(self.std), "time": self.time, "step": self.step, "decimals": self.decimals, "by": self.by,
             "values": list(self.values), "cycles": list(self.cycles), "order": self.order,
-            **({"left": list(self.left)} if self.left else {}),
+            **({"left": list(self.left)} if self.left else {}), **({"months": self.months} if self.months else {}),
         }  # fmt: skip
 
     @classmethod
@@ -284,17 +314,14 @@ class SeriesCodec:
                 str(contract.get("decimals", "")), str(contract.get("by", "")),
                 tuple(map(str, contract.get("values", ()))), tuple(map(str, contract.get("cycles", ()))),
                 str(contract.get("order", "ymd")), tuple(map(str, contract.get("left", ()))),
+                int(contract.get("months", 0)),
             )  # fmt: skip
         except (KeyError, TypeError, ValueError) as error:
             raise BundleError("the contract of the series codec is damaged", received=repr(error)[:200]) from error
         sizes = {len(columns), len(mean), len(std)}
         if not columns or codec.length < 1 or len(sizes) > 1 or bool(codec.by) != bool(codec.values):
             raise BundleError("the contract of the series codec contradicts itself", received=str(dict(contract))[:200])
-        if (
-            set(codec.cycles) - set(HARMONICS)
-            or codec.order not in (*ORDERS, UNIX)
-            or (codec.cycles and not codec.time)
-        ):
+        if set(codec.cycles) - set(HARMONICS) or codec.order not in SERIES_ORDERS or (codec.cycles and not codec.time):
             raise BundleError("the contract of the series codec contradicts itself", received=str(dict(contract))[:200])
         return codec
 

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from bedplate.codecs.calendar import UNIX, moment_of
+from bedplate.codecs.calendar import PERIOD, UNIX, moment_of
 from bedplate.codecs.dates import offset_of
+from bedplate.codecs.stride import Stride
 from bedplate.core.errors import PayloadError
 
 
@@ -32,7 +33,7 @@ def moments_of(rows: Sequence[Any], time: str, order: str) -> list[datetime] | N
     for number, row in enumerate(rows, 1):
         value = row[time]
         if not isinstance(value, str) and (
-            order != UNIX or isinstance(value, bool) or not isinstance(value, int | float)
+            order not in (UNIX, PERIOD) or isinstance(value, bool) or not isinstance(value, int | float)
         ):
             raise PayloadError(
                 "not a time", where=f"step {number}, column '{time}'",
@@ -53,7 +54,7 @@ def moments_of(rows: Sequence[Any], time: str, order: str) -> list[datetime] | N
     return [moment for moment in found if moment is not None]
 
 
-def in_order(rows: Sequence[Any], time: str, order: str, step: float, needed: int) -> Sequence[Any]:
+def in_order(rows: Sequence[Any], time: str, order: str, stride: Stride, needed: int) -> Sequence[Any]:
     """Return the rows sorted by their times, as training sorts them; as they are where the times can't be read.
 
     Only the latest are looked at for gaps: what lies before isn't read.
@@ -62,7 +63,7 @@ def in_order(rows: Sequence[Any], time: str, order: str, step: float, needed: in
         rows: of one past.
         time: the column of times.
         order: how training's times were written, as `moment_of` takes it.
-        step: the seconds between two steps; 0 where it isn't known, so that nothing is checked.
+        stride: the distance of two steps; where it isn't known, gaps aren't looked for.
         needed: how many of the latest rows are read.
 
     Raises:
@@ -74,12 +75,19 @@ def in_order(rows: Sequence[Any], time: str, order: str, step: float, needed: in
     places = sorted(range(len(rows)), key=moments.__getitem__)
     read = len(places) - needed
     for number, (before, after) in enumerate(itertools.pairwise(places)):
-        gap = (moments[after] - moments[before]).total_seconds()
-        if not gap or (step and number >= read and abs(gap - step) > 0.01 * step):
+        gap = moments[after] != moments[before]
+        if not gap or (stride and number >= read and not stride.parts(moments[before], moments[after])):
             raise PayloadError(
                 "the times don't follow one another" if gap else "two rows have one time",
-                where=f"step {after + 1}, column '{time}'", expected=str(moments[before] + timedelta(seconds=step)),
+                where=f"step {after + 1}, column '{time}'", expected=_next(stride, moments[before]),
                 received=str(moments[after]),
                 hint=f"give the latest {needed:,} steps whole" if gap else "give every step once",
             )  # fmt: skip
     return [rows[place] for place in places]
+
+
+def _next(stride: Stride, moment: datetime) -> str | None:
+    try:
+        return str(stride.later(moment, 1)) if stride else None
+    except (OverflowError, ValueError):  # behind the calendar's end
+        return None

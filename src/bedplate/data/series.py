@@ -64,7 +64,7 @@ def load_series(spec: DataSpec, *, base: Path, announce: Announce) -> Dataset:
         tuple(columns), length, tuple(mean.tolist()), tuple(np.where(std > 0, std, 1.0).tolist()),
         series.time or "", grid.step, decimals, series.by or "", panel.values if panel else (),
         tuple(cycle for cycle in HARMONICS if cycle in series.calendar), grid.order,
-        panel.left if panel else (),
+        panel.left if panel else (), grid.months,
     )  # fmt: skip
     answers = Answers(
         target, columns=tuple(columns), horizon=horizon, scale=codec.std,

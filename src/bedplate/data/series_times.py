@@ -8,10 +8,11 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
-from bedplate.codecs.calendar import UNIX, seconds_of
+from bedplate.codecs.calendar import PERIOD, UNIX, period_of, seconds_of
 from bedplate.codecs.columns import Raw
 from bedplate.codecs.dates import Order, find_order, offset_of, parse_date
 from bedplate.codecs.numbers import parse_number
+from bedplate.codecs.stride import month_of
 from bedplate.core.errors import DataError
 
 HOUR, DAY = 3600.0, 86400.0
@@ -26,7 +27,8 @@ _OFF = 0.05
 
 _NAMES: dict[Order, str] = {"dmy": "day first", "mdy": "month first"}
 
-_MONTH = (28 * DAY, 31 * DAY)
+_MONTHS = {1: (28, 31), 3: (90, 92), 6: (181, 184), 12: (365, 366)}
+"""How many days so many calendar months have, from the fewest to the most."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Grid:
     Attributes:
         places: int64 [rows], steps after the first row.
         step: seconds between two steps; 0 where they are months or not known.
+        months: calendar months between two steps; 0 where they are seconds or not known.
         season: steps of a season; 1 where none is known.
         texts: the times as they are written [rows]; numbers of rows where there are none.
         notes: what people should know.
@@ -50,6 +53,7 @@ class Grid:
     notes: tuple[str, ...] = ()
     order: str = "ymd"
     wall: np.ndarray = field(default_factory=lambda: np.empty(0))
+    months: int = 0
 
 
 def rows_as_grid(rows: int) -> Grid:
@@ -70,20 +74,24 @@ def grid_of(values: Sequence[Raw], column: str, ids: Sequence[str]) -> Grid:
     unix = _unix(texts)
     if unix is not None:
         texts = [str(datetime(1970, 1, 1) + timedelta(seconds=second)) for second in unix]
+    periods = None if unix is not None else [period_of(text) for text in texts]
     order = find_order(texts)
     exchanged = None
     if order is not None and order[1]:
         way, exchanged = _evener(texts, column, order[0])
         order = (way, True)
     moments = [parse_date(text, order[0]) for text in texts] if order is not None and order[0] != "clock" else []
+    if periods is not None and None not in periods:
+        moments = periods
     if not moments or None in moments:
         bad = next((k for k, text in enumerate(texts) if parse_date(text, "ymd") is None), 0)
         raise DataError(
-            f"'{column}' holds no times", where=ids[bad], expected="dates such as 2020-01-31 08:00, in one form",
+            f"'{column}' holds no times", where=ids[bad],
+            expected="dates such as 2020-01-31 08:00, years or quarters such as 2020Q1, in one form",
             received=texts[bad][:40],
         )  # fmt: skip
     seconds = np.array([seconds_of(moment) for moment in moments if moment is not None])
-    wall, written = seconds.copy(), UNIX if unix is not None or order is None else order[0]
+    wall, written = seconds.copy(), UNIX if unix is not None else order[0] if order is not None else PERIOD
     notes = ["the times are seconds since 1970; they are read in UTC"] if unix is not None else []
     offsets = [offset_of(text) for text in texts]
     if any(offset is not None for offset in offsets):
@@ -103,9 +111,14 @@ def grid_of(values: Sequence[Raw], column: str, ids: Sequence[str]) -> Grid:
     if not len(steps):
         raise DataError("all rows have one time", where=f"data.series.time '{column}'", received=texts[0])
     step = float(np.median(steps))
-    if _MONTH[0] <= step <= _MONTH[1]:
-        months = np.array([12 * moment.year + moment.month for moment in moments if moment is not None])
-        return Grid(months - months.min(), 0.0, 12, texts, tuple(notes), written, wall)
+    months = np.array([month_of(moment) for moment in moments if moment is not None])
+    months -= months.min()
+    distinct = len(np.unique(seconds))
+    for count, (fewest, most) in _MONTHS.items():
+        if not fewest * DAY <= step <= most * DAY or (months % count).any():
+            continue
+        if len(np.unique(months)) == distinct:  # else two of them lie in one month: these are so many days
+            return Grid(months // count, 0.0, 12 // count, texts, tuple(notes), written, wall, count)
     where = (seconds - seconds.min()) / step
     places = np.round(where).astype(np.int64)
     off = np.abs(where - places)
@@ -143,9 +156,9 @@ def _evenness(moments: Sequence[datetime | None]) -> float:
     if not len(steps):
         return 0.0
     usual = float(np.median(steps))
-    if _MONTH[0] <= usual <= _MONTH[1]:
-        months = np.diff([12 * moment.year + moment.month for moment in known])
-        return float((months == 1).mean())
+    for count, (fewest, most) in _MONTHS.items():
+        if fewest * DAY <= usual <= most * DAY:
+            return float((np.diff([month_of(moment) for moment in known]) == count).mean())
     return float((np.abs(steps - usual) <= _OFF * usual).mean())
 
 

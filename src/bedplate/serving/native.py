@@ -60,13 +60,13 @@ def read(call: Call) -> Question:
             413, f"more than {MOST_ROWS:,} rows in one request; send several, or ask for a stream with ?stream=true"
         )
     arrays = given.decode(rows)
-    return Question(arrays, count(arrays))
+    return Question(arrays, count(arrays), rows)
 
 
 def write(call: Call, question: Question, outputs: Arrays) -> Reply:
     """Answer with labels and probabilities, with a number, or with tensors."""
     model = call.model
-    answers = model.bundle.answers.encode(outputs, question.inputs)
+    answers = model.bundle.answered(outputs, question.inputs, question.notes)
     return Reply(
         to_json({"model": model.name, "version": model.version, "bundle": model.bundle.id, "answers": answers})
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from bedplate.core.arrays import Arrays, count
+from bedplate.core.arrays import count
 from bedplate.serving.dataplane import DataPlane, to_json
 from bedplate.serving.exchange import Ask, Question, Reply, after
 from bedplate.serving.held import Held, status_of
@@ -110,22 +110,22 @@ class Lines:
 
     async def _part(self) -> bytes | None:
         plane, model = self._plane, self._model
-        arrays = await plane.do(False, self._decode)
-        if arrays is None:
+        question = await plane.do(False, self._decode)
+        if question is None:
             return None
-        question = Question(arrays, count(arrays))
         deadline = self._deadline if self._deadline is not None else after(plane.timeout)
         outputs = await plane.predict(model, question, deadline)
-        answers = model.bundle.answers.encode(outputs, question.inputs)
+        answers = model.bundle.answered(outputs, question.inputs, question.notes)
         self._rows += question.rows
         return b"".join(to_json(answer) + b"\n" for answer in answers)
 
-    def _decode(self) -> Arrays | None:
-        """Return the tensors of the next rows, or None behind the last."""
+    def _decode(self) -> Question | None:
+        """Return the next rows, or None behind the last."""
         if self._given is None:
             self._given = payloads(self._model, self._ask.body, self._ask.headers.get("content-type"))
             self._left = iter(self._given.items)
         rows = list(islice(self._left, ROWS))
         if not rows and self._rows:
             return None
-        return self._given.decode(rows)
+        arrays = self._given.decode(rows)
+        return Question(arrays, count(arrays), rows)
