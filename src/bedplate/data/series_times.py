@@ -162,6 +162,11 @@ def _evenness(moments: Sequence[datetime | None]) -> float:
     return float((np.abs(steps - usual) <= _OFF * usual).mean())
 
 
+def are_numbered_times(texts: Sequence[str]) -> bool:
+    """Return whether all of some numbers are years, or seconds or milliseconds since 1970."""
+    return _unix(texts) is not None or None not in map(period_of, texts)
+
+
 def _unix(texts: Sequence[str]) -> np.ndarray | None:
     """Return seconds since 1970 where all texts are such numbers, or milliseconds; else None."""
     numbers = [parse_number(text) for text in texts]

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from bedplate.codecs.calendar import period_of
 from bedplate.codecs.columns import Raw
 from bedplate.codecs.dates import find_order
 from bedplate.core.errors import DataError, did_you_mean, listing
 from bedplate.data.series_panel import names_series
-from bedplate.data.series_times import Grid, grid_of
+from bedplate.data.series_times import Grid, are_numbered_times, grid_of
 from bedplate.data.tables import RawTable, counted
 from bedplate.data.targets import read_numbers
 from bedplate.recipe.schema import ColumnSpec
 
 _LOOKED_AT = 500
 _SEASONS_BACK = 14
+_TIMES = r"(.*[_ ])?(year|yr|period|time|timestamp|epoch|unix|ts|date|datetime)"
+"""How a column of times is called."""
 
 
 def suggest_series(
@@ -42,7 +46,7 @@ def suggest_series(
         )  # fmt: skip
     if time is None:
         often = (1 / 2, 0.0)  # times that many rows share are those of several series; taken where there are no others
-        held = (name for share in often for name, values in table.columns.items() if _holds_times(values, share))
+        held = (name for share in often for name, values in table.columns.items() if _holds_times(name, values, share))
         time = next(held, None)
         if time is None:
             reasons.append("no column holds times, so the rows are taken to follow one another at equal steps")
@@ -100,11 +104,20 @@ def _mend(grid: Grid, steps: int, series: dict[str, Any], reasons: list[str]) ->
         )
 
 
-def _holds_times(values: list[Raw], share: float) -> bool:
-    """Return whether a column holds dates, of which more than `share` (and two at least) are different ones."""
+def _holds_times(name: str, values: list[Raw], share: float) -> bool:
+    """Return whether a column holds times, of which more than `share` (and two at least) are different ones.
+
+    Plain numbers could be anything: years, and seconds since 1970, are taken for times where the column is called so.
+    """
     some = [str(value).strip() for value in values[:_LOOKED_AT] if value is not None and not isinstance(value, float)]
-    found = find_order(some) if some and len(set(some)) > max(1, len(some) * share) else None
-    return found is not None and found[0] != "clock"
+    if not some or len(set(some)) <= max(1, len(some) * share):
+        return False
+    found = find_order(some)
+    if found is not None:
+        return found[0] != "clock"
+    if all(text.isdigit() for text in some):
+        return re.fullmatch(_TIMES, name.strip(), re.I) is not None and are_numbered_times(some)
+    return None not in map(period_of, some)
 
 
 def _holds_numbers(table: RawTable, name: str) -> bool:

@@ -1,0 +1,32 @@
+"""Which column holds a series' times is found by what is in it, and for plain numbers by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from bedplate.data.suggest import suggest
+
+
+@pytest.mark.parametrize(
+    ("name", "written", "taken"),
+    [
+        ("when", lambda k: f"{1990 + k // 4}Q{k % 4 + 1}", True),
+        ("when", lambda k: f"{datetime(2024, 1, 1) + timedelta(days=k):%Y%m%d}", True),
+        ("when", lambda k: f"{datetime(2024, 1, 1) + timedelta(days=k):%d.%m.%Y}", True),
+        ("year", lambda k: f"{1900 + k}", True),
+        ("Fiscal Year", lambda k: f"{1900 + k}", True),
+        ("timestamp", lambda k: f"{1_700_000_000 + 3600 * k}", True),
+        ("sales", lambda k: f"{1900 + k}", False),
+        ("number", lambda k: f"{1_700_000_000 + 3600 * k}", False),
+        ("time", lambda k: f"{k}", False),
+    ],
+)
+def test_times_are_found(tmp_path: Path, name: str, written: Callable[[int], str], taken: bool) -> None:
+    rows = "".join(f"{written(k)},{(7 * k) % 11}.5\n" for k in range(120))
+    (tmp_path / "series.csv").write_text(f"{name},load\n{rows}")
+    found = suggest(tmp_path / "series.csv", "load", "forecasting")
+    assert found.data["series"].get("time") == (name if taken else None)
