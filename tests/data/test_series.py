@@ -14,7 +14,7 @@ from bedplate.codecs import from_contract
 from bedplate.core.errors import DataError, PayloadError
 from bedplate.data.dataset import Dataset
 from bedplate.data.load import load_dataset
-from bedplate.data.series import filled, naive_error, starts
+from bedplate.data.series import naive_error, starts
 from bedplate.recipe.schema import DataSpec
 
 
@@ -69,6 +69,33 @@ def test_no_window_crosses_a_gap_and_short_gaps_can_be_filled(tmp_path: Path) ->
     assert len(mended.train) == len(load(tmp_path, lines).train) > len(lacking.train)
     missing = load(tmp_path, [*lines[:50], f"{lines[50].split(',')[0]},,50", *lines[51:]])
     assert len(missing.train) < len(mended.train)
+
+
+@pytest.mark.parametrize(("step", "gather"), [("1h", "mean"), ("30 min", "last"), ("1d", "sum"), ("1w", "max")])
+def test_rows_at_any_times_are_gathered_as_those_that_are_asked(tmp_path: Path, step: str, gather: str) -> None:
+    draw = np.random.default_rng(0)
+    hours = {"1h": 1, "30 min": 0.5, "1d": 24, "1w": 168}[step]
+    seconds = np.cumsum(draw.exponential(hours * 900, 4000)).round()
+    start = datetime(2024, 1, 1)
+    lines = [f"{start + timedelta(seconds=at)},{draw.normal():.3f},{k}" for k, at in enumerate(seconds.tolist())]
+    shuffled = [lines[k] for k in draw.permutation(len(lines))]
+    found = load(tmp_path, shuffled, columns=["other"], step=step, gather=gather, interpolate=3)
+    assert found.schema["step_seconds"] == 3600 * hours
+    assert any("4,000 rows are gathered into" in note and f"the {gather} of those" in note for note in found.notes)
+    for number in (0, len(found.test) - 1):
+        begin = found.test.ids[number]
+        past = [line for line in shuffled if line.split(",")[0] < begin]
+        asked = found.codec.decode(["hour,load,other\n" + "\n".join(past)])["history"][0]
+        np.testing.assert_array_equal(asked, found.test.inputs["history"][number])
+        assert found.codec.times_after("hour,load,other\n" + "\n".join(past), 1)[0] == begin  # type: ignore[attr-defined]
+
+
+def test_times_at_no_equal_steps_say_which_steps_would_do(tmp_path: Path) -> None:
+    lines = rows()
+    with pytest.raises(DataError, match=r"don't lie at equal steps.*set data\.series\.step: 1h to gather"):
+        load(tmp_path, [*lines[:100], "2024-01-05 04:20,1,1", *lines[101:]])
+    with pytest.raises(DataError, match="without times there are no steps"):
+        load(tmp_path, lines, time=None, step="1h")
 
 
 def test_offsets_are_heard_and_seconds_since_1970_are_times(tmp_path: Path) -> None:
@@ -210,14 +237,6 @@ def test_every_window_without_a_gap_is_found_and_no_other(
         if all(known[place - length : place + horizon])
     ]  # fmt: skip
     assert found == wanted
-
-
-def test_gaps_are_filled_on_a_line_and_longer_ones_left() -> None:
-    values = np.array([[1.0], [np.nan], [3.0], [np.nan], [np.nan], [9.0], [np.nan]])
-    assert filled(values, 1)[:3, 0].tolist() == [1, 2, 3]
-    assert np.isnan(filled(values, 1)[3:5, 0]).all()
-    assert filled(values, 2)[2:6, 0].tolist() == [3, 5, 7, 9]
-    assert np.isnan(filled(values, 9)[6, 0])
 
 
 def test_the_naive_error_is_that_of_a_season_ago() -> None:

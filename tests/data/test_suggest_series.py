@@ -30,3 +30,12 @@ def test_times_are_found(tmp_path: Path, name: str, written: Callable[[int], str
     (tmp_path / "series.csv").write_text(f"{name},load\n{rows}")
     found = suggest(tmp_path / "series.csv", "load", "forecasting")
     assert found.data["series"].get("time") == (name if taken else None)
+
+
+def test_rows_at_no_equal_steps_are_gathered(tmp_path: Path) -> None:
+    start = datetime(2024, 1, 1)
+    rows = "".join(f"{start + timedelta(seconds=500 * k + 37 * (k % 9))},{k % 7}\n" for k in range(900))
+    (tmp_path / "series.csv").write_text("when,load\n" + rows)
+    found = suggest(tmp_path / "series.csv", "load", "forecasting")
+    assert found.data["series"]["step"] == "10min"
+    assert any("gathered into means of 10min" in why for why in found.reasons)

@@ -309,3 +309,25 @@ def test_several_series_are_trained_sealed_and_forecast_from_rows_below_one_anot
     assert first.pop("times")[0] == parts[-1][0].replace("15:00", "16:00")
     assert first == second  # columns by themselves name no times
     assert np.mean(first["answer"]["b"]) == pytest.approx(50 * np.mean(first["answer"]["a"]), rel=0.05)
+
+
+def test_rows_at_any_times_are_served_as_they_were_judged(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    hours = np.cumsum(draw.exponential(0.3, 2400))
+    start = datetime(2024, 1, 1)
+    lines = [
+        f"{(start + timedelta(hours=at)).isoformat(timespec='seconds')},{500 + 100 * np.sin(at * 2 * np.pi / 24):.3f},{at:.3f}"
+        for at in hours.tolist()
+    ]
+    (tmp_path / "load.csv").write_text("hour,load,wind\n" + "\n".join(lines) + "\n")
+    (tmp_path / "recipe.yaml").write_text(recipe().replace("columns: [wind]", "step: 1h, interpolate: 3"))
+    made = pipeline.run(tmp_path / "recipe.yaml", tmp_path / "run", overrides=["training.epochs=2"]).path
+    judged = json.loads((made / "pack" / "predictions.jsonl").read_text().splitlines()[0])
+    past = [line for line in lines if line.split(",")[0] < judged["input"]]
+    with running([("load", made / "bundle")]) as server, httpx.Client(base_url=server.url) as client:
+        body = "hour,load,wind\n" + "\n".join(past[::-1])
+        told = client.post("/predict/load", content=body, headers={"content-type": "text/csv"}).json()["answers"][0]
+        np.testing.assert_allclose(told["answer"]["load"], judged["answer"]["load"], rtol=1e-5)
+        assert told["times"][0] == judged["input"]
+        late = client.post("/predict/load", content="hour,load,wind\n" + "\n".join(past[:40]))
+        assert (late.status_code, "the past is too short" in late.text) == (400, True)

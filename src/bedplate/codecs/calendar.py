@@ -39,7 +39,7 @@ SERIES_ORDERS = (*ORDERS, UNIX, PERIOD)
 """How a series' times may be written."""
 
 _DAY = 86400.0
-_EPOCH = datetime(1970, 1, 1)
+EPOCH = datetime(1970, 1, 1)
 
 
 def calendar_width(cycles: Sequence[str]) -> int:
@@ -85,7 +85,7 @@ def moment_of(text: str, order: str) -> datetime | None:
         return parse_date(text, "ymd")
     seconds = number / 1000 if in_milliseconds(number) else number
     try:
-        return _EPOCH + timedelta(seconds=seconds)
+        return EPOCH + timedelta(seconds=seconds)
     except OverflowError:
         return None
 
@@ -107,4 +107,4 @@ def in_milliseconds(number: float) -> bool:
 
 def seconds_of(moment: datetime) -> float:
     """Return a moment's seconds since 1970, as if its clock were in UTC."""
-    return (moment - _EPOCH).total_seconds()
+    return (moment - EPOCH).total_seconds()

@@ -26,8 +26,10 @@ from bedplate.codecs.calendar import (
     seconds_of,
 )  # fmt: skip
 from bedplate.codecs.codec import Payload, TensorSpec
+from bedplate.codecs.gathering import REDUCED, How
 from bedplate.codecs.numbers import parse_number
 from bedplate.codecs.rows import read_rows
+from bedplate.codecs.series_even import evened
 from bedplate.codecs.series_order import in_order
 from bedplate.codecs.stride import Stride, following
 from bedplate.core.arrays import Arrays
@@ -78,6 +80,8 @@ class SeriesCodec:
     order: str = "ymd"
     left: tuple[str, ...] = ()
     months: int = 0
+    gather: How | None = None
+    fill: int = 0
 
     kind = "series"
 
@@ -142,7 +146,7 @@ class SeriesCodec:
             found[CALENDAR] = self._ready_calendar(given) if given is not None else self._calendar(steps[-1])
         return found
 
-    def times_after(self, payload: Payload, steps: int) -> list[str] | list[float] | None:
+    def times_after(self, payload: Payload, steps: int) -> list[str | float] | None:
         """Return the times of the steps that follow a payload's past; None where it, or training, named none.
 
         Args:
@@ -181,6 +185,11 @@ class SeriesCodec:
             raise PayloadError(
                 "not a series", expected=f"{self.length} steps of {listing(self.columns)}",
                 received=type(payload).__name__ if payload else "nothing",
+            )  # fmt: skip
+        if self.time and self.stride and (self.gather or self.fill):
+            payload = evened(
+                payload, self._step_or_gaps, self.columns, time=self.time, order=self.order, stride=self.stride,
+                gather=self.gather, fill=self.fill, length=self.length,
             )  # fmt: skip
         if self.time:
             payload = in_order(payload, self.time, self.order, self.stride, self.length)
@@ -241,7 +250,8 @@ class SeriesCodec:
         for number, row in enumerate(rows, 1):
             name = str(row[self.by]).strip()
             seen[name] = seen.get(name, 0) + 1
-            step = steps.setdefault(str(row[self.time]).strip() if timed else seen[name], {})
+            key = seen[name] if not timed else number if self.gather else str(row[self.time]).strip()
+            step = steps.setdefault(key, {})
             if timed:
                 step[self.time] = row[self.time]
             for value in self.values:
@@ -277,11 +287,17 @@ class SeriesCodec:
                 hint=did_you_mean(lacking[0], map(str, given), ALIKE),
             )  # fmt: skip
 
-    def _step(self, row: Any, number: int) -> list[float]:
+    def _step_or_gaps(self, row: Any, number: int) -> list[float]:
+        """Return a row's values, NaN for those that are missing."""
+        return self._step(row, number, gaps=True)
+
+    def _step(self, row: Any, number: int, *, gaps: bool = False) -> list[float]:
         where = f"step {number}"
         if isinstance(row, Mapping):
-            self._check_names(row, where)
-            row = [row[name] for name in self.columns]
+            # Rows of one series among several have its columns alone.
+            if not (gaps and self.by and any(name in row for name in self.columns)):
+                self._check_names(row, where)
+            row = [row.get(name) for name in self.columns]
         elif len(self.columns) == 1 and not isinstance(row, list | tuple):
             row = [row]
         if not isinstance(row, list | tuple) or len(row) != len(self.columns):
@@ -290,7 +306,7 @@ class SeriesCodec:
             )
         signs = self.decimals or "." * len(self.columns)
         return [
-            _number(value, f"{where}, column '{name}'", sign)
+            math.nan if gaps and _is_missing(value) else _number(value, f"{where}, column '{name}'", sign)
             for name, value, sign in zip(self.columns, row, signs, strict=True)
         ]
 
@@ -301,6 +317,7 @@ class SeriesCodec:
             "std": list(self.std), "time": self.time, "step": self.step, "decimals": self.decimals, "by": self.by,
             "values": list(self.values), "cycles": list(self.cycles), "order": self.order,
             **({"left": list(self.left)} if self.left else {}), **({"months": self.months} if self.months else {}),
+            **({"gather": self.gather} if self.gather else {}), **({"fill": self.fill} if self.fill else {}),
         }  # fmt: skip
 
     @classmethod
@@ -314,14 +331,16 @@ class SeriesCodec:
                 str(contract.get("decimals", "")), str(contract.get("by", "")),
                 tuple(map(str, contract.get("values", ()))), tuple(map(str, contract.get("cycles", ()))),
                 str(contract.get("order", "ymd")), tuple(map(str, contract.get("left", ()))),
-                int(contract.get("months", 0)),
+                int(contract.get("months", 0)), contract.get("gather"), int(contract.get("fill", 0)),
             )  # fmt: skip
         except (KeyError, TypeError, ValueError) as error:
             raise BundleError("the contract of the series codec is damaged", received=repr(error)[:200]) from error
         sizes = {len(columns), len(mean), len(std)}
         if not columns or codec.length < 1 or len(sizes) > 1 or bool(codec.by) != bool(codec.values):
             raise BundleError("the contract of the series codec contradicts itself", received=str(dict(contract))[:200])
-        if set(codec.cycles) - set(HARMONICS) or codec.order not in SERIES_ORDERS or (codec.cycles and not codec.time):
+        gathers = codec.gather is None or (codec.gather in REDUCED and codec.step > 0)
+        known = not set(codec.cycles) - set(HARMONICS) and codec.order in SERIES_ORDERS
+        if not (known and gathers) or ((codec.cycles or codec.gather) and not codec.time):
             raise BundleError("the contract of the series codec contradicts itself", received=str(dict(contract))[:200])
         return codec
 
@@ -367,6 +386,12 @@ def _parsed(data: bytes | bytearray | memoryview | str) -> Any:
         except ValueError as error:  # also where it isn't UTF-8
             raise PayloadError("not JSON", received=str(error)) from error
     return [row for _, row in read_rows(raw, name="the series")]
+
+
+def _is_missing(value: Any) -> bool:
+    return (
+        value is None or (isinstance(value, str) and not value.strip()) or (isinstance(value, float) and value != value)
+    )
 
 
 def _number(value: Any, where: str, sign: str) -> float:

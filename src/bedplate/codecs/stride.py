@@ -8,7 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import numpy as np
+
 from bedplate.codecs.calendar import PERIOD, QUARTER, UNIX, in_milliseconds, seconds_of
+from bedplate.codecs.gathering import DAY
 from bedplate.codecs.numbers import parse_number
 
 _OFF = 0.01
@@ -41,6 +44,17 @@ class Stride:
             return month_of(after) - month_of(before) == self.months
         return abs((after - before).total_seconds() - self.seconds) <= _OFF * self.seconds
 
+    def places(self, moments: Sequence[datetime]) -> np.ndarray | None:
+        """Return which step each moment is, int64 [N], the first is 0; None: one is between two or there twice."""
+        first = min(moments)
+        if self.months:
+            apart = np.array([month_of(moment) - month_of(first) for moment in moments]) / self.months
+        else:
+            apart = np.array([(moment - first).total_seconds() for moment in moments]) / self.seconds
+        found = np.round(apart).astype(np.int64)
+        whole = bool((np.abs(apart - found) <= _OFF).all()) and len(np.unique(found)) == len(found)
+        return found if whole else None
+
     def later(self, moment: datetime, steps: int, day: int = 0) -> datetime:
         """Return the moment so many steps later.
 
@@ -63,7 +77,7 @@ def month_of(moment: datetime) -> int:
 
 def following(
     stride: Stride, moments: Sequence[datetime], text: str, order: str, steps: int
-) -> list[str] | list[float] | None:
+) -> list[str | float] | None:
     """Return the times of the steps that follow a past, written as its latest is; dates by ISO 8601.
 
     Args:
@@ -84,15 +98,14 @@ def following(
         found = [stride.later(latest, step, day) for step in range(1, steps + 1)]
     except (OverflowError, ValueError):
         return None
+    return [written(moment, text, order) for moment in found]
+
+
+def written(moment: datetime, text: str, order: str) -> str | float:
+    """Return a moment on the wall's clock in the form of `text`: as exact, and with its zone; dates by ISO 8601."""
     if order == UNIX and (number := parse_number(text)) is not None:
-        factor = 1000 if in_milliseconds(number) else 1
-        seconds = [factor * seconds_of(moment) for moment in found]
-        return [int(one) if one.is_integer() else one for one in seconds]
-    return [_written(moment, text, order) for moment in found]
-
-
-def _written(moment: datetime, text: str, order: str) -> str:
-    """Return a moment in the form of `text`: as exact, and with its zone."""
+        seconds = seconds_of(moment) * (1000 if in_milliseconds(number) else 1)
+        return int(seconds) if seconds.is_integer() else seconds
     if order == PERIOD:
         quarter = QUARTER.fullmatch(text)
         if quarter is None:
@@ -101,7 +114,7 @@ def _written(moment: datetime, text: str, order: str) -> str:
         return f"{moment.year}{sign}Q{number}" if quarter["year"] else f"Q{number}{sign}{moment.year}"
     if _TO_THE_MONTH.fullmatch(text):
         return f"{moment:%Y-%m}"
-    if not _CLOCK.search(text):
+    if not _CLOCK.search(text) and seconds_of(moment) % DAY == 0:
         return f"{moment:%Y-%m-%d}"
     zone = _ZONE.search(text)
     return moment.isoformat("T" if re.search(r"\dT\d", text) else " ") + (zone[0].strip() if zone else "")

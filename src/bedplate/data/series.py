@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from bedplate.codecs.answers import Answers
 from bedplate.codecs.calendar import CALENDAR, HARMONICS, calendar_features
+from bedplate.codecs.gathering import filled, gathered
 from bedplate.codecs.numbers import decimal_sign
 from bedplate.codecs.series import HISTORY, LARGEST, SeriesCodec
 from bedplate.core.errors import DataError, did_you_mean, listing
@@ -37,7 +37,7 @@ def load_series(spec: DataSpec, *, base: Path, announce: Announce) -> Dataset:
     table, notes = tables["train"], list(tables["train"].notes)
     series = spec.series
     columns = _columns(table, target, series)
-    grid = rows_as_grid(len(table)) if series.time is None else _grid(table, series.time)
+    grid = _grid(table, series)
     decimals = _decimals(table, columns)
     if series.by is None:
         panel = None
@@ -48,6 +48,11 @@ def load_series(spec: DataSpec, *, base: Path, announce: Announce) -> Dataset:
         columns, decimals = panel.columns, decimals and "".join(decimals for _ in panel.names)
         target = columns[0]
     notes += grid.notes
+    if series.step is not None:
+        notes.append(
+            f"{counted(len(table))} are gathered into {counted(len(values), 'step')} of {series.step}: "
+            f"the {series.gather} of those in each"
+        )
     length, horizon = series.history or max(24, 4 * series.horizon), series.horizon
     borders = _borders(len(values), spec)
     known = np.isfinite(values).all(axis=1)
@@ -64,7 +69,7 @@ def load_series(spec: DataSpec, *, base: Path, announce: Announce) -> Dataset:
         tuple(columns), length, tuple(mean.tolist()), tuple(np.where(std > 0, std, 1.0).tolist()),
         series.time or "", grid.step, decimals, series.by or "", panel.values if panel else (),
         tuple(cycle for cycle in HARMONICS if cycle in series.calendar), grid.order,
-        panel.left if panel else (), grid.months,
+        panel.left if panel else (), grid.months, series.gather if series.step else None, series.interpolate,
     )  # fmt: skip
     answers = Answers(
         target, columns=tuple(columns), horizon=horizon, scale=codec.std,
@@ -95,6 +100,8 @@ def load_series(spec: DataSpec, *, base: Path, announce: Announce) -> Dataset:
 
 def _check_spec(spec: DataSpec) -> None:
     """Refuse what would let the future into the past, and what isn't carried."""
+    if spec.series.step is not None and spec.series.time is None:
+        raise DataError("without times there are no steps", where="data.series.step", hint="set data.series.time")
     if spec.series.calendar and spec.series.time is None:
         raise DataError("without times there is no calendar", where="data.series.calendar", hint="set data.series.time")
     if spec.files is not None:
@@ -142,8 +149,10 @@ def _decimals(table: RawTable, columns: Sequence[str]) -> str:
     return signs if "," in signs else ""
 
 
-def _grid(table: RawTable, time: str) -> Grid:
-    return grid_of(table.columns[time], time, table.ids)
+def _grid(table: RawTable, spec: SeriesSpec) -> Grid:
+    if spec.time is None:
+        return rows_as_grid(len(table))
+    return grid_of(table.columns[spec.time], spec.time, table.ids, spec.step)
 
 
 def on_grid(
@@ -155,7 +164,7 @@ def on_grid(
         DataError: values that are no numbers, two rows of one time, or a missing value, as `spec` says.
     """
     read = _read(table, columns, spec)
-    rows = np.argsort(grid.places, kind="stable")[: spec.series.rows]
+    rows = _by_time(grid)[: spec.series.rows]
     values = _placed(read, rows, grid, table, spec, int(grid.places[rows].max()) + 1, notes)
     texts = _texts(grid, rows, len(values))
     found = filled(values, spec.series.interpolate)
@@ -173,9 +182,10 @@ def panel_on_grid(
     """
     read = _read(table, panel.values, spec)
     steps = int(grid.places.max()) + 1 if spec.series.rows is None else spec.series.rows
-    parts = []
+    parts, when = [], np.empty(len(table), np.int64)
+    when[_by_time(grid)] = np.arange(len(table))
     for rows in panel.rows:
-        order = rows[np.argsort(grid.places[rows], kind="stable")]
+        order = rows[np.argsort(when[rows])]
         order = order[grid.places[order] < steps]
         parts.append(_placed(read, order, grid, table, spec, steps, notes))
     texts = _texts(grid, np.flatnonzero(grid.places < steps), steps)
@@ -184,6 +194,11 @@ def panel_on_grid(
     found = filled(values, spec.series.interpolate)
     _tell_gaps(found, values, texts, spec.series, notes)
     return panel, found, texts
+
+
+def _by_time(grid: Grid) -> np.ndarray:
+    """Return the rows in the order of time; those of one time as they come."""
+    return np.lexsort((grid.rank, grid.places)) if len(grid.rank) else np.argsort(grid.places, kind="stable")
 
 
 def _read(table: RawTable, columns: Sequence[str], spec: DataSpec) -> np.ndarray:
@@ -219,6 +234,8 @@ def _placed(
 ) -> np.ndarray:
     """Return the values [steps, columns] of one series' `rows`, which are in the order of time."""
     places = grid.places[rows]
+    if spec.series.step is not None:
+        return gathered(places, read[rows], spec.series.gather, steps)
     again = np.flatnonzero(np.diff(places) == 0)
     if len(again) and spec.series.duplicates == "error":
         row = rows[again[0] + 1]
@@ -268,17 +285,6 @@ def _tell_gaps(after: np.ndarray, before: np.ndarray, texts: Sequence[str], spec
             f"{counted(int((~known).sum()), 'step')} of {len(known):,} have no value, the first {place}; gaps of up to "
             f"{spec.interpolate} steps are filled, and no window crosses the {counted(left, 'step')} left"
         )
-
-
-def filled(values: np.ndarray, most: int) -> np.ndarray:
-    """Return values [steps, columns] with gaps of at most `most` steps filled on the line between their neighbours."""
-    found = values.copy()
-    for column in found.T:
-        known = np.flatnonzero(np.isfinite(column))
-        for before, after in itertools.pairwise(known.tolist()):
-            if 1 < after - before <= most + 1:
-                column[before : after + 1] = np.linspace(column[before], column[after], after - before + 1)
-    return found
 
 
 def _borders(steps: int, spec: DataSpec) -> tuple[int, int]:

@@ -8,15 +8,19 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
-from bedplate.codecs.calendar import PERIOD, UNIX, period_of, seconds_of
+from bedplate.codecs.calendar import EPOCH, PERIOD, UNIX, period_of, seconds_of
 from bedplate.codecs.columns import Raw
 from bedplate.codecs.dates import Order, find_order, offset_of, parse_date
+from bedplate.codecs.gathering import begins
 from bedplate.codecs.numbers import parse_number
-from bedplate.codecs.stride import month_of
+from bedplate.codecs.stride import month_of, written
 from bedplate.core.errors import DataError
 
 HOUR, DAY = 3600.0, 86400.0
-SEASONS = {60.0: 60, 600.0: 144, 900.0: 96, 1800.0: 48, HOUR: 24, DAY: 7, 7 * DAY: 52}
+SEASONS = {
+    60.0: 60, 300.0: 288, 600.0: 144, 900.0: 96, 1800.0: 48, HOUR: 24, 2 * HOUR: 12, 3 * HOUR: 8, 4 * HOUR: 6,
+    6 * HOUR: 4, 8 * HOUR: 3, 12 * HOUR: 2, DAY: 7, 7 * DAY: 52,
+}  # fmt: skip
 """How many steps a season has, by the seconds of a step: a day within days, a week of days, a year of weeks."""
 
 _UNIX = (1e8, 1e11)
@@ -38,6 +42,7 @@ class Grid:
     Attributes:
         places: int64 [rows], steps after the first row.
         step: seconds between two steps; 0 where they are months or not known.
+        rank: float64 [rows], by which rows of one step are in order of time.
         months: calendar months between two steps; 0 where they are seconds or not known.
         season: steps of a season; 1 where none is known.
         texts: the times as they are written [rows]; numbers of rows where there are none.
@@ -54,6 +59,36 @@ class Grid:
     order: str = "ymd"
     wall: np.ndarray = field(default_factory=lambda: np.empty(0))
     months: int = 0
+    rank: np.ndarray = field(default_factory=lambda: np.empty(0))
+
+
+STEPS = {"s": 1.0, "min": 60.0, "h": HOUR, "d": DAY, "w": 7 * DAY}
+"""The units of `data.series.step`, in seconds."""
+
+_NICE = ("1s", "5s", "10s", "30s", "1min", "5min", "10min", "15min", "30min", "1h", "2h", "3h", "6h", "12h", "1d", "1w")
+
+
+class UnequalSteps(DataError):
+    """Rows lie at no equal steps.
+
+    Args:
+        step: they could be gathered into such ones.
+        what: as `DataError`'s.
+        told: likewise.
+    """
+
+    def __init__(self, step: str, what: str, **told: str) -> None:
+        self.step = step
+        super().__init__(
+            what, **told,
+            hint=f"set data.series.step: {step} to gather the rows into such steps; data.series.gather says how",
+        )  # fmt: skip
+
+
+def seconds_of_step(text: str) -> float:
+    """Return the seconds of a step such as "15min"."""
+    unit = text.lstrip("0123456789 ")
+    return float(text[: len(text) - len(unit)]) * STEPS[unit]
 
 
 def rows_as_grid(rows: int) -> Grid:
@@ -61,8 +96,14 @@ def rows_as_grid(rows: int) -> Grid:
     return Grid(np.arange(rows), 0.0, 1, [f"row {k + 1}" for k in range(rows)])
 
 
-def grid_of(values: Sequence[Raw], column: str, ids: Sequence[str]) -> Grid:
+def grid_of(values: Sequence[Raw], column: str, ids: Sequence[str], step: str | None = None) -> Grid:
     """Return the grid of a column of times, in any order.
+
+    Args:
+        values: the times.
+        column: its name.
+        ids: the rows' names, for messages.
+        step: of this length, such as "15min", are the steps, and rows lie within them; None: rows lie at equal steps.
 
     Raises:
         DataError: names the first row whose time is missing, can't be read, or lies between two steps.
@@ -91,7 +132,7 @@ def grid_of(values: Sequence[Raw], column: str, ids: Sequence[str]) -> Grid:
             received=texts[bad][:40],
         )  # fmt: skip
     seconds = np.array([seconds_of(moment) for moment in moments if moment is not None])
-    wall, written = seconds.copy(), UNIX if unix is not None else order[0] if order is not None else PERIOD
+    wall, written_as = seconds.copy(), UNIX if unix is not None else order[0] if order is not None else PERIOD
     notes = ["the times are seconds since 1970; they are read in UTC"] if unix is not None else []
     offsets = [offset_of(text) for text in texts]
     if any(offset is not None for offset in offsets):
@@ -107,29 +148,56 @@ def grid_of(values: Sequence[Raw], column: str, ids: Sequence[str]) -> Grid:
         notes.append(exchanged)
     if (np.diff(seconds) < 0).any():
         notes.append(f"the rows were not in the order of '{column}'; they are sorted by it")
+    if step is not None:
+        return _gathering(seconds, wall, seconds_of_step(step), texts, written_as, notes)
     steps = np.diff(np.unique(seconds))
     if not len(steps):
         raise DataError("all rows have one time", where=f"data.series.time '{column}'", received=texts[0])
-    step = float(np.median(steps))
+    usual = float(np.median(steps))
     months = np.array([month_of(moment) for moment in moments if moment is not None])
     months -= months.min()
     distinct = len(np.unique(seconds))
     for count, (fewest, most) in _MONTHS.items():
-        if not fewest * DAY <= step <= most * DAY or (months % count).any():
+        if not fewest * DAY <= usual <= most * DAY or (months % count).any():
             continue
         if len(np.unique(months)) == distinct:  # else two of them lie in one month: these are so many days
-            return Grid(months // count, 0.0, 12 // count, texts, tuple(notes), written, wall, count)
-    where = (seconds - seconds.min()) / step
+            return Grid(months // count, 0.0, 12 // count, texts, tuple(notes), written_as, wall, count)
+    where = (seconds - seconds.min()) / usual
     places = np.round(where).astype(np.int64)
     off = np.abs(where - places)
     if off.max() > _OFF:
         row = int(off.argmax())
-        raise DataError(
+        raise UnequalSteps(
+            likely_step(seconds),
             "the times don't lie at equal steps", where=f"{ids[row]}, column '{column}'",
-            expected=f"a whole number of steps of {_shown(step)} after {texts[int(seconds.argmin())]}",
-            received=texts[row], hint="bring the series to equal steps first, such as hourly means",
+            expected=f"a whole number of steps of {_shown(usual)} after {texts[int(seconds.argmin())]}",
+            received=texts[row],
         )  # fmt: skip
-    return Grid(places, step, SEASONS.get(step, 1), texts, tuple(notes), written, wall)
+    return Grid(places, usual, SEASONS.get(usual, 1), texts, tuple(notes), written_as, wall)
+
+
+def _gathering(
+    utc: np.ndarray, wall: np.ndarray, step: float, texts: Sequence[str], order: str, notes: Sequence[str]
+) -> Grid:
+    """Return the grid of rows that are gathered into steps, whose times are those when these begin."""
+    places, starts = begins(utc, wall, step)
+    moments = [EPOCH + timedelta(seconds=start) for start in starts.tolist()]
+    shown = [str(written(moment, text, order)) for moment, text in zip(moments, texts, strict=True)]
+    return Grid(places - places.min(), step, SEASONS.get(step, 1), shown, tuple(notes), order, starts, rank=utc)
+
+
+def likely_step(seconds: np.ndarray) -> str:
+    """Return the shortest of the usual steps of which nine in ten have a row; a week where none has.
+
+    Args:
+        seconds: the rows' times [rows], not all of them one.
+    """
+    span = float(seconds.max() - seconds.min())
+    for text in _NICE:
+        step = seconds_of_step(text)
+        if span / step <= 50 * len(seconds) and len(np.unique(np.floor(seconds / step))) >= 0.9 * (span / step + 1):
+            return text
+    return _NICE[-1]
 
 
 def _evener(texts: Sequence[str], column: str, usual: Order) -> tuple[Order, str]:

@@ -13,7 +13,7 @@ from bedplate.codecs.columns import Raw
 from bedplate.codecs.dates import find_order
 from bedplate.core.errors import DataError, did_you_mean, listing
 from bedplate.data.series_panel import names_series
-from bedplate.data.series_times import Grid, are_numbered_times, grid_of
+from bedplate.data.series_times import Grid, UnequalSteps, are_numbered_times, grid_of
 from bedplate.data.tables import RawTable, counted
 from bedplate.data.targets import read_numbers
 from bedplate.recipe.schema import ColumnSpec
@@ -61,7 +61,7 @@ def suggest_series(
     series: dict[str, Any] = {} if time is None else {"time": time}
     steps, season = len(table), 1
     if time is not None:
-        grid = grid_of(table.columns[time], time, table.ids)
+        grid = _grid(table, time, series, reasons)
         steps, season = int(grid.places.max()) + 1, grid.season
         by = names_series(table, grid, {target, time}) if len(np.unique(grid.places)) < len(table) else None
         if by is not None:
@@ -90,10 +90,23 @@ def suggest_series(
     return target
 
 
+def _grid(table: RawTable, time: str, series: dict[str, Any], reasons: list[str]) -> Grid:
+    """Return the grid of the rows' times; where they lie at no equal steps, of such as they can be gathered into."""
+    try:
+        return grid_of(table.columns[time], time, table.ids)
+    except UnequalSteps as error:
+        series["step"] = error.step
+        reasons.append(
+            f"the times don't lie at equal steps: rows are gathered into means of {error.step}; data.series.step and "
+            "gather say otherwise"
+        )
+        return grid_of(table.columns[time], time, table.ids, error.step)
+
+
 def _mend(grid: Grid, steps: int, series: dict[str, Any], reasons: list[str]) -> None:
     """Say what to do with rows of one time, and with gaps."""
     distinct = len(np.unique(grid.places))
-    if distinct < len(grid.places) and "by" not in series:
+    if distinct < len(grid.places) and "by" not in series and "step" not in series:
         series["duplicates"] = "first"
         reasons.append(f"{counted(len(grid.places) - distinct)} have the time of another; the first is taken")
     if distinct < steps:

@@ -133,8 +133,18 @@ class SeriesSpec(Section):
         None, description="steps that are read; left out: four times the horizon, at least 24"
     )
     horizon: Annotated[int, Field(ge=1, le=10_000)] = Field(24, description="steps that are forecast")
+    step: Annotated[str, Field(pattern=r"^[1-9]\d{0,5} ?(s|min|h|d|w)$")] | None = Field(
+        None,
+        description="rows are gathered into steps of this length, such as 30s, 15min, 1h, 1d or 1w, whenever they are, "
+        "here and as it is served; left out: rows lie at equal steps",
+    )
+    gather: Literal["mean", "sum", "first", "last", "min", "max"] = Field(
+        "mean", description="with `step`: what becomes of the rows in one step; a sum of no rows is 0"
+    )
     interpolate: Annotated[int, Field(ge=0, le=10_000)] = Field(
-        0, description="gaps of at most so many steps are filled on a line; no window crosses a longer one"
+        0,
+        description="gaps of at most so many steps are filled on a line, here and as it is served; no window crosses "
+        "a longer one",
     )
     duplicates: Literal["error", "first", "mean"] = Field("error", description="what to do with rows of one time")
     calendar: list[Literal["day", "week", "year"]] = Field(
