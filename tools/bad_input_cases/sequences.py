@@ -142,4 +142,5 @@ CASES = (
     _series("a series that is constant", [f"{row.split(',')[0]},1" for row in _hours(60)], "never changes"),
     _series("a word among the numbers of a series", [*_hours(60), "2024-01-03 12:00,much"], "much"),
     _series("a time that is none", [*_hours(60), "yesterday,3"], "yesterday"),
+    _series("a time between two steps", [*_hours(60), "2024-01-03 12:20,3"], "2024-01-03 12:20", "data.series.step: 1h"),
 )  # fmt: skip
