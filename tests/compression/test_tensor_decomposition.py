@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from tests.compression.structures import IMAGE, check_rebuilt, made, rows, scores
 from torch import nn
@@ -75,6 +75,8 @@ def test_tucker_of_full_rank_is_the_kernel_and_more_rank_is_never_worse(shape: t
 
 
 @given(st.integers(1, 4), st.integers(0, 99))
+@example(1, 30)  # the first start's equations become singular
+@example(4, 80)  # it ends in a local minimum
 @settings(deadline=None, max_examples=15)
 def test_cp_finds_what_is_of_its_rank(rank: int, seed: int) -> None:
     draw = np.random.default_rng(seed)

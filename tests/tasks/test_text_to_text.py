@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.data.talks import Talk, said, talks, write
+from tests.data.talks import NAMES, Talk, said, talks, write
 from tests.serving.running import running
 
 from bedplate import pipeline
@@ -357,7 +357,8 @@ def test_an_earlier_turn_decides(listener: httpx.Client) -> None:
         reply = listener.post("/v1/chat/completions", json={"model": "talks", "messages": talk}).json()
         return str(reply["choices"][0]["message"]["content"])
 
-    assert len({answer(name) for name in ("ann", "bob", "hal")}) == 3
+    # Who doesn't read what was said first is right once in eight.
+    assert sum(answer(name) == name for name in NAMES) >= 4
 
 
 def test_a_talk_beyond_the_context_loses_its_oldest_messages(talker: Bundle, listener: httpx.Client) -> None:

@@ -32,6 +32,9 @@ Facts = list[dict[str, Any]]
 """By layer: its method, rank, relative error, and, where CP failed, why."""
 
 ITERATIONS = 300
+STARTS = 3
+"""Of 400 kernels made to have a rank of 1 to 4, one start missed four, three starts none."""
+
 DEGENERATE = 5.0
 """A component of so many times the kernel's norm is there only to be cancelled by others."""
 
@@ -106,20 +109,39 @@ def tucker2(kernel: np.ndarray, ranks: tuple[int, int]) -> tuple[np.ndarray, np.
 def cp(kernel: np.ndarray, rank: int, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return out [out, rank], in [in, rank] and pixels [kh · kw, rank], whose product is near, each of equal norms.
 
-    Alternating least squares from a random start. Whether it has converged to something of use, `diverged` says.
+    Alternating least squares, which may end in a local minimum: the nearest of `STARTS` random starts, or the first
+    that is exact. Whether it has converged to something of use, `diverged` says; NaN where no start could be followed.
     """
     if kernel.ndim != 4 or rank < 1:
         raise ValueError(f"a kernel of {kernel.shape} has no CP of rank {rank}")
     tensor = np.asarray(kernel, np.float64).reshape(*kernel.shape[:2], -1)
     if not tensor.any():
         return tuple(np.zeros((size, rank)) for size in tensor.shape)  # type: ignore[return-value]
+    best, nearest = None, np.inf
+    for start in range(STARTS):
+        found = _least_squares(tensor, rank, seed=seed + start)
+        error = cp_error(kernel, found) if found is not None else np.inf
+        if best is None or error < nearest:
+            best, nearest = found, error
+        if nearest <= EXACT:
+            break
+    if best is None:
+        return tuple(np.full((size, rank), np.nan) for size in tensor.shape)  # type: ignore[return-value]
+    return best
+
+
+def _least_squares(tensor: np.ndarray, rank: int, *, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """Return a CP of [out, in, pixels] from one random start; None where its equations became singular."""
     from tensorly.decomposition import parafac
 
     with np.errstate(all="ignore"):  # numbers that overflow are what `diverged` looks for
-        weights, factors = parafac(
-            tensor, rank, init="random", random_state=seed, n_iter_max=ITERATIONS, tol=1e-8, normalize_factors=True,
-            l2_reg=RIDGE,
-        )  # fmt: skip
+        try:
+            weights, factors = parafac(
+                tensor, rank, init="random", random_state=seed, n_iter_max=ITERATIONS, tol=1e-8, normalize_factors=True,
+                l2_reg=RIDGE,
+            )  # fmt: skip
+        except np.linalg.LinAlgError:
+            return None
     scale = np.cbrt(np.abs(weights))
     out, columns, pixels = (factor * scale for factor in factors)
     return out * np.sign(weights), columns, pixels
