@@ -106,7 +106,7 @@ def test_a_degenerate_fit_makes_cp_fall_back() -> None:
     """Random 4×4×4 tensors often have no best approximation of rank 4: the fit grows for ever."""
     network = Network(nn.Sequential(nn.Conv2d(4, 4, 2)), IMAGE, Outputs(3))
     with torch.no_grad():
-        network.body[0].weight.copy_(torch.from_numpy(np.random.default_rng(13).standard_normal((4, 4, 2, 2))))
+        network.body[0].weight.copy_(torch.from_numpy(np.random.default_rng(1).standard_normal((4, 4, 2, 2))))
     _, changes, facts = decompose_cp(network, {"body.0": 4})
     assert facts[0]["method"] == changes[0]["change"] == "tucker"
     assert "cancel" in facts[0]["fell_back"]

@@ -109,24 +109,26 @@ def tucker2(kernel: np.ndarray, ranks: tuple[int, int]) -> tuple[np.ndarray, np.
 def cp(kernel: np.ndarray, rank: int, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return out [out, rank], in [in, rank] and pixels [kh · kw, rank], whose product is near, each of equal norms.
 
-    Alternating least squares, which may end in a local minimum: the nearest of `STARTS` random starts, or the first
-    that is exact. Whether it has converged to something of use, `diverged` says; NaN where no start could be followed.
+    Alternating least squares, which may end in a local minimum or diverge: of `STARTS` random starts the nearest, where
+    one's components don't cancel each other the nearest of such, or the first that is exact. Whether it has converged to something of use, `diverged` says; NaN where no start could be followed.
     """
     if kernel.ndim != 4 or rank < 1:
         raise ValueError(f"a kernel of {kernel.shape} has no CP of rank {rank}")
     tensor = np.asarray(kernel, np.float64).reshape(*kernel.shape[:2], -1)
     if not tensor.any():
         return tuple(np.zeros((size, rank)) for size in tensor.shape)  # type: ignore[return-value]
-    best, nearest = None, np.inf
+    out, columns, pixels = (np.full((size, rank), np.nan) for size in tensor.shape)
+    best = out, columns, pixels
+    nearest = (True, np.inf)
     for start in range(STARTS):
         found = _least_squares(tensor, rank, seed=seed + start)
-        error = cp_error(kernel, found) if found is not None else np.inf
-        if best is None or error < nearest:
-            best, nearest = found, error
-        if nearest <= EXACT:
+        if found is None:
+            continue
+        worth = (_cancel(kernel, found), cp_error(kernel, found))
+        if worth < nearest:
+            best, nearest = found, worth
+        if nearest <= (False, EXACT):
             break
-    if best is None:
-        return tuple(np.full((size, rank), np.nan) for size in tensor.shape)  # type: ignore[return-value]
     return best
 
 
@@ -169,14 +171,19 @@ def diverged(kernel: np.ndarray, factors: tuple[np.ndarray, np.ndarray, np.ndarr
     """
     if not all(np.isfinite(factor).all() for factor in factors):
         return "not finite"
-    largest = float(np.prod([np.linalg.norm(factor, axis=0) for factor in factors], axis=0).max())
-    if largest > DEGENERATE * float(np.linalg.norm(kernel)):
+    if _cancel(kernel, factors):
         return "its components cancel each other"
     ranks = tucker_ranks(kernel.shape, sum(factor.size for factor in factors))
     beside, error = tucker_error(kernel, tucker2(kernel, ranks)), cp_error(kernel, factors)
     if error > max(beside, EXACT):
         return f"its error {error:.3f} is above {beside:.3f}, that of a Tucker-2 of as many parameters"
     return None
+
+
+def _cancel(kernel: np.ndarray, factors: tuple[np.ndarray, np.ndarray, np.ndarray]) -> bool:
+    """Return whether a component is far larger than the kernel."""
+    largest = float(np.prod([np.linalg.norm(factor, axis=0) for factor in factors], axis=0).max())
+    return not largest <= DEGENERATE * float(np.linalg.norm(kernel))
 
 
 def decompose_tucker(network: Network, ranks: Mapping[str, tuple[int, int]]) -> tuple[Network, list[Change], Facts]:
