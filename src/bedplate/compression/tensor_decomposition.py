@@ -110,7 +110,8 @@ def cp(kernel: np.ndarray, rank: int, *, seed: int = 0) -> tuple[np.ndarray, np.
     """Return out [out, rank], in [in, rank] and pixels [kh · kw, rank], whose product is near, each of equal norms.
 
     Alternating least squares, which may end in a local minimum or diverge: of `STARTS` random starts the nearest, where
-    one's components don't cancel each other the nearest of such, or the first that is exact. Whether it has converged to something of use, `diverged` says; NaN where no start could be followed.
+    one's components don't cancel each other the nearest of such, or the first that is exact. Whether it has converged
+    to something of use, `diverged` says; NaN where no start could be followed.
     """
     if kernel.ndim != 4 or rank < 1:
         raise ValueError(f"a kernel of {kernel.shape} has no CP of rank {rank}")
