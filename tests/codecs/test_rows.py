@@ -104,3 +104,20 @@ def test_lists_a_line_are_no_array() -> None:
     assert [row for _, row in read_rows(b'["Ana",\n"came"]\n', name="rows.jsonl")] == ["Ana", "came"]
     with pytest.raises(PayloadError, match="line 2"):
         list(read_rows(b'["Ana"]\n["Ben"\n', name="rows.jsonl"))
+
+
+@pytest.mark.parametrize("sign", [";", "|", "\t", ","])
+def test_what_delimits_texts_says_their_header_and_not_what_is_in_them(sign: str) -> None:
+    texts = [f"hello there{sign} you", f"win cash{sign} now", f"a{sign} b{sign} c", ""]
+    one = "message\n" + "".join(f'"{text}"\n' for text in texts)
+    assert [row for _, row in read_rows(one.encode(), column="message")] == [{"message": text} for text in texts]
+    two = f"id{sign}message\n" + "".join(f'{k}{sign}"{text}"\n' for k, text in enumerate(texts))
+    assert [row["message"] for _, row in read_rows(two.encode(), column="message")] == texts
+    bare = "message\n" + "".join(f"{text}\n" for text in texts[:3])
+    found = [row for _, row in read_rows(bare.encode(), column="message")]
+    if sign == ",":
+        assert [len(row) for row in found] == [2, 2, 3]  # too many cells: told where the row is read as a text
+    else:
+        assert found == [{"message": text} for text in texts[:3]]
+    named = f"text{sign}answer\nso{sign}1\n"
+    assert [row["text"] for _, row in read_rows(named.encode(), column="message")] == ["so"]

@@ -128,8 +128,14 @@ def test_predict_prints_the_answer_alone(box: Bundle, folder: Path, capsys: pyte
     texts = ["blau Katze", "rot", "Hund rennt"]
     (folder / "texts.txt").write_text("\n".join([texts[0], "", *texts[1:], ""]), encoding="utf-8")
     assert main(["predict", str(box.path), str(folder / "texts.txt")]) == 0
-    assert capsys.readouterr().out.splitlines() == [one["answer"] for one in box.predict(texts)]
+    first, *others = (one["answer"] for one in box.predict(texts))
+    out, err = capsys.readouterr()
+    assert out.splitlines() == [first, "", *others]  # answers stay beside the texts
+    assert err == "note: 1 blank line has a blank answer\n"
     (folder / "bad.txt").write_bytes(b"rot\n\xff\nblau\n")
+    assert main(["predict", str(box.path), str(folder / "bad.txt")]) == 2
+    out, _ = capsys.readouterr()
+    assert [bool(line) for line in out.splitlines()] == [True, False, True]
     assert main(["predict", str(box.path), str(folder / "bad.txt"), "--json"]) == 2
     said = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert ["error" in one for one in said] == [False, True, False]
@@ -397,6 +403,17 @@ def test_a_talk_at_fault_is_told(listener: httpx.Client, messages: Any, match: s
     assert (native.status_code, match in native.json()["error"]) == (400, True), native.text
     both = listener.post("/predict/talks", json={"messages": said("who am i"), "text": "who am i"})
     assert "either a text or a talk" in both.json()["error"]
+
+
+def test_no_line_is_passed_over_in_silence(talker: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    talk = json.dumps({"messages": said("i am ann")})
+    (tmp_path / "talks.jsonl").write_text(f'{talk}\nnull\n"Q: i am bob\\nA:"\nno json\n{talk}\n')
+    assert main(["predict", str(talker.path), str(tmp_path / "talks.jsonl"), "--json"]) == 2
+    out, err = capsys.readouterr()
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert [line["input"].rpartition(":")[2] for line in lines] == ["1", "2", "3", "4", "5"]
+    assert ["error" in line for line in lines] == [False, True, False, True, False]
+    assert err.count("not an object of JSON") == 2
 
 
 def test_predict_answers_a_talk_a_line(

@@ -20,6 +20,7 @@ from bedplate.codecs.files import image_payloads
 from bedplate.codecs.rows import read_rows
 from bedplate.codecs.sentence import SentenceCodec
 from bedplate.codecs.sentence_files import read_sentences
+from bedplate.codecs.strings import column_of
 from bedplate.codecs.table import TableCodec
 from bedplate.codecs.tensor_files import read_tensors
 from bedplate.core.errors import InputError, PayloadError
@@ -42,7 +43,7 @@ def read_payloads(bundle: Bundle, inputs: list[str]) -> Iterator[tuple[str, Payl
         ):
             yield "standard input", data
         elif bundle.codec.kind in STRINGS:
-            yield from read_rows(data, name="standard input")
+            yield from read_rows(data, name="standard input", column=column_of(bundle.codec))
         elif bundle.codec.kind == "tensor":
             yield from read_tensors(data, "standard input")
         else:
@@ -54,7 +55,7 @@ def read_payloads(bundle: Bundle, inputs: list[str]) -> Iterator[tuple[str, Payl
     for text in inputs:
         if bundle.codec.kind in STRINGS:
             for path in files_of(Path(text)):
-                yield from _texts(path) if bundle.codec.kind == "text" else _sentences(bundle, path, str(path))
+                yield from _texts(path, bundle) if bundle.codec.kind == "text" else _sentences(bundle, path, str(path))
             continue
         if bundle.codec.kind == "tensor":
             yield from read_tensors(Path(text))
@@ -73,10 +74,10 @@ def _series(path: Path) -> tuple[str, Payload]:
     raise PayloadError("the file holds no steps", where=str(path))
 
 
-def _texts(path: Path) -> Iterator[tuple[str, Payload]]:
+def _texts(path: Path, bundle: Bundle) -> Iterator[tuple[str, Payload]]:
     """Yield a table's rows, each of which holds a text, or a whole file as one text."""
     if is_table(path):
-        yield from read_rows(path)
+        yield from read_rows(path, column=column_of(bundle.codec))
         return
     try:
         yield str(path), path.read_bytes()

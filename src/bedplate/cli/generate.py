@@ -44,7 +44,7 @@ def check_no_generation(arguments: argparse.Namespace, *, reads_texts: bool = Fa
 
 
 Given = Payload | PayloadError
-"""A prompt, or why there is none."""
+"""A prompt, or why there is none; None for a blank line, whose answer is one."""
 
 
 def prompts(arguments: argparse.Namespace, codec: LanguageCodec) -> Iterator[tuple[str, Given]]:
@@ -56,7 +56,7 @@ def prompts(arguments: argparse.Namespace, codec: LanguageCodec) -> Iterator[tup
     if arguments.text is not None:
         for name, text in the_text(arguments):
             talk = codec.template is not None and str(text).lstrip()[:1] in ("{", "[")
-            yield from _rows(str(text).encode(), name) if talk else ((name, text),)
+            yield from _rows(str(text).encode(), name, codec.column) if talk else ((name, text),)
         return
     if not arguments.inputs or arguments.inputs == ["-"]:
         if sys.stdin.isatty():
@@ -83,16 +83,16 @@ def _texts(name: str, raw: bytes, codec: LanguageCodec, *, table: bool) -> Itera
     if not codec.pairs:
         yield name, raw.removesuffix(b"\n")
     elif table or (codec.template is not None and raw.lstrip()[:1] in (b"{", b"[")):
-        yield from _rows(raw, name)
+        yield from _rows(raw, name, codec.column)
     else:
-        lines = [(number, line) for number, line in enumerate(raw.splitlines(), 1) if line.strip()]
+        lines = raw.rstrip().splitlines()
         if len(lines) < 2:
             yield name, raw.removesuffix(b"\n")
         else:
-            yield from ((f"{name}:{number}", line) for number, line in lines)
+            yield from ((f"{name}:{number}", line if line.strip() else None) for number, line in enumerate(lines, 1))
 
 
-def _rows(raw: bytes, name: str) -> Iterator[tuple[str, Given]]:
+def _rows(raw: bytes, name: str, column: str) -> Iterator[tuple[str, Given]]:
     """Yield a table's rows. Of JSON lines one that is none is told, and the others are read."""
     lines = [(number, line) for number, line in enumerate(raw.split(b"\n"), 1) if line.strip()]
     first = lines[0][1].strip() if lines else b""
@@ -100,10 +100,25 @@ def _rows(raw: bytes, name: str) -> Iterator[tuple[str, Given]]:
     parts = [(line, f"{name}:{number}") for number, line in lines] if alone else [(raw, name)]
     for part, where in parts:
         try:
-            for place, row in read_rows(part, name=where):
+            if alone and not part.lstrip().startswith(b"{"):
+                yield where, _line(part, where)
+                continue
+            for place, row in read_rows(part, name=where, column=column):
                 yield (where if alone else place), _talk(row)
         except PayloadError as error:
             yield where, error
+
+
+def _line(line: bytes, where: str) -> Payload:
+    """Return the text that a line among JSON objects is. Raises PayloadError where it is none."""
+    with contextlib.suppress(ValueError):
+        text = json.loads(line)
+        if isinstance(text, str):
+            return text
+    raise PayloadError(
+        "not an object of JSON, as the first line is", where=where, expected="an object, or a text in quotes",
+        received=line.decode(errors="replace").strip()[:60],
+    )  # fmt: skip
 
 
 def _talk(row: Payload) -> Payload:
@@ -129,8 +144,12 @@ def generate(bundle: Bundle, arguments: argparse.Namespace) -> int:
     """Write each text with its continuation, or with --json a line each; exit code 2 where one can't be continued."""
     write, bad = bundle.generator(arguments.variant), 0
     sampling = sampling_of(arguments, write.sampling)
-    left_out = 0
+    left_out = blank = 0
     for name, given in prompts(arguments, write.codec):
+        if given is None:
+            blank += 1
+            print(json.dumps({"input": name, "answer": ""}) if arguments.json else "")
+            continue
         try:
             if isinstance(given, PayloadError):
                 raise given
@@ -149,6 +168,13 @@ def generate(bundle: Bundle, arguments: argparse.Namespace) -> int:
             print(f"error: {where}{error.message}", file=sys.stderr)
             if arguments.json:
                 print(json.dumps({"input": name, "error": error.message}, ensure_ascii=False))
+            elif write.codec.pairs:
+                print()  # the answers' lines stay beside the texts'
+    if blank:
+        print(
+            f"note: {'1 blank line has a blank answer' if blank == 1 else f'{blank:,} blank lines have blank answers'}",
+            file=sys.stderr,
+        )
     if left_out:
         talks = "1 talk ends" if left_out == 1 else f"{left_out:,} talks end"
         print(

@@ -7,7 +7,7 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -133,18 +133,25 @@ def parse_lines(text: str, delimiter: str, comment: str | None) -> Iterator[tupl
         lines = ("\n" if line.startswith(comment) else line for line in lines)
     if delimiter == WHITESPACE:
         lines = (line.strip().replace("\t", " ") for line in lines)
-    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
+    latest = [""]
+    reader = csv.reader(_noted(lines, latest), delimiter=delimiter, skipinitialspace=True)
     try:
         for cells in reader:
             if reader.line_num == 1 and len(delimiter.join(cells)) == 5 and cells[0].lower().startswith("sep="):
                 continue
             cells = [cell.strip() for cell in cells]
-            if any(cells) or len(cells) > 1:
+            if any(cells) or len(cells) > 1 or (cells and '"' in latest[0]):  # "" is a row of one empty cell
                 yield reader.line_num, cells
     except csv.Error as error:
         raise DataError(
             "not readable as delimited text", where=f"line {reader.line_num}", received=str(error)
         ) from error
+
+
+def _noted(lines: Iterable[str], latest: list[str]) -> Iterator[str]:
+    for line in lines:
+        latest[0] = line
+        yield line
 
 
 def sniff_delimiter(text: str, comment: str | None = None) -> str:
@@ -179,6 +186,19 @@ def sniff_delimiter(text: str, comment: str | None = None) -> str:
         even = abs(len(rows[0]) - width) <= (1 if width > 2 else 0)
         scores[delimiter] = (float(even), round(share, 1), round(values, 1), width, share)
     return max(scores, key=lambda delimiter: scores[delimiter]) if scores else ","
+
+
+def delimiter_of_header(text: str, names: Sequence[str]) -> str | None:
+    """Return the delimiter under which the first line holds one of `names`; None where it holds none of them.
+
+    A line that is one of them is a table of one column, whatever stands below: its cells are texts.
+    """
+    first = text.lstrip("\ufeff \r\n").split("\n", 1)[0].rstrip("\r")
+    for delimiter in (",", *DELIMITERS):
+        cells = [cell.strip() for cell in next(csv.reader([first], delimiter=delimiter, skipinitialspace=True), [])]
+        if set(cells) & set(names):
+            return delimiter
+    return None
 
 
 def open_delimited(

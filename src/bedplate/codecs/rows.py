@@ -13,8 +13,8 @@ from typing import Any
 
 import orjson
 
-from bedplate.codecs.codec import Payload
-from bedplate.codecs.delimited import decode_text, open_delimited
+from bedplate.codecs.codec import TEXT, Payload
+from bedplate.codecs.delimited import decode_text, delimiter_of_header, open_delimited
 from bedplate.codecs.table import TableCodec
 from bedplate.core.errors import DataError, PayloadError, listing
 
@@ -31,13 +31,14 @@ def content_of(source: Path | bytes, name: str | None) -> tuple[bytes, str]:
 
 
 def read_rows(
-    source: Path | bytes, *, name: str | None = None, codec: TableCodec | None = None
+    source: Path | bytes, *, name: str | None = None, codec: TableCodec | None = None, column: str | None = None
 ) -> Iterator[tuple[str, Payload]]:
     """Yield (`name:line`, row) for every row of a file or of its bytes, ready for a table codec's `decode`.
 
     The form is found from the content: a `[` or `{` opens JSON (an array of objects, one object, or one a line), and
     anything else is delimited text, read by the rules of training. With `codec`, a file without a header is understood
-    too: its columns are those of the training file, in that order, with the target or without it.
+    too: its columns are those of the training file, in that order, with the target or without it. With `column`, which
+    holds texts, the first line that names it says what delimits, and not the texts below.
 
     A row that is no row (a JSON number, a line with too few cells) is yielded as it is, for `decode` to refuse, so that
     the rows around it can be answered.
@@ -48,7 +49,7 @@ def read_rows(
     content, name = content_of(source, name)
     data = unpacked(content, name)
     is_json = data.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"[", b"{")
-    rows = json_rows(data, name, None) if is_json else _delimited_rows(data, name, codec)
+    rows = json_rows(data, name, None) if is_json else _delimited_rows(data, name, codec, column)
     try:
         for line, row in rows:
             yield f"{name}:{line}", row
@@ -83,16 +84,19 @@ def json_rows(data: bytes, name: str, encoding: str | None) -> Iterator[tuple[in
             yield number, _parse(line, name, number)
 
 
-def _delimited_rows(data: bytes, name: str, codec: TableCodec | None) -> Iterator[tuple[int, Payload]]:
+def _delimited_rows(
+    data: bytes, name: str, codec: TableCodec | None, column: str | None
+) -> Iterator[tuple[int, Payload]]:
     reading = codec.reading if codec else {}
     order = codec.order if codec else ()
+    by_header = None if column is None else delimiter_of_header(_first_line(data), (column, TEXT))
     opened = open_delimited(
         data,
         name,
-        delimiter=_delimiter(data, codec),
+        delimiter=_delimiter(data, codec) if column is None else by_header,
         encoding=reading.get("encoding"),
         comment=reading.get("comment"),
-        known=order,
+        known=order if by_header is None or column is None else (column, TEXT),
     )
     names: Sequence[str] = opened.names
     if codec is not None and not opened.header:
@@ -118,6 +122,10 @@ def _delimiter(data: bytes, codec: TableCodec | None) -> str | None:
         return None
     first = data.lstrip().split(b"\n", 1)[0]
     return trained if trained.encode() in first or len(codec.order) <= 2 else None
+
+
+def _first_line(data: bytes) -> str:
+    return data.removeprefix(b"\xef\xbb\xbf").lstrip().split(b"\n", 1)[0].decode(errors="replace")
 
 
 def unpacked(data: bytes, name: str) -> bytes:

@@ -7,7 +7,7 @@ from unicodedata import category
 
 import numpy as np
 
-from bedplate.codecs.codec import Payload
+from bedplate.codecs.codec import Codec, Payload
 from bedplate.core.errors import PayloadError
 
 _UNSEEN = frozenset(("Cc", "Cf", "Zl", "Zp", "Zs"))
@@ -15,6 +15,12 @@ _UNSEEN = frozenset(("Cc", "Cf", "Zl", "Zp", "Zs"))
 
 MOST_CHARACTERS = 2_000_000
 """A longer text is refused before it is read."""
+
+
+def column_of(codec: Codec) -> str | None:
+    """Return the column of a table in which a codec of strings, or of a language, looks for its text; None: another."""
+    found: str | None = getattr(codec, "column", None)
+    return found
 
 
 def each(payloads: Sequence[Payload], read: Callable[[Payload], str]) -> np.ndarray:
@@ -64,10 +70,11 @@ def checked_text(payload: Payload) -> str:
     if isinstance(payload, bytes | bytearray | memoryview):
         payload = _decoded(bytes(payload))
     if not isinstance(payload, str):
-        raise PayloadError("not a text", expected="a string", received=type(payload).__name__)
+        raise _no_text(payload)
     if all(category(sign) in _UNSEEN for sign in payload):  # stops at the first that can be seen
         kind = "spaces or control characters" if payload.strip() else "spaces"
-        raise PayloadError("the text is empty", received=f"{len(payload)} characters, all of them {kind}")
+        told = f"{len(payload)} characters, all of them {kind}" if payload else "nothing"
+        raise PayloadError("the text is empty", expected="a text", received=told)
     if len(payload) > MOST_CHARACTERS:
         raise PayloadError(
             "the text is too long", expected=f"at most {MOST_CHARACTERS:,} characters", received=f"{len(payload):,}"
@@ -79,6 +86,20 @@ def checked_text(payload: Payload) -> str:
             "the text holds half a surrogate pair", received=f"character {error.start}", hint="send whole characters"
         ) from error
     return payload
+
+
+_KINDS = ((bool, "a truth value"), (int | float, "a number"), (Mapping, "an object"), (type(None), "null"))
+
+
+def _no_text(payload: object) -> PayloadError:
+    """Return what to tell of a payload that is no text, in the words of its sender."""
+    if isinstance(payload, list | tuple):
+        return PayloadError(
+            "not a text", expected="a string", received=f"a list of {len(payload)} values: {str(list(payload))[:60]}",
+            hint="in a table, a text that holds the delimiter stands in quotes",
+        )  # fmt: skip
+    kind = next((word for kind, word in _KINDS if isinstance(payload, kind)), type(payload).__name__)
+    return PayloadError("not a text", expected="a string", received=kind)
 
 
 def _decoded(data: bytes) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from bedplate.codecs.codec import STRINGS
 from bedplate.codecs.rows import json_rows, read_rows
 from bedplate.codecs.series import SeriesCodec
+from bedplate.codecs.strings import column_of
 from bedplate.codecs.table import TableCodec
 from bedplate.core.arrays import Arrays
 from bedplate.core.errors import DataError, PayloadError
@@ -50,7 +51,7 @@ def payloads(model: Model, body: bytes, content_type: str) -> Payloads:
     if model.is_table:
         return Payloads(_rows(model, body, kind), _decoder(model, body))
     if model.bundle.codec.kind in STRINGS and kind == "text/csv":
-        return Payloads(_lines(body), model.decode)
+        return Payloads(_lines(body, column_of(model.bundle.codec)), model.decode)
     if model.bundle.codec.kind in ("series", *STRINGS) and not _is_json(kind, body) and kind not in JSON_LINES:
         return Payloads([body], model.decode)
     if model.is_tensor and kind in JSON_LINES:
@@ -92,10 +93,10 @@ def _are_steps(value: Any, codec: SeriesCodec) -> bool:
     )
 
 
-def _lines(body: bytes) -> Iterator[Any]:
+def _lines(body: bytes, column: str | None) -> Iterator[Any]:
     """Yield a table's rows, each of which holds a text."""
     try:
-        for _, row in read_rows(body, name="the body"):
+        for _, row in read_rows(body, name="the body", column=column):
             yield row
     except PayloadError as error:
         raise from_error(error) from error

@@ -61,7 +61,7 @@ def _items(body: bytes, content_type: str, column: str) -> Iterator[Any]:
         elif kind in JSON_LINES:
             yield from (value for _, value in json_rows(body, "the body", None))
         elif kind == "text/csv":
-            yield from (_cell(row, place, column) for place, row in read_rows(body, name="the body"))
+            yield from (_cell(row, place, column) for place, row in read_rows(body, name="the body", column=column))
         elif kind == "application/json" or (kind != "text/plain" and body.lstrip()[:1] in (b"{", b"[", b'"')):
             given = parse_json(body)
             yield from given if isinstance(given, list) else [given]
