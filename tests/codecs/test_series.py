@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -200,6 +200,37 @@ def test_unsorted_rows_are_sorted_by_time_as_training_does() -> None:
     assert months.decode([rows])["history"][0, :, 0].tolist() == [2, 3]
     with pytest.raises(PayloadError, match="two rows have one time"):
         CODEC.decode([[*ROWS, ROWS[0]]])
+
+
+DAYS = SeriesCodec(("a",), 3, (0.0,), (1.0,), "day", 86400.0)
+
+
+@pytest.mark.parametrize(
+    ("form", "after"),
+    [
+        ("%d.%m.%Y", "2024-03-02"), ("%m/%d/%Y", "2024-03-02"), ("%d %b %Y", "2024-03-02"), ("%s", 1709337600),
+        ("%Y%m%d", "2024-03-02"),
+    ],
+)  # fmt: skip
+def test_times_written_otherwise_than_in_training_are_read(form: str, after: object) -> None:
+    start = datetime(2024, 2, 20, tzinfo=UTC)
+    moments = [start + timedelta(days=k) for k in range(11)]
+    told = [str(int(one.timestamp())) if form == "%s" else one.strftime(form) for one in moments]
+    rows = [{"day": text, "a": k} for k, text in enumerate(told)]
+    for some in (rows, rows[::-1]):
+        assert DAYS.decode([some])["history"][0, :, 0].tolist() == [8, 9, 10]
+        assert DAYS.times_after(some, 1) == [after]
+    with pytest.raises(PayloadError, match="don't follow one another"):
+        DAYS.decode([[*rows[:9], *rows[10:]]])
+
+
+def test_times_that_nobody_can_read_are_refused() -> None:
+    rows = [{"day": f"hello{k}", "a": k} for k in range(5)]
+    with pytest.raises(PayloadError, match=r"column 'day': the times can't be read.*2024-01-31.*received hello0"):
+        DAYS.decode([rows])
+    either = [{"day": f"0{month}/01/2024", "a": month} for month in (1, 2, 3)]
+    with pytest.raises(PayloadError, match="day and month of the times could be exchanged"):
+        SeriesCodec(("a",), 3, (0.0,), (1.0,), "day", 0.0).decode([either])
 
 
 def test_a_gap_before_what_is_read_does_no_harm() -> None:

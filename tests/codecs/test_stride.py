@@ -73,7 +73,6 @@ def test_nothing_is_said_where_the_past_or_training_names_no_times() -> None:
     assert codec.times_after({"history": rows}, 1) == ["2024-01-04"]
     assert codec.times_after("day,load\n2024-01-01,5\n2024-01-02,6\n", 1) == ["2024-01-03"]
     assert codec.times_after([[1], [2]], 2) is None
-    assert codec.times_after([{"day": "one", "load": 1}, {"day": "two", "load": 2}], 2) is None
     assert SeriesCodec(("load",), 2, (0.0,), (1.0,), "day").times_after(rows, 2) is None
     assert SeriesCodec(("load",), 2, (0.0,), (1.0,)).times_after(rows, 2) is None
 

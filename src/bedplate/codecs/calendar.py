@@ -33,6 +33,9 @@ QUARTER = re.compile(
     re.I,
 )
 
+LEAST_UNIX = 1e8
+"""Numbers of at least this are taken for seconds since 1970 (from 1973 on)."""
+
 _YEARS = (1000, 2999)
 _MILLISECONDS = 1e11
 SERIES_ORDERS = (*ORDERS, UNIX, PERIOD)

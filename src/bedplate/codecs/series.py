@@ -135,7 +135,7 @@ class SeriesCodec:
 
         Raises PayloadError.
         """
-        steps, given = self._steps_of(payload)
+        steps, given, order = self._steps_of(payload)
         if len(steps) < self.length:
             raise PayloadError(
                 "the past is too short", expected=f"{self.length} steps or more", received=f"{len(steps)}"
@@ -143,7 +143,7 @@ class SeriesCodec:
         first = len(steps) - self.length
         found = {HISTORY: np.array([self._step(row, first + k + 1) for k, row in enumerate(steps[first:])], np.float32)}
         if self.cycles:
-            found[CALENDAR] = self._ready_calendar(given) if given is not None else self._calendar(steps[-1])
+            found[CALENDAR] = self._ready_calendar(given) if given is not None else self._calendar(steps[-1], order)
         return found
 
     def times_after(self, payload: Payload, steps: int) -> list[str | float] | None:
@@ -158,16 +158,16 @@ class SeriesCodec:
         """
         if not self.time or not self.stride:
             return None
-        rows, _ = self._steps_of(payload)
+        rows, _, order = self._steps_of(payload)
         latest = [str(row[self.time]).strip() if isinstance(row, Mapping) and self.time in row else "" for row in rows]
-        moments = [moment_of(text, self.order) for text in latest[-self.length :]]
+        moments = [moment_of(text, order) for text in latest[-self.length :]]
         known = [moment for moment in moments if moment is not None]
         if len(known) < len(moments):
             return None
-        return following(self.stride, known, latest[-1], self.order, steps)
+        return following(self.stride, known, latest[-1], order, steps)
 
-    def _steps_of(self, payload: Payload) -> tuple[Sequence[Any], Any]:
-        """Return a payload's rows in the order of time, and the features of the calendar that it brings along."""
+    def _steps_of(self, payload: Payload) -> tuple[Sequence[Any], Any, str]:
+        """Return a payload's rows in the order of time, the calendar's features that it has, and its times' order."""
         if isinstance(payload, bytes | bytearray | memoryview | str):
             payload = _parsed(payload)
         given: Any = None
@@ -191,14 +191,15 @@ class SeriesCodec:
                 payload, self._step_or_gaps, self.columns, time=self.time, order=self.order, stride=self.stride,
                 gather=self.gather, fill=self.fill, length=self.length,
             )  # fmt: skip
+        order = self.order
         if self.time:
-            payload = in_order(payload, self.time, self.order, self.stride, self.length)
-        return payload, given
+            payload, order = in_order(payload, self.time, order, self.stride, self.length)
+        return payload, given, order
 
-    def _calendar(self, row: Any) -> np.ndarray:
+    def _calendar(self, row: Any, order: str) -> np.ndarray:
         """Return the features of the time of the latest step."""
         text = str(row[self.time]).strip() if isinstance(row, Mapping) and self.time in row else ""
-        moment = moment_of(text, self.order)
+        moment = moment_of(text, order)
         if moment is None:
             raise PayloadError(
                 "the time of the latest step can't be read" if text else "the time of the latest step is missing",

@@ -44,9 +44,10 @@ def evened(
     Raises:
         PayloadError: a time or a value can't be read, or a step still has no value.
     """
-    moments = moments_of(rows, time, order)
-    if moments is None:
+    read_as = moments_of(rows, time, order, stride)
+    if read_as is None:
         return rows
+    moments, order = read_as
     texts = [str(row[time]).strip() for row in rows]
     utc = np.array([seconds_of(moment) for moment in moments])
     wall = utc + np.array([offset_of(text) or 0.0 for text in texts])

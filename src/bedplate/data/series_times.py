@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
-from bedplate.codecs.calendar import EPOCH, PERIOD, UNIX, period_of, seconds_of
+from bedplate.codecs.calendar import EPOCH, LEAST_UNIX, PERIOD, UNIX, period_of, seconds_of
 from bedplate.codecs.columns import Raw
 from bedplate.codecs.dates import Order, find_order, offset_of, parse_date
 from bedplate.codecs.gathering import begins
@@ -23,7 +23,7 @@ SEASONS = {
 }  # fmt: skip
 """How many steps a season has, by the seconds of a step: a day within days, a week of days, a year of weeks."""
 
-_UNIX = (1e8, 1e11)
+_UNIX = (LEAST_UNIX, 1e11)
 """Numbers of at least and below this are taken for seconds since 1970 (1973 to 5138); a thousand times that, for ms."""
 
 _OFF = 0.05
