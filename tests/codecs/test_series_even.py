@@ -82,6 +82,17 @@ def test_gaps_of_equal_steps_are_filled_where_training_filled_them() -> None:
     assert months.times_after(past, 2) == ["2024-01", "2024-02"]
 
 
+@pytest.mark.parametrize(("again", "wanted"), [("first", 28), ("mean", 58)])
+def test_rows_of_one_time_are_treated_as_in_training(again: Any, wanted: float) -> None:
+    days = SeriesCodec(("a",), 3, (0.0,), (1.0,), "day", 86400.0, again=again)
+    rows = [{"day": f"2024-02-{k:02d}", "a": k} for k in range(20, 30)]
+    assert history(days, [*rows, rows[-2] | {"a": 88}]) == [[27], [wanted], [29]]
+    assert from_contract(days.contract()) == days
+    shops = SeriesCodec(("n", "s"), 2, (0.0, 0.0), (1.0, 1.0), "day", 86400.0, by="who", values=("v",), again=again)
+    long = [{"day": f"2024-02-{k}", "who": who, "v": k} for k in (20, 21) for who in "ns"]
+    assert history(shops, [*long, long[0] | {"v": 80}]) == [[20 if again == "first" else 50, 20], [21, 21]]
+
+
 def test_several_series_are_each_gathered() -> None:
     codec = SeriesCodec(
         ("n", "s"), 2, (0.0, 0.0), (1.0, 1.0), "when", 3600.0, by="who", values=("v",), gather="mean", fill=0
@@ -96,7 +107,7 @@ def test_several_series_are_each_gathered() -> None:
         codec.decode([[row for row in rows if row["v"] != 30]])
 
 
-@pytest.mark.parametrize("change", [{"gather": "median"}, {"step": 0.0}, {"time": ""}])
+@pytest.mark.parametrize("change", [{"gather": "median"}, {"again": "most"}, {"step": 0.0}, {"time": ""}])
 def test_a_contract_that_contradicts_itself_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(BundleError, match="contradicts itself"):
         from_contract(MEANS.contract() | change)

@@ -82,6 +82,7 @@ class SeriesCodec:
     months: int = 0
     gather: How | None = None
     fill: int = 0
+    again: How | None = None
 
     kind = "series"
 
@@ -186,10 +187,10 @@ class SeriesCodec:
                 "not a series", expected=f"{self.length} steps of {listing(self.columns)}",
                 received=type(payload).__name__ if payload else "nothing",
             )  # fmt: skip
-        if self.time and self.stride and (self.gather or self.fill):
+        if self.time and self.stride and (self.gather or self.fill or self.again):
             payload = evened(
                 payload, self._step_or_gaps, self.columns, time=self.time, order=self.order, stride=self.stride,
-                gather=self.gather, fill=self.fill, length=self.length,
+                gather=self.gather, again=self.again, fill=self.fill, length=self.length,
             )  # fmt: skip
         order = self.order
         if self.time:
@@ -251,7 +252,7 @@ class SeriesCodec:
         for number, row in enumerate(rows, 1):
             name = str(row[self.by]).strip()
             seen[name] = seen.get(name, 0) + 1
-            key = seen[name] if not timed else number if self.gather else str(row[self.time]).strip()
+            key = seen[name] if not timed else number if self.gather or self.again else str(row[self.time]).strip()
             step = steps.setdefault(key, {})
             if timed:
                 step[self.time] = row[self.time]
@@ -319,6 +320,7 @@ class SeriesCodec:
             "values": list(self.values), "cycles": list(self.cycles), "order": self.order,
             **({"left": list(self.left)} if self.left else {}), **({"months": self.months} if self.months else {}),
             **({"gather": self.gather} if self.gather else {}), **({"fill": self.fill} if self.fill else {}),
+            **({"again": self.again} if self.again else {}),
         }  # fmt: skip
 
     @classmethod
@@ -333,6 +335,7 @@ class SeriesCodec:
                 tuple(map(str, contract.get("values", ()))), tuple(map(str, contract.get("cycles", ()))),
                 str(contract.get("order", "ymd")), tuple(map(str, contract.get("left", ()))),
                 int(contract.get("months", 0)), contract.get("gather"), int(contract.get("fill", 0)),
+                contract.get("again"),
             )  # fmt: skip
         except (KeyError, TypeError, ValueError) as error:
             raise BundleError("the contract of the series codec is damaged", received=repr(error)[:200]) from error
@@ -340,6 +343,7 @@ class SeriesCodec:
         if not columns or codec.length < 1 or len(sizes) > 1 or bool(codec.by) != bool(codec.values):
             raise BundleError("the contract of the series codec contradicts itself", received=str(dict(contract))[:200])
         gathers = codec.gather is None or (codec.gather in REDUCED and codec.step > 0)
+        gathers = gathers and codec.again in (None, *REDUCED)
         known = not set(codec.cycles) - set(HARMONICS) and codec.order in SERIES_ORDERS
         if not (known and gathers) or ((codec.cycles or codec.gather) and not codec.time):
             raise BundleError("the contract of the series codec contradicts itself", received=str(dict(contract))[:200])

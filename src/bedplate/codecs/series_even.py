@@ -25,6 +25,7 @@ def evened(
     order: str,
     stride: Stride,
     gather: How | None,
+    again: How | None,
     fill: int,
     length: int,
 ) -> Sequence[Any]:
@@ -38,6 +39,7 @@ def evened(
         order: how training's times were written.
         stride: the distance of two steps; it is known.
         gather: what becomes of the rows in one step; None: each row is one, and lies where a step is.
+        again: what becomes of rows of one time, where each is a step; None: they aren't brought to steps here.
         fill: gaps of so many steps are filled on a line.
         length: how many steps are wanted; more are given only where they are needed to fill a gap.
 
@@ -54,7 +56,7 @@ def evened(
     if gather is not None:
         places, starts = begins(utc, wall, stride.seconds)
     else:
-        whole = stride.places(moments)
+        whole = stride.places(moments, again=again is not None)
         if whole is None:
             return rows  # between two steps, or twice: what is wrong with them is told where they are put in order
         places, starts = whole, wall
@@ -62,7 +64,9 @@ def evened(
     kept = [k for k in np.lexsort((utc, places)).tolist() if places[k] >= first]
     first = int(places[kept[0]])
     values = np.array([read(rows[k], k + 1) for k in kept], float)
-    found = filled(gathered(places[kept] - first, values, gather or "first", int(places[kept[-1]]) - first + 1), fill)
+    found = filled(
+        gathered(places[kept] - first, values, gather or again or "first", int(places[kept[-1]]) - first + 1), fill
+    )
     times: list[Any] = []
     there = {int(places[k]) - first: k for k in reversed(kept)}
     begin, text = EPOCH, ""

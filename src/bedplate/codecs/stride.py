@@ -44,15 +44,15 @@ class Stride:
             return month_of(after) - month_of(before) == self.months
         return abs((after - before).total_seconds() - self.seconds) <= _OFF * self.seconds
 
-    def places(self, moments: Sequence[datetime]) -> np.ndarray | None:
-        """Return which step each moment is, int64 [N], the first is 0; None: one is between two or there twice."""
+    def places(self, moments: Sequence[datetime], *, again: bool = False) -> np.ndarray | None:
+        """Return which step each moment is, int64 [N], 0 the first; None: one is between two or (without `again`) twice."""
         first = min(moments)
         if self.months:
             apart = np.array([month_of(moment) - month_of(first) for moment in moments]) / self.months
         else:
             apart = np.array([(moment - first).total_seconds() for moment in moments]) / self.seconds
         found = np.round(apart).astype(np.int64)
-        whole = bool((np.abs(apart - found) <= _OFF).all()) and len(np.unique(found)) == len(found)
+        whole = bool((np.abs(apart - found) <= _OFF).all()) and (again or len(np.unique(found)) == len(found))
         return found if whole else None
 
     def later(self, moment: datetime, steps: int, day: int = 0) -> datetime:

@@ -70,6 +70,7 @@ def load_series(spec: DataSpec, *, base: Path, announce: Announce) -> Dataset:
         series.time or "", grid.step, decimals, series.by or "", panel.values if panel else (),
         tuple(cycle for cycle in HARMONICS if cycle in series.calendar), grid.order,
         panel.left if panel else (), grid.months, series.gather if series.step else None, series.interpolate,
+        None if series.step or series.duplicates == "error" else series.duplicates,
     )  # fmt: skip
     answers = Answers(
         target, columns=tuple(columns), horizon=horizon, scale=codec.std,
@@ -246,18 +247,7 @@ def _placed(
         )  # fmt: skip
     if len(again):
         notes.append(f"{counted(len(again))} had the time of another; taken: the {spec.series.duplicates}")
-    values = np.full((steps, read.shape[1]), np.nan)
-    if spec.series.duplicates == "mean":
-        distinct, index = np.unique(places, return_inverse=True)
-        for k in range(read.shape[1]):
-            own = np.isfinite(read[rows, k])
-            count = np.bincount(index[own], minlength=len(distinct))
-            total = np.bincount(index[own], read[rows, k][own], minlength=len(distinct))
-            values[distinct, k] = np.where(count > 0, total / np.maximum(count, 1), np.nan)
-    else:
-        first = np.concatenate([[True], np.diff(places) > 0])[: len(places)]
-        values[places[first]] = read[rows[first]]
-    return values
+    return gathered(places, read[rows], "mean" if spec.series.duplicates == "mean" else "first", steps)
 
 
 def _several(table: RawTable, rows: np.ndarray, grid: Grid, spec: DataSpec) -> str | None:

@@ -146,7 +146,9 @@ class SeriesSpec(Section):
         description="gaps of at most so many steps are filled on a line, here and as it is served; no window crosses "
         "a longer one",
     )
-    duplicates: Literal["error", "first", "mean"] = Field("error", description="what to do with rows of one time")
+    duplicates: Literal["error", "first", "mean"] = Field(
+        "error", description="what to do with rows of one time, here and as it is served"
+    )
     calendar: list[Literal["day", "week", "year"]] = Field(
         default_factory=list, description="cycles in which the latest step's place is read beside the history"
     )
