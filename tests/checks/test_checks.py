@@ -26,7 +26,7 @@ def test_shipped_models_pass(name: str) -> None:
 
 @pytest.mark.slow
 def test_every_registered_model_passes() -> None:
-    for name in models.names():
+    for name in (name for name in models.names() if not name.startswith("test-")):  # other tests register their own
         assert [result for result in check_model(name) if not result.ok] == []
 
 

@@ -44,6 +44,18 @@ def test_quantiles_never_cross_and_the_middle_stays(values: list[float]) -> None
     assert rising(torch.tensor([sorted(values)]))[0].tolist() == sorted(values)
 
 
+def test_a_quantile_that_was_lifted_to_its_neighbour_finds_its_own_way_out() -> None:
+    sample = torch.tensor(np.random.default_rng(0).gamma(2, 1, 4000))
+    levels = torch.tensor([0.1, 0.5, 0.9], dtype=torch.float64)
+    raw = torch.tensor([2.0, 1.0, 0.5], dtype=torch.float64, requires_grad=True)  # crossed
+    optimizer = torch.optim.Adam([raw], lr=0.05)
+    for _ in range(600):
+        optimizer.zero_grad()
+        pinball(rising(raw).expand(len(sample), 3), sample, levels).backward()
+        optimizer.step()
+    np.testing.assert_allclose(rising(raw).detach().numpy(), np.quantile(sample.numpy(), levels.numpy()), atol=0.05)
+
+
 @pytest.mark.parametrize("levels", [[0.9, 0.5, 0.1], [0.1, 0.9], [0.5, 0.5], []])
 def test_levels_rise_and_have_the_median(levels: list[float]) -> None:
     with pytest.raises(InputError, match=r"rise, and 0\.5"):

@@ -8,17 +8,19 @@ import json
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bedplate.bundle import Bundle
 from bedplate.cli.generate_flags import FLAGS
 from bedplate.cli.inputs import files_of, is_table, the_text
 from bedplate.codecs.chat import MESSAGES
 from bedplate.codecs.codec import Payload
-from bedplate.codecs.language import LanguageCodec
 from bedplate.codecs.rows import content_of, read_rows, unpacked
 from bedplate.core.errors import InputError, PayloadError
 from bedplate.generation import Generator, Sampling
+
+if TYPE_CHECKING:
+    from bedplate.codecs.language import LanguageCodec  # needs the tokenizers library, which other models don't
 
 
 def sampling_of(arguments: argparse.Namespace, usual: Sampling) -> Sampling:

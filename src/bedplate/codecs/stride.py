@@ -45,7 +45,7 @@ class Stride:
         return abs((after - before).total_seconds() - self.seconds) <= _OFF * self.seconds
 
     def places(self, moments: Sequence[datetime], *, again: bool = False) -> np.ndarray | None:
-        """Return which step each moment is, int64 [N], 0 the first; None: one is between two or (without `again`) twice."""
+        """Return which step each moment is, int64 [N]; None: one lies between two, or (not `again`) is there twice."""
         first = min(moments)
         if self.months:
             apart = np.array([month_of(moment) - month_of(first) for moment in moments]) / self.months

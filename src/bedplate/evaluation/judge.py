@@ -246,7 +246,7 @@ def _judge_forecast(outputs: np.ndarray, targets: np.ndarray, answers: Answers, 
         row_errors=np.sqrt(facts.squares).astype(np.float32), outputs=outputs,
         forecast={
             "columns": list(answers.columns), "season": answers.season, "by_step": facts.by_step.tolist(),
-            "by_column": facts.by_column.tolist(),
+            "by_column": facts.by_column.tolist(), **({"levels": list(answers.levels)} if answers.levels else {}),
         },
     )  # fmt: skip
 

@@ -47,7 +47,8 @@ class Report:
         outputs: the raw output, [N,K], [N], [N, steps, columns] or [N, words, tags], or the loss of every token
             [N, tokens]; None after `from_json`.
         texts: what was written for each row, where texts are answered by texts; None after `from_json`.
-        forecast: `{columns, season, by_step, by_column}`, mean squared scaled errors; None for others.
+        forecast: `{columns, season, by_step, by_column}`, mean squared scaled errors, and `levels`, its quantiles, if
+            it has some; None for others.
     """
 
     kind: str

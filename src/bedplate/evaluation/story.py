@@ -104,8 +104,30 @@ def best_baseline(story: Story) -> tuple[str, float] | None:
     return best, found[best]
 
 
+def coverage_told(forecast: Mapping[str, Any] | None, metrics: Mapping[str, Mapping[str, float]]) -> str | None:
+    """Return in a sentence which share of what came a forecast's quantiles hold, and should; None where it has none."""
+    levels, found = (forecast or {}).get("levels"), metrics.get("coverage")
+    if not levels or found is None or len(levels) < 2:
+        return None
+    asked = levels[-1] - levels[0]
+    fault = ": too few" if found["high"] < asked else ": too many" if found["low"] > asked else ""
+    return (
+        f"Between the quantiles {levels[0]:g} and {levels[-1]:g} lies {found['value']:.1%} of what came, of "
+        f"{asked:.0%} that should{fault}."
+    )
+
+
 def verdict_of(story: Story) -> Standing:
-    """Return the report's first line: whether a baseline wins, by the primary metric and its interval."""
+    """Return the report's first line: whether a baseline wins, by the primary metric and its interval.
+
+    Of a forecast with quantiles a second sentence says whether they hold what they should.
+    """
+    standing = _standing(story)
+    covered = coverage_told((story.get("report") or {}).get("forecast"), story["metrics"])
+    return standing if covered is None else Standing(f"{standing.text} {covered}", standing.rank)
+
+
+def _standing(story: Story) -> Standing:
     metric = primary_of(story)
     estimate = story["metrics"][metric]
     name, lower = METRIC_NAMES.get(metric, metric), metric in LOWER_IS_BETTER

@@ -106,15 +106,21 @@ class Network(nn.Module):
 def rising(quantiles: Tensor) -> Tensor:
     """Return numbers [..., levels] of which none is below the one before it, the middle one as it was.
 
-    From the middle outwards, so that the median is learnt as if it were alone.
+    From the middle outwards, so that the median is learnt as if it were alone. Where one is lifted to its neighbour it
+    still has its own gradient: given to the neighbour, it would lie there for ever, and no width would be learnt.
     """
     parts = list(quantiles.unbind(-1))
     middle = len(parts) // 2
     for k in range(middle + 1, len(parts)):
-        parts[k] = torch.maximum(parts[k], parts[k - 1])
+        parts[k] = _own_gradient(torch.maximum(parts[k], parts[k - 1]), parts[k])
     for k in range(middle - 1, -1, -1):
-        parts[k] = torch.minimum(parts[k], parts[k + 1])
+        parts[k] = _own_gradient(torch.minimum(parts[k], parts[k + 1]), parts[k])
     return torch.stack(parts, dim=-1)
+
+
+def _own_gradient(moved: Tensor, own: Tensor) -> Tensor:
+    """Return `moved`, whose gradient is `own`'s (a straight-through estimator: Bengio et al. 2013, section 2)."""
+    return own + (moved - own).detach() if own.requires_grad else moved
 
 
 class Answering(nn.Module):

@@ -12,6 +12,7 @@ from bedplate.core.arrays import Arrays, Predict
 from bedplate.core.files import read_json, write_json
 from bedplate.data.dataset import Rows
 from bedplate.evaluation import Report, evaluate
+from bedplate.evaluation.story import coverage_told
 from bedplate.generation import Generator
 from bedplate.models import Network, predictor
 from bedplate.models.baselines import fit_baselines, fit_text_vectors
@@ -61,6 +62,9 @@ def evaluate_stage(work: Work, network: Network) -> Report:
         work.console.detail(line)
     if report.forecast is not None:
         work.console.detail("mse and mae are of numbers divided by each column's spread among the training steps")
+        covered = coverage_told(report.forecast, report.to_json()["metrics"])
+        if covered is not None:
+            work.console.detail(covered)
     baselines = _baselines(work) if work.recipe.evaluation.baselines else {}
     if baselines:
         work.console.detail("beside baselines:")
