@@ -166,7 +166,7 @@ def test_too_many_lost_workers_are_an_error_and_the_checkpoint_stays(undisturbed
     process = start(out, settings=("training.workers.restarts=0",))
     until(lambda: trained(out, 2))
     os.kill(workers_in(out)[0], signal.SIGKILL)
-    told, said = finish(process, code=1)
+    told, said = finish(process, code=2)
     assert "the workers were lost" in told["error"]
     assert "0 of at most 0 restarts" in told["received"]
     assert "SIGKILL" in told["received"]
@@ -188,7 +188,7 @@ def test_when_torchrun_is_killed_no_worker_goes_on(out: Path) -> None:
 
 def test_what_a_new_start_would_not_mend_is_told_at_once(out: Path) -> None:
     process = start(out, settings=("training.optimizer.lr=1e30", "training.optimizer.name=sgd"))
-    told, said = finish(process, code=2)
+    told, said = finish(process, code=1)
     assert "diverged" in told["error"]
     assert "lower training.optimizer.lr" in told["hint"]
     assert "restart" not in said
