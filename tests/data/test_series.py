@@ -90,6 +90,18 @@ def test_rows_at_any_times_are_gathered_as_those_that_are_asked(tmp_path: Path, 
         assert found.codec.times_after("hour,load,other\n" + "\n".join(past), 1)[0] == begin  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize(("offset", "fine"), [(1e4, True), (1e9, False), (-1e9, False)])
+def test_numbers_whose_changes_float32_rounds_away_are_refused(tmp_path: Path, offset: float, fine: bool) -> None:
+    lines = [f"{row.split(',')[0]},{offset + k % 24},{k}" for k, row in enumerate(rows())]
+    if fine:
+        assert len(load(tmp_path, lines).train)
+        return
+    with pytest.raises(
+        DataError, match=r"column 'load': the numbers are too large for what they change by.*less a constant"
+    ):
+        load(tmp_path, lines)
+
+
 def test_times_at_no_equal_steps_say_which_steps_would_do(tmp_path: Path) -> None:
     lines = rows()
     with pytest.raises(DataError, match=r"don't lie at equal steps.*set data\.series\.step: 1h to gather"):

@@ -26,6 +26,9 @@ from bedplate.data.tables import RawTable, counted
 from bedplate.data.targets import read_numbers
 from bedplate.recipe.schema import ColumnSpec, DataSpec, SeriesSpec
 
+_LEAST_RESOLUTION = 0.05
+"""Of a series' mean change a step: float32's rounding may be so much of it."""
+
 MOST_BYTES = 4 << 30
 """Of windows; more would rather be read as they are needed."""
 
@@ -61,6 +64,7 @@ def load_series(spec: DataSpec, *, base: Path, announce: Announce) -> Dataset:
         raise DataError("too few steps to learn from", where=table.name, received=counted(len(training), "step"))
     mean, std = training.mean(axis=0), training.std(axis=0)
     _check_constant(columns, std, training, notes)
+    _check_resolution(columns, training)
     windows = _windows(known, borders, length, horizon, table.name)
     windows["train"] = _limited(windows["train"], spec.limit)
     _check_memory(windows, len(columns) * (length + horizon))
@@ -336,6 +340,21 @@ def _check_constant(columns: Sequence[str], std: np.ndarray, training: np.ndarra
         )  # fmt: skip
     if constant:
         notes.append(f"{listing(constant)} never changes among the training steps")
+
+
+def _check_resolution(columns: Sequence[str], training: np.ndarray) -> None:
+    """Refuse numbers so far from 0 that float32, in which histories travel, rounds away what they change by."""
+    for name, values in zip(columns, training.T, strict=True):
+        rounding = float(np.spacing(np.float32(np.abs(values).max()))) / 2
+        change = float(np.abs(np.diff(values)).mean())
+        if change and rounding > _LEAST_RESOLUTION * change:
+            raise DataError(
+                "the numbers are too large for what they change by", where=f"column '{name}'",
+                expected=f"changes of {rounding / _LEAST_RESOLUTION:.3g} or more a step: float32 holds such numbers to "
+                f"±{rounding:.3g}",
+                received=f"numbers of up to {np.abs(values).max():.6g} that change by {change:.3g} on average",
+                hint="give the series less a constant, such as its first value, or its differences",
+            )  # fmt: skip
 
 
 def _limited(places: np.ndarray, limit: int | None) -> np.ndarray:

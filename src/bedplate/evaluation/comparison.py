@@ -31,6 +31,9 @@ from bedplate.evaluation.metrics import (
 from bedplate.evaluation.neighbours import EMBEDDINGS, EmbeddingFacts
 from bedplate.evaluation.tagging import TaggingFacts, entity_scores
 
+ENDLESS = 1e6
+"""In percent: what errors have grown by at the most, and where there were none before."""
+
 
 @dataclass(frozen=True)
 class Drop:
@@ -94,13 +97,18 @@ def paired_drop(
 
     def relative(weights: np.ndarray) -> dict[str, np.ndarray]:
         old, new = np.sqrt(weights @ first), np.sqrt(weights @ second)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            drop = 100 * (new - old) / old
-        return {"drop": np.where(old > 0, drop, np.where(new > 0, np.inf, 0.0))}
+        return {"drop": _worse(old, new)}
 
     value = float(relative(np.ones((1, len(first))))["drop"][0])
     samples = bootstrap(relative, len(first), resamples, seed, block)["drop"]
     return Drop(value, float(np.quantile(samples, confidence, method="higher")))
+
+
+def _worse(old: np.ndarray, new: np.ndarray) -> np.ndarray:
+    """Return by how many percent errors have grown; `ENDLESS` where there were none, since JSON has no infinity."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        grown = 100 * (new - old) / old
+    return np.where(old > 0, np.minimum(grown, ENDLESS), np.where(new > 0, ENDLESS, 0.0))
 
 
 def perplexity_drop(
@@ -201,9 +209,7 @@ def metric_drop(
         old, new = (measure(weights)[metric] for measure in measures)
         if not lower:
             return {"drop": 100 * (old - new)}
-        with np.errstate(divide="ignore", invalid="ignore"):
-            relative = 100 * (new - old) / old
-        return {"drop": np.where(old > 0, relative, np.where(new > 0, np.inf, 0.0))}
+        return {"drop": _worse(old, new)}
 
     value = float(drops(np.ones((1, len(targets))))["drop"][0])
     if math.isnan(value):
