@@ -133,3 +133,12 @@ def test_short_texts_without_spaces_become_byte_pairs_too(tmp_path: Path) -> Non
     spec = spec.model_copy(update={"text": spec.text.model_copy(update={"tokens": "word"})})
     load_dataset(spec, "text-classification", 0, base=tmp_path, announce=told.append)
     assert any("unknown (data.text.tokens: bpe knows every text)" in line for line in told)
+
+
+@pytest.mark.parametrize(("named", "wanted"), [(None, "fraud"), ("ham", "ham")])
+def test_the_rarer_of_two_classes_is_the_positive_one_and_told(tmp_path: Path, named: str | None, wanted: str) -> None:
+    rows = "".join(f"it is text {k} of these,{'fraud' if k % 20 == 0 else 'ham'}\n" for k in range(400))
+    (tmp_path / "mail.csv").write_text("text,label\n" + rows)
+    found = load({"source": "mail.csv", "target": "label", "positive": named}, tmp_path)
+    assert found.answers.labels[found.answers.positive] == wanted
+    assert any(f"are '{wanted}', of which precision, recall and F1 speak" in note for note in found.notes)

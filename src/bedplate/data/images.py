@@ -88,7 +88,7 @@ def load_images(spec: DataSpec, seed: int, *, base: Path, announce: Announce, po
     return Dataset(
         pool.name,
         codec,
-        Answers(TARGET, pool.order, positive(pool.order, spec.positive)),
+        Answers(TARGET, pool.order, positive(pool.order, rows["train"].targets, spec.positive)),
         rows["train"],
         rows["validation"],
         rows["test"],

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from bedplate.codecs.files import natural
-from bedplate.core.errors import DataError, did_you_mean, listing
+from bedplate.core.errors import DataError, listing
 from bedplate.data.folds import fold_rows
 from bedplate.data.splits import carve_validation, split_rows
 from bedplate.data.tables import counted
+from bedplate.data.targets import positive_index
 from bedplate.recipe.schema import DataSpec, SplitSpec
 
 
@@ -85,19 +86,29 @@ def balance(targets: np.ndarray, labels: Sequence[str]) -> dict[str, int]:
     return dict(zip(labels, np.bincount(targets, minlength=len(labels)).tolist(), strict=True))
 
 
-def positive(labels: tuple[str, ...], wanted: str | None) -> int | None:
-    """Return the index of the positive label of two: the recipe's, or the second in order."""
-    if wanted is not None and wanted not in labels:
-        raise DataError(
-            "no such class",
-            where="data.positive",
-            expected=f"one of {listing(labels)}",
-            received=wanted,
-            hint=did_you_mean(wanted, labels),
-        )
-    if len(labels) != 2:
-        return None
-    return 1 if wanted is None else labels.index(wanted)
+def positive(labels: tuple[str, ...], targets: np.ndarray, wanted: str | None) -> int | None:
+    """Return the index of the positive label of two, as `positive_index` chooses it for tables.
+
+    Args:
+        labels: the classes.
+        targets: the training rows' class indices [N].
+        wanted: the recipe's.
+    """
+    counts = np.bincount(targets, minlength=len(labels)).tolist()
+    return positive_index(labels, dict(zip(labels, counts, strict=True)), wanted)
+
+
+def told_positive(labels: tuple[str, ...], targets: np.ndarray, index: int | None) -> list[str]:
+    """Return a note on which class figures such as F1 speak of, where one of two is rare."""
+    if index is None:
+        return []
+    share = float((targets == index).mean())
+    if 0.1 <= share <= 0.9:
+        return []
+    return [
+        f"{share:.1%} of the training rows are '{labels[index]}', of which precision, recall and F1 speak "
+        "(data.positive chooses another)"
+    ]
 
 
 def torn_labels(keys: np.ndarray, labels: np.ndarray, ids: Sequence[str], noun: str) -> list[str]:

@@ -22,7 +22,7 @@ from bedplate.core.hashing import fingerprint, row_digests, sha256_bytes
 from bedplate.data.dataset import Dataset, Rows
 from bedplate.data.download import Announce
 from bedplate.data.label_sets import apart, as_matrix, check_known, label_balance, label_names, stratum
-from bedplate.data.official import balance, check_labels, divide, positive, torn_labels
+from bedplate.data.official import balance, check_labels, divide, positive, told_positive, torn_labels
 from bedplate.data.profile import text_profile
 from bedplate.data.splits import check_rows, duplicates, limit_rows, overlaps, split_fingerprint
 from bedplate.data.text_pool import TextPool, read_text_pool
@@ -97,7 +97,8 @@ def load_texts(
     elif several:
         answers = Answers(pool.target, many=labels)
     else:
-        answers = Answers(pool.target, labels, positive(labels, spec.positive))
+        answers = Answers(pool.target, labels, positive(labels, rows["train"].targets, spec.positive))
+        notes += told_positive(labels, rows["train"].targets, answers.positive)
     given = codec.contract()["tokenizer"] if spec.text.tokenizer is not None else None
     return Dataset(
         pool.name, codec, answers, rows["train"],
