@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bedplate.codecs.delimited import looks_like_header, open_delimited, sniff_delimiter
+from bedplate.codecs.delimited import guess_encoding, looks_like_header, open_delimited, sniff_delimiter
 from bedplate.core.errors import DataError
 
 CELLS = st.text(
@@ -138,3 +138,13 @@ def test_what_pythons_csv_writes_is_read_back(rows: list[tuple[str, str, str]], 
     csv.writer(buffer, delimiter=delimiter, quoting=csv.QUOTE_ALL).writerows([("a", "b", "c"), *rows])
     opened = open_delimited(buffer.getvalue().encode(), "t.csv", delimiter=delimiter, known=("a",))
     assert [tuple(cells) for _, cells in opened.rows()] == rows
+
+
+@pytest.mark.parametrize("text", ["标签,评论\n好评,很好的书\n" * 30, "größe,ärger\nschön,früh\nüber,öl\n" * 9])
+def test_utf_8_with_a_stray_byte_is_no_other_encoding(text: str) -> None:
+    raw = text.encode()
+    at = raw.index(b"\n") + 1
+    with pytest.raises(DataError, match=r"line 2.*it is UTF-8 but for 1 byte: mend it"):
+        open_delimited(raw[:at] + b"\xff" + raw[at:], "t.csv")
+    assert guess_encoding(raw[:at] + b"\xff" + raw[at:]) is None
+    assert guess_encoding(text.encode("gb18030" if "标" in text else "cp1252")) is not None

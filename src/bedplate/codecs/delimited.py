@@ -82,13 +82,17 @@ def decode_text(data: bytes, encoding: str | None, where: str) -> str:
     except UnicodeError as error:
         offset = error.start if isinstance(error, UnicodeDecodeError) else 0
         line = data.count(b"\n", 0, offset) + 1
-        guess = guess_encoding(data)
+        guess, odd = guess_encoding(data), _odd_bytes(data)
+        if chosen == "utf-8" and odd:
+            hint = f"it is UTF-8 but for {odd:,} byte{'' if odd == 1 else 's'}: mend {'it' if odd == 1 else 'them'}"
+        else:
+            hint = f"set data.encoding, for instance to {guess}" if guess else "is this a text file?"
         raise DataError(
             "the file's bytes are not text of the expected encoding",
             where=f"{where}, line {line}",
             expected=chosen,
             received=f"byte 0x{data[offset]:02x} at offset {offset}",
-            hint=f"set data.encoding, for instance to {guess}" if guess else "is this a text file?",
+            hint=hint,
         ) from error
     if "\0" in text[:1_000_000]:
         raise DataError(
@@ -100,8 +104,21 @@ def decode_text(data: bytes, encoding: str | None, where: str) -> str:
     return text.removeprefix("\ufeff").rstrip("\x1a")  # the end-of-file mark of old systems
 
 
+def _odd_bytes(data: bytes) -> int:
+    """Return how many bytes aren't UTF-8 in data that is UTF-8 but for few; 0: it is something else, or all is."""
+    text = data.decode(errors="replace")
+    odd = text.count("\ufffd") - data.count(b"\xef\xbf\xbd")
+    several = sum(sign > "\x7f" for sign in text) - odd  # signs of more bytes than one: by chance there are hardly any
+    return odd if 0 < 10 * odd <= several else 0
+
+
 def guess_encoding(data: bytes) -> str | None:
-    """Return the likeliest encoding of bytes that are not UTF-8, or None where they look like no text."""
+    """Return the likeliest encoding of bytes that are not UTF-8, or None where they look like no text.
+
+    None also where they are UTF-8 but for few: those are faults, and another encoding would read all of them wrongly.
+    """
+    if _odd_bytes(data):
+        return None
     sample = data[:200_000]
     zeros = sample.count(b"\0")
     if zeros > len(sample) // 5:

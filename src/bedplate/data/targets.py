@@ -149,6 +149,7 @@ def positive_index(labels: Sequence[str], counts: Mapping[str, int], wanted: str
                 f"there is no label '{wanted}'",
                 where="data.positive",
                 expected=f"one of {listing(labels)}",
+                received=wanted,
                 hint=did_you_mean(wanted, labels),
             )
         return place if len(labels) == 2 else None
