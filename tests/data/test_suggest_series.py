@@ -39,3 +39,15 @@ def test_rows_at_no_equal_steps_are_gathered(tmp_path: Path) -> None:
     found = suggest(tmp_path / "series.csv", "load", "forecasting")
     assert found.data["series"]["step"] == "10min"
     assert any("gathered into means of 10min" in why for why in found.reasons)
+
+
+def test_weekends_are_filled_and_a_season_is_read_whole(tmp_path: Path) -> None:
+    days = [datetime(2021, 1, 1) + timedelta(days=k) for k in range(400)]
+    rows = "".join(f"{day:%Y-%m-%d},{k % 7},{k}\n" for k, day in enumerate(days) if day.weekday() < 5)
+    (tmp_path / "work.csv").write_text("day,load,other\n" + rows)
+    found = suggest(tmp_path / "work.csv", "load", "forecasting")
+    assert found.data["series"]["interpolate"] == 2
+    assert any("dlinear maps each column by itself" in why for why in found.reasons)
+    few = "".join(f"{day:%Y-%m-%d},{k % 7}\n" for k, day in enumerate(days[:60]))
+    (tmp_path / "few.csv").write_text("day,load\n" + few)
+    assert suggest(tmp_path / "few.csv", "load", "forecasting").data["series"]["history"] == 7

@@ -76,6 +76,8 @@ def suggest_series(
         )
     horizon = max(1, min(season if season > 1 else 12, steps // 20))
     history = max(horizon, min(_SEASONS_BACK * max(season, 12), steps // 10))
+    if season > 1:  # a past that is shorter says nothing of it, and has no seasonal baseline
+        history = max(history, next((season * times for times in (2, 1) if steps >= 5 * season * times), 0))
     series |= {"history": history, "horizon": horizon}
     reasons.append(
         f"{counted(horizon, 'step')} {'is' if horizon == 1 else 'are'} forecast from {history}"
@@ -85,7 +87,10 @@ def suggest_series(
         name for name in table.columns if name not in (target, time, series.get("by")) and _holds_numbers(table, name)
     ]
     if others:
-        reasons.append(f"{listing(others, 8)} could be read and forecast beside it: data.series.columns")
+        reasons.append(
+            f"{listing(others, 8)} could be read and forecast beside it: data.series.columns (dlinear maps each column "
+            "by itself, tcn all of them together)"
+        )
     data["series"] = series
     return target
 
@@ -110,11 +115,19 @@ def _mend(grid: Grid, steps: int, series: dict[str, Any], reasons: list[str]) ->
         series["duplicates"] = "first"
         reasons.append(f"{counted(len(grid.places) - distinct)} have the time of another; the first is taken")
     if distinct < steps:
-        series["interpolate"] = max(1, grid.season // 4)
+        series["interpolate"] = max(1, grid.season // 4, _usual_gap(grid))
         reasons.append(
             f"{counted(steps - distinct, 'step')} of {steps:,} have no row; gaps of up to {series['interpolate']} are "
             "filled, and no window crosses longer ones"
         )
+
+
+def _usual_gap(grid: Grid) -> int:
+    """Return how many steps are missing each time where gaps are of one length, such as weekends; 0: they aren't."""
+    gaps = np.diff(np.unique(grid.places)) - 1
+    lengths, times = np.unique(gaps[gaps > 0], return_counts=True)
+    usual = int(lengths[times.argmax()])
+    return usual if times.max() >= 0.5 * times.sum() and 2 * usual <= grid.season else 0
 
 
 def _holds_times(name: str, values: list[Raw], share: float) -> bool:

@@ -235,7 +235,8 @@ def _judge_forecast(outputs: np.ndarray, targets: np.ndarray, answers: Answers, 
     names = (*FORECASTS, *(QUANTILES if answers.levels else ()))
     middle = outputs[..., answers.levels.index(0.5)] if answers.levels else outputs
     values = facts.measure(np.ones((1, facts.rows)))
-    block = max(answers.horizon, answers.season)
+    # Of fewer than five blocks every draw would be nearly the same, and the intervals narrower than they are.
+    block = min(max(answers.horizon, answers.season), max(1, facts.rows // 5))
     samples = bootstrap(facts.measure, facts.rows, setting.resamples, setting.seed, block)
     return Report(
         kind="forecast", rows=facts.rows, confidence=setting.confidence, resamples=setting.resamples,

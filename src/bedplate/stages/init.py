@@ -149,11 +149,12 @@ def _vector_choices(facts: dict[str, Any]) -> tuple[dict[str, Any], dict[str, An
 def _series_choices(facts: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
     """Choose a model and training for a series by its number of windows."""
     rows = facts["train_rows"]
-    epochs = int(min(100, max(10, 400_000 / rows)))
+    batch = 64 if rows >= 2000 else 16
+    epochs = int(min(1000, max(10, 6000 * batch / rows)))  # a linear map needs so many steps, be the rows few
     training = {
         "epochs": epochs,
-        "batch_size": 64 if rows >= 2000 else 16,
-        "optimizer": {"name": "adam", "lr": 1e-3},
+        "batch_size": batch,
+        "optimizer": {"name": "adam", "lr": 1e-3 if rows >= 300 else 1e-2},
         "early_stopping": {"patience": max(5, epochs // 4)},
     }
     why = "dlinear, one linear map: it learns in seconds and is hard to beat; tcn bends, and wants more windows"
