@@ -89,7 +89,7 @@ def test_gaps_of_one_series_are_those_of_all_and_the_earliest_steps_can_be_taken
     lines = long()
     found = load(tmp_path, [line for k, line in enumerate(lines) if k != 100])
     assert len(found.train) < len(load(tmp_path, lines).train)
-    assert any("1 step of 200 have no value" in note for note in found.notes)
+    assert any("1 step of 200 has no value" in note for note in found.notes)
     assert load(tmp_path, lines, rows=120).test.targets[-1, -1, 0] == 119 % 7
 
 

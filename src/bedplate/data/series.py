@@ -19,6 +19,7 @@ from bedplate.core.hashing import array_digest, fingerprint
 from bedplate.data.dataset import Dataset, Rows
 from bedplate.data.download import Announce
 from bedplate.data.profile import series_profile
+from bedplate.data.series_leak import steps_ahead
 from bedplate.data.series_panel import Panel, names_series, panel_of
 from bedplate.data.series_times import Grid, grid_of, rows_as_grid
 from bedplate.data.table_parts import read_tables
@@ -65,6 +66,8 @@ def load_series(spec: DataSpec, *, base: Path, announce: Announce) -> Dataset:
     mean, std = training.mean(axis=0), training.std(axis=0)
     _check_constant(columns, std, training, notes)
     _check_resolution(columns, training)
+    if panel is None:
+        notes += _leaks(columns, target, values[: borders[0]], horizon)
     windows = _windows(known, borders, length, horizon, table.name)
     windows["train"] = _limited(windows["train"], spec.limit)
     _check_memory(windows, len(columns) * (length + horizon))
@@ -169,7 +172,7 @@ def on_grid(
         DataError: values that are no numbers, two rows of one time, or a missing value, as `spec` says.
     """
     read = _read(table, columns, spec)
-    rows = _by_time(grid)[: spec.series.rows]
+    rows = grid.by_time[: spec.series.rows]
     values = _placed(read, rows, grid, table, spec, int(grid.places[rows].max()) + 1, notes)
     texts = _texts(grid, rows, len(values))
     found = filled(values, spec.series.interpolate)
@@ -188,7 +191,7 @@ def panel_on_grid(
     read = _read(table, panel.values, spec)
     steps = int(grid.places.max()) + 1 if spec.series.rows is None else spec.series.rows
     parts, when = [], np.empty(len(table), np.int64)
-    when[_by_time(grid)] = np.arange(len(table))
+    when[grid.by_time] = np.arange(len(table))
     for rows in panel.rows:
         order = rows[np.argsort(when[rows])]
         order = order[grid.places[order] < steps]
@@ -201,11 +204,6 @@ def panel_on_grid(
     return panel, found, texts
 
 
-def _by_time(grid: Grid) -> np.ndarray:
-    """Return the rows in the order of time; those of one time as they come."""
-    return np.lexsort((grid.rank, grid.places)) if len(grid.rank) else np.argsort(grid.places, kind="stable")
-
-
 def _read(table: RawTable, columns: Sequence[str], spec: DataSpec) -> np.ndarray:
     """Return the columns' numbers [rows, columns], NaN where one is missing or left out as a bad row."""
     read = np.empty((len(table), len(columns)))
@@ -213,9 +211,11 @@ def _read(table: RawTable, columns: Sequence[str], spec: DataSpec) -> np.ndarray
         found = read_numbers(table.columns[name], name, spec.columns.get(name, ColumnSpec()))
         if found.faults and spec.on_bad_row == "error":
             row = min(found.faults)
+            words = 2 * len(found.faults) > len(table)
             raise DataError(
                 f"column '{name}': {found.faults[row]}", where=table.ids[row],
-                hint="mend the data, or leave such rows out with data.on_bad_row: skip",
+                hint="a series is of numbers: give categories a column of zeros and ones each, or leave it out"
+                if words else "mend the data, or leave such rows out with data.on_bad_row: skip",
             )  # fmt: skip
         read[:, k] = found.values
         _check_size(table, read[:, k], name)
@@ -275,9 +275,10 @@ def _tell_gaps(after: np.ndarray, before: np.ndarray, texts: Sequence[str], spec
         first = int(np.flatnonzero(~known)[0])
         left = int((~lacking).sum())
         place = f"at {texts[first]}" if texts[first] else f"after {texts[first - 1]}"
+        lack = int((~known).sum())
         notes.append(
-            f"{counted(int((~known).sum()), 'step')} of {len(known):,} have no value, the first {place}; gaps of up to "
-            f"{spec.interpolate} steps are filled, and no window crosses the {counted(left, 'step')} left"
+            f"{counted(lack, 'step')} of {len(known):,} {'has' if lack == 1 else 'have'} no value, the first {place}; "
+            f"gaps of up to {spec.interpolate} steps are filled, and no window crosses the {counted(left, 'step')} left"
         )
 
 
@@ -340,6 +341,19 @@ def _check_constant(columns: Sequence[str], std: np.ndarray, training: np.ndarra
         )  # fmt: skip
     if constant:
         notes.append(f"{listing(constant)} never changes among the training steps")
+
+
+def _leaks(columns: Sequence[str], target: str, training: np.ndarray, horizon: int) -> list[str]:
+    """Return a note on each column that is the target some steps early."""
+    found, own = [], training[:, columns.index(target)]
+    for name, values in zip(columns, training.T, strict=True):
+        ahead = steps_ahead(values, own, horizon) if name != target else None
+        if ahead is not None:
+            found.append(
+                f"LEAK: '{name}' is '{target}' {counted(ahead, 'step')} early, which nobody knows when the model is "
+                "asked, so its figures are too good; leave it out of data.series.columns"
+            )
+    return found
 
 
 def _check_resolution(columns: Sequence[str], training: np.ndarray) -> None:

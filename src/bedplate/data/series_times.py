@@ -61,6 +61,11 @@ class Grid:
     months: int = 0
     rank: np.ndarray = field(default_factory=lambda: np.empty(0))
 
+    @property
+    def by_time(self) -> np.ndarray:
+        """The rows in the order of time; those of one time as they come."""
+        return np.lexsort((self.rank, self.places)) if len(self.rank) else np.argsort(self.places, kind="stable")
+
 
 STEPS = {"s": 1.0, "min": 60.0, "h": HOUR, "d": DAY, "w": 7 * DAY}
 """The units of `data.series.step`, in seconds."""
@@ -133,7 +138,9 @@ def grid_of(values: Sequence[Raw], column: str, ids: Sequence[str], step: str | 
         )  # fmt: skip
     seconds = np.array([seconds_of(moment) for moment in moments if moment is not None])
     wall, written_as = seconds.copy(), UNIX if unix is not None else order[0] if order is not None else PERIOD
-    notes = ["the times are seconds since 1970; they are read in UTC"] if unix is not None else []
+    small = unix is not None and float(parse_number(str(values[0]).strip()) or 0) < _UNIX[1]
+    unit = "seconds" if small else "milliseconds"
+    notes = [f"the times are {unit} since 1970; they are read in UTC"] if unix is not None else []
     offsets = [offset_of(text) for text in texts]
     if any(offset is not None for offset in offsets):
         if None in offsets:

@@ -12,6 +12,7 @@ from bedplate.codecs.calendar import period_of
 from bedplate.codecs.columns import Raw
 from bedplate.codecs.dates import find_order
 from bedplate.core.errors import DataError, did_you_mean, listing
+from bedplate.data.series_leak import steps_ahead
 from bedplate.data.series_panel import names_series
 from bedplate.data.series_times import Grid, UnequalSteps, are_numbered_times, grid_of
 from bedplate.data.tables import RawTable, counted
@@ -59,9 +60,10 @@ def suggest_series(
         reasons.append(f"'{target}' is forecast: the last column of numbers; choose another with --target")
     data["target"] = target
     series: dict[str, Any] = {} if time is None else {"time": time}
-    steps, season = len(table), 1
+    steps, season, order = len(table), 1, np.arange(len(table))
     if time is not None:
         grid = _grid(table, time, series, reasons)
+        order = grid.by_time
         steps, season = int(grid.places.max()) + 1, grid.season
         by = names_series(table, grid, {target, time}) if len(np.unique(grid.places)) < len(table) else None
         if by is not None:
@@ -72,7 +74,7 @@ def suggest_series(
     if lacking:
         series.setdefault("interpolate", max(1, season // 4))
         reasons.append(
-            f"{counted(lacking)} of '{target}' have no value; gaps of up to {series['interpolate']} are filled"
+            f"{counted(lacking)} without a value of '{target}'; gaps of up to {series['interpolate']} are filled"
         )
     horizon = max(1, min(season if season > 1 else 12, steps // 20))
     history = max(horizon, min(_SEASONS_BACK * max(season, 12), steps // 10))
@@ -86,6 +88,15 @@ def suggest_series(
     others = [
         name for name in table.columns if name not in (target, time, series.get("by")) and _holds_numbers(table, name)
     ]
+    known = {
+        name: read_numbers(table.columns[name], name, ColumnSpec()).values[order]
+        for name in (target, *(() if "by" in series else others))
+    }
+    early = [name for name in known if name != target and steps_ahead(known[name], known[target], horizon) is not None]
+    others = [name for name in others if name not in early]
+    if early:
+        show = "shows" if len(early) == 1 else "show"
+        reasons.append(f"LEAK: {listing(early, 8)} {show} '{target}' before it comes: not to be read")
     if others:
         reasons.append(
             f"{listing(others, 8)} could be read and forecast beside it: data.series.columns (dlinear maps each column "
@@ -113,12 +124,12 @@ def _mend(grid: Grid, steps: int, series: dict[str, Any], reasons: list[str]) ->
     distinct = len(np.unique(grid.places))
     if distinct < len(grid.places) and "by" not in series and "step" not in series:
         series["duplicates"] = "first"
-        reasons.append(f"{counted(len(grid.places) - distinct)} have the time of another; the first is taken")
+        reasons.append(f"{counted(len(grid.places) - distinct)} with the time of another; the first is taken")
     if distinct < steps:
         series["interpolate"] = max(1, grid.season // 4, _usual_gap(grid))
         reasons.append(
-            f"{counted(steps - distinct, 'step')} of {steps:,} have no row; gaps of up to {series['interpolate']} are "
-            "filled, and no window crosses longer ones"
+            f"{counted(steps - distinct, 'step')} of {steps:,} without a row; gaps of up to {series['interpolate']} "
+            "are filled, and no window crosses longer ones"
         )
 
 
