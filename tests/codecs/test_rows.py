@@ -9,6 +9,7 @@ import pytest
 
 from bedplate.codecs.columns import ColumnSchema, read_columns
 from bedplate.codecs.rows import read_rows
+from bedplate.codecs.strings import checked_text
 from bedplate.codecs.table import TableCodec
 from bedplate.core.errors import PayloadError
 
@@ -121,3 +122,13 @@ def test_what_delimits_texts_says_their_header_and_not_what_is_in_them(sign: str
         assert found == [{"message": text} for text in texts[:3]]
     named = f"text{sign}answer\nso{sign}1\n"
     assert [row["text"] for _, row in read_rows(named.encode(), column="message")] == ["so"]
+
+
+@pytest.mark.parametrize(
+    ("begin", "said"), [(b"PAR1", "Parquet isn't read here"), (b"PK\x03\x04", "Excel"), (b"\xd0\xcf\x11\xe0", "Excel")]
+)
+def test_files_that_need_other_libraries_are_told_by_name(begin: bytes, said: str) -> None:
+    with pytest.raises(PayloadError, match=rf"{said}.*expected CSV"):
+        list(read_rows(begin + bytes(99), name="in"))
+    with pytest.raises(PayloadError, match=said):
+        checked_text(begin + bytes(99))

@@ -18,6 +18,20 @@ from bedplate.codecs.delimited import decode_text, delimiter_of_header, open_del
 from bedplate.codecs.table import TableCodec
 from bedplate.core.errors import DataError, PayloadError, listing
 
+_FOREIGN = (
+    (b"PAR1", "Parquet", "write the rows as CSV or JSON lines, as pandas' to_csv does"),
+    (b"PK\x03\x04", "Excel, or a zip,", "save the sheet as CSV"),
+    (b"\xd0\xcf\x11\xe0", "Excel", "save the sheet as CSV"),
+)
+"""First bytes of files that people send and that need libraries which predicting does without."""
+
+
+def check_form(data: bytes, name: str) -> None:
+    """Raise PayloadError, which says what to do, where data is of a form that isn't read here."""
+    for begin, form, hint in _FOREIGN:
+        if data.startswith(begin):
+            raise PayloadError(f"{form} isn't read here", where=name, expected="CSV, JSON or JSON lines", hint=hint)
+
 
 def content_of(source: Path | bytes, name: str | None) -> tuple[bytes, str]:
     """Return a file's bytes (or those given) and what to call them in messages. Raises PayloadError."""
@@ -48,6 +62,7 @@ def read_rows(
     """
     content, name = content_of(source, name)
     data = unpacked(content, name)
+    check_form(data, name)
     is_json = data.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"[", b"{")
     rows = json_rows(data, name, None) if is_json else _delimited_rows(data, name, codec, column)
     try:

@@ -28,7 +28,7 @@ from bedplate.codecs.calendar import (
 from bedplate.codecs.codec import Payload, TensorSpec
 from bedplate.codecs.gathering import REDUCED, How
 from bedplate.codecs.numbers import parse_number
-from bedplate.codecs.rows import read_rows
+from bedplate.codecs.rows import check_form, read_rows
 from bedplate.codecs.series_even import evened
 from bedplate.codecs.series_order import in_order
 from bedplate.codecs.stride import Stride, following
@@ -382,6 +382,7 @@ def _all_have(rows: Sequence[Any], name: str) -> bool:
 def _parsed(data: bytes | bytearray | memoryview | str) -> Any:
     """Return what a JSON text, or a table of text with a header, holds."""
     raw = data.encode() if isinstance(data, str) else bytes(data)
+    check_form(raw, "the series")
     text = raw.removeprefix(b"\xef\xbb\xbf").strip()
     if not text:
         return []

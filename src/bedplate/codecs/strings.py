@@ -8,6 +8,7 @@ from unicodedata import category
 import numpy as np
 
 from bedplate.codecs.codec import Codec, Payload
+from bedplate.codecs.rows import check_form
 from bedplate.core.errors import PayloadError
 
 _UNSEEN = frozenset(("Cc", "Cf", "Zl", "Zp", "Zs"))
@@ -103,6 +104,7 @@ def _no_text(payload: object) -> PayloadError:
 
 
 def _decoded(data: bytes) -> str:
+    check_form(data, "the text")
     try:
         return data.decode()
     except UnicodeDecodeError as error:
