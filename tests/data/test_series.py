@@ -90,6 +90,14 @@ def test_rows_at_any_times_are_gathered_as_those_that_are_asked(tmp_path: Path, 
         assert found.codec.times_after("hour,load,other\n" + "\n".join(past), 1)[0] == begin  # type: ignore[attr-defined]
 
 
+def test_a_season_that_is_named_counts(tmp_path: Path) -> None:
+    found = load(tmp_path, rows(), season=8)
+    assert found.answers.season == 8
+    assert any("a season has 8 steps" in note for note in found.notes)
+    with pytest.raises(DataError, match=r"data\.series\.season.*at most 12.*received 13"):
+        load(tmp_path, rows(), season=13)
+
+
 @pytest.mark.parametrize(("offset", "fine"), [(1e4, True), (1e9, False), (-1e9, False)])
 def test_numbers_whose_changes_float32_rounds_away_are_refused(tmp_path: Path, offset: float, fine: bool) -> None:
     lines = [f"{row.split(',')[0]},{offset + k % 24},{k}" for k, row in enumerate(rows())]

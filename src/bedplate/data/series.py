@@ -71,7 +71,13 @@ def load_series(spec: DataSpec, *, base: Path, announce: Announce) -> Dataset:
     windows = _windows(known, borders, length, horizon, table.name)
     windows["train"] = _limited(windows["train"], spec.limit)
     _check_memory(windows, len(columns) * (length + horizon))
-    season = grid.season if grid.season <= length else 1  # a past that is shorter says nothing of it
+    season = series.season or grid.season
+    if series.season is not None and season > length:
+        raise DataError(
+            "a past that is shorter says nothing of a season", where="data.series.season",
+            expected=f"at most {length}, which is data.series.history", received=str(season),
+        )  # fmt: skip
+    season = season if season <= length else 1
     codec = SeriesCodec(
         tuple(columns), length, tuple(mean.tolist()), tuple(np.where(std > 0, std, 1.0).tolist()),
         series.time or "", grid.step, decimals, series.by or "", panel.values if panel else (),

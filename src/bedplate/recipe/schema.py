@@ -152,6 +152,11 @@ class SeriesSpec(Section):
     calendar: list[Literal["day", "week", "year"]] = Field(
         default_factory=list, description="cycles in which the latest step's place is read beside the history"
     )
+    season: Annotated[int, Field(ge=1, le=100_000)] | None = Field(
+        None,
+        description="steps after which the series is alike, for the seasonal baseline and MASE; left out: a day of "
+        "hours, a week of days, a year of weeks, months or quarters",
+    )
     rows: Annotated[int, Field(ge=10)] | None = Field(
         None, description="use the earliest so many rows alone (of several series: steps)"
     )
