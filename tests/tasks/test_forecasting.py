@@ -264,7 +264,7 @@ def test_init_proposes_a_recipe_that_runs(tmp_path: Path) -> None:
     (tmp_path / "load.csv").write_text("hour,wind,load\n" + "\n".join([*lines[:50], lines[49], *lines[53:]]) + "\n")
     written = init(str(tmp_path / "load.csv"), output=str(tmp_path / "r.yaml"), task="forecasting")
     said = " ".join(written.reasons)
-    for word in ("'hour' holds the times", "'load' is forecast", "1 row have the time", "3 steps of 900", "24 steps"):
+    for word in ("'hour' holds the times", "'load' is forecast", "1 row with the time", "3 steps of 900", "24 steps"):
         assert word in said, said
     empty = [*lines[:70], f"{lines[70].rpartition(',')[0]},", *lines[71:]]
     (tmp_path / "empty.csv").write_text("hour,wind,load\n" + "\n".join(empty) + "\n")

@@ -27,6 +27,9 @@ class Network(nn.Module):
 
     mean: Tensor
     std: Tensor
+    shift: Tensor
+    """Added to a forecast's standardised quantiles [columns, levels]: what calibration finds, 0 until then."""
+
     memory_format: torch.memory_format | None = None
     """How images are laid out for the module; None: as they come (NHWC in memory)."""
 
@@ -37,6 +40,8 @@ class Network(nn.Module):
             shape = (1, inputs.channels, 1, 1) if isinstance(inputs, ImageInput) else (1, 1, inputs.columns)
             self.register_buffer("mean", torch.tensor(inputs.mean, dtype=torch.float32).reshape(shape))
             self.register_buffer("std", torch.tensor(inputs.std, dtype=torch.float32).reshape(shape))
+        if outputs.levels:
+            self.register_buffer("shift", torch.zeros(outputs.shape[-1], len(outputs.levels)))
 
     def forward(self, *features: Tensor) -> Tensor:
         """Return logits or standardised targets.
@@ -62,7 +67,7 @@ class Network(nn.Module):
             return raw
         steps, columns = self.outputs.shape
         apart = raw.reshape(-1, steps, len(self.outputs.levels), columns).transpose(2, 3)
-        return rising(apart).flatten(1)
+        return rising(apart + self.shift).flatten(1)
 
     def scores(self, raw: Tensor) -> Tensor:
         """Check the shape that the module returned."""

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
@@ -41,6 +42,7 @@ from bedplate.training import (
     train,
     weights_digest,
 )
+from bedplate.training.conformal import calibrate_quantiles
 from bedplate.training.dry_run import dry_run, take_step
 from bedplate.training.start import weights_path
 
@@ -218,6 +220,10 @@ def train_stage(work: Work, *, resume: bool, hooks: Sequence[Hook] = ()) -> Netw
             run, rows, labelled = pseudo_label_rounds(work, run, data, offered, trained)
     if data.stream is not None:
         data.stream.release()
+    shifts = calibrate_quantiles(run.network, data.validation_features, data.validation_targets)
+    if shifts is not None:
+        moved = float(np.abs(shifts).max())
+        work.console.detail(f"quantiles are moved by up to {moved:.3g}, to hold their share of the validation rows")
     told = {"pseudo_labels": labelled, "pretrain": pretraining_facts(work)}
     more = {"restarts": restarts, **{key: facts for key, facts in told.items() if facts}}
     _save(work, run, fingerprint, parameters, rows, started, more)
