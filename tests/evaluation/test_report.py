@@ -160,6 +160,10 @@ def test_a_real_difference_on_the_same_rows() -> None:
     assert 0 < verdict.low < verdict.difference < verdict.high
     assert "really better" in verdict.text
     assert "really worse" in weak.compare(strong).text
+    # The word says which way: the amount and its interval have one sign, from either side.
+    told = f"by {verdict.difference:.2g} ({verdict.low:.2g} to {verdict.high:.2g}), on"
+    assert told in verdict.text
+    assert told in weak.compare(strong).text
     kept = Report.from_json(json.loads(json.dumps(strong.to_json())))
     assert kept.compare(weak) == verdict
 

@@ -70,7 +70,7 @@ def test_several_runs_are_compared_across_runs(tmp_path: Path) -> None:
     worse, alike = found.verdicts.values()
     assert worse.real
     assert worse.paired
-    assert "really worse" in worse.text
+    assert f"really worse, by {-worse.difference:.2g} ({-worse.high:.2g} to {-worse.low:.2g}); p " in worse.text
     assert not alike.real
     assert found.to_json()["runs"] == {str(tmp_path / name): 5 for name in ("a", "bb", "ccc")}
     detail = found.to_json()["verdicts"][str(tmp_path / "bb")]

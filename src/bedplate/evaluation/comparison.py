@@ -70,6 +70,18 @@ class Verdict:
         return asdict(self)
 
 
+def amount(difference: float, low: float, high: float) -> str:
+    """Return how much better or worse something is, with its interval: without a sign, for the word has it.
+
+    Example:
+        >>> amount(-0.018, -0.02, -0.016)
+        '0.018 (0.016 to 0.02)'
+    """
+    if difference < 0:
+        low, high = 0.0 - high, 0.0 - low
+    return f"{abs(difference):.2g} ({low:.2g} to {high:.2g})"
+
+
 def paired_drop(
     before: np.ndarray, after: np.ndarray, targets: np.ndarray, *, confidence: float = 0.95, resamples: int = 1000,
     seed: int = 0,

@@ -13,7 +13,7 @@ import numpy as np
 
 from bedplate.core.errors import InputError
 from bedplate.evaluation.bootstrap import Estimate
-from bedplate.evaluation.comparison import Verdict, mcnemar, paired_interval
+from bedplate.evaluation.comparison import Verdict, amount, mcnemar, paired_interval
 from bedplate.evaluation.metrics import LOWER_IS_BETTER
 from bedplate.evaluation.slices import Slice, worst_slice
 
@@ -176,7 +176,7 @@ class Report:
         better = (difference < 0) == lower
         how = "on the same rows" if paired else "on different rows, so with less certainty"
         text = f"{metric} {mine.value:.4g} against {yours.value:.4g}: " + (
-            f"really {'better' if better else 'worse'}, by {abs(difference):.2g} ({low:+.2g} to {high:+.2g}), {how}"
+            f"really {'better' if better else 'worse'}, by {amount(difference, low, high)}, {how}"
             if real else f"no real difference ({low:+.2g} to {high:+.2g}), {how}"
         )  # fmt: skip
         return Verdict(metric, mine.value, yours.value, difference, low, high, p_value, paired, real, text)

@@ -19,6 +19,7 @@ from bedplate.bundle.layout import MANIFEST
 from bedplate.core.errors import InputError, RunError, listing
 from bedplate.core.files import read_json
 from bedplate.evaluation import Report, Verdict
+from bedplate.evaluation.comparison import amount
 from bedplate.evaluation.metrics import LOWER_IS_BETTER, within_range
 from bedplate.evaluation.significance import FEW_RUNS, FEWEST_RUNS, holm, mean_interval, paired_t, welch_t
 
@@ -205,13 +206,15 @@ def _in_words(verdict: Verdict, facts: Mapping[str, Any], p_value: float) -> Ver
     real = p_value < 0.05 and not few
     better = (verdict.difference < 0) == (verdict.metric in LOWER_IS_BETTER)
     sides = f"{verdict.metric} {verdict.this:.4g} against {verdict.other:.4g}"
-    how = f"({verdict.low:+.2g} to {verdict.high:+.2g}, p {p_value:.2g}, n {facts['n']}, {facts['method']})"
+    test = f"p {p_value:.2g}, n {facts['n']}, {facts['method']}"
+    span = f"({verdict.low:+.2g} to {verdict.high:+.2g}; {test})"
     if few:
-        text = f"{sides}: too few runs to conclude {how}"
+        text = f"{sides}: too few runs to conclude {span}"
     elif real:
-        text = f"{sides}: really {'better' if better else 'worse'}, by {abs(verdict.difference):.2g} {how}"
+        by = amount(verdict.difference, verdict.low, verdict.high)
+        text = f"{sides}: really {'better' if better else 'worse'}, by {by}; {test}"
     else:
-        text = f"{sides}: no real difference shown {how}"
+        text = f"{sides}: no real difference shown {span}"
     return Verdict(**{**vars(verdict), "real": real, "text": text})
 
 
