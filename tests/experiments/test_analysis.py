@@ -117,3 +117,14 @@ def test_where_nothing_differs_a_verdict_is_rarely_wrong(extra: str) -> None:
         found = outcome(plan, {arm: (0.9 + common + draw.normal(0, 0.01, 5)).tolist() for arm in "abc"})
         false += any(one and one["verdict"].endswith("real") for one in by_name(found).values())
     assert false / 400 < 0.05 + 3 * np.sqrt(0.05 * 0.95 / 400)
+
+
+def test_it_is_said_where_another_metric_takes_the_place_of_the_one_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text("name: own\ntask: language-modelling\ndata: {source: a.txt}\n")
+    arms = "name: a\nbase: own.yaml\narms: {a: {}, b: {data.text.tokens: bpe}}\nseeds: 3"
+    found = outcome(build_matrix(parse_experiment(arms), tmp_path), {"a": [3.4, 3.5, 3.4], "b": [2.8, 2.9, 2.9]})
+    assert found["metric"] == "bits_per_byte"
+    assert found["best"] == "b"
+    assert "The arms' tokens differ, and loss is one of a token, so they are compared by bits_per_byte" in " ".join(
+        found["notes"]
+    )

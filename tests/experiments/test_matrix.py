@@ -102,6 +102,18 @@ def test_the_metric_is_the_tasks_own() -> None:
     assert matrix("name: a\nbase: diabetes\narms: {one: {}}").metric == "rmse"
 
 
+def test_other_tokens_are_compared_by_the_byte(tmp_path: Path) -> None:
+    """A loss is one of a token: of few long tokens it is higher, though the text is foreseen as well."""
+    (tmp_path / "own.yaml").write_text("name: own\ntask: language-modelling\ndata: {source: a.txt}\n")
+    arms = "name: a\nbase: own.yaml\narms: {characters: {}, pairs: {data.text.tokens: bpe}}\nseeds: 2\n"
+    found = matrix(arms, tmp_path)
+    assert (found.metric, found.instead_of) == ("bits_per_byte", "loss")
+    assert matrix(arms + "metric: perplexity", tmp_path).instead_of == "perplexity"
+    assert matrix(arms + "metric: bits_per_byte", tmp_path).instead_of is None
+    same = matrix("name: a\nbase: own.yaml\narms: {a: {}, b: {data.text.length: 32}}\nseeds: 2", tmp_path)
+    assert (same.metric, same.instead_of) == ("loss", None)
+
+
 def test_a_recipe_beside_the_file_is_found(tmp_path: Path) -> None:
     (tmp_path / "own.yaml").write_text("name: own\ntask: tabular-classification\ndata: {source: wine}\n")
     cell = matrix("name: a\nbase: own.yaml\narms: {one: {}}", tmp_path).cells[0]

@@ -28,6 +28,18 @@ def judged(share: float, seed: int, rows: int = 400, ids: str = "row") -> Report
     )  # fmt: skip
 
 
+def spoken(loss: float, bytes_each: int, seed: int = 0, ids: str = "window") -> Report:
+    """Return the report of a language model whose tokens have so many bytes, and this loss on average."""
+    losses = np.random.default_rng(seed).normal(loss, 0.05, (60, 8)).astype(np.float32)
+    # The judge takes the loss from scores: of two tokens, of which the first is right, by their difference.
+    logits = np.stack([-np.log(np.expm1(losses)), np.zeros_like(losses)], axis=-1)
+    return evaluate(
+        lambda given: {"logits": logits[given["i"][:, 0]]}, {"i": np.repeat(np.arange(60)[:, None], 8, axis=1)},
+        np.zeros((60, 8), np.int64), Answers.of_language([bytes_each, 1]), ids=[f"{ids} {i}" for i in range(60)],
+        resamples=200,
+    )  # fmt: skip
+
+
 def run(path: Path, report: Report, seed: int, fold: int | None = None) -> Path:
     """Write what a finished cell holds."""
     (path / "evaluate").mkdir(parents=True)
@@ -95,6 +107,46 @@ def test_folds_pair_by_fold_and_are_corrected(tmp_path: Path) -> None:
     (detail,) = found.to_json()["verdicts"].values()
     assert "Nadeau" in detail["method"]
     assert detail["paired"] is True
+
+
+def test_language_models_with_other_tokens_are_compared_by_the_byte(tmp_path: Path) -> None:
+    """Of tokens of four bytes the loss is higher, and the text is foreseen better all the same."""
+    one, two = run(tmp_path / "a", spoken(2.4, 1), 0), run(tmp_path / "b", spoken(4.8, 4, ids="other"), 0)
+    (verdict,) = compare_runs([one, two]).verdicts.values()
+    assert verdict.metric == "bits_per_byte"
+    assert verdict.difference < 0
+    assert "really better" in verdict.text
+    assert "on different tokens or texts, so by bits_per_byte" in verdict.text
+    same = run(tmp_path / "c", spoken(2.8, 1, seed=1), 0)
+    (verdict,) = compare_runs([one, same]).verdicts.values()
+    assert (verdict.metric, verdict.paired) == ("loss", True)
+    sides = [
+        [run(tmp_path / f"{n}{k}", spoken(loss, n, seed=k, ids=f"of {n}"), k) for k in range(4)]
+        for n, loss in ((1, 2.4), (4, 4.8))
+    ]
+    (verdict,) = compare_runs(sides).verdicts.values()
+    assert verdict.metric == "bits_per_byte"
+    assert "really better" in verdict.text
+    assert "so by bits_per_byte" in verdict.text
+
+
+def test_there_is_no_verdict_on_runs_of_unrelated_data(tmp_path: Path) -> None:
+    def named(name: str, data: str, share: float, ids: str) -> Path:
+        path = side(tmp_path, name, [share], ids=ids)[0]
+        (path / "run.json").write_text(json.dumps({"data": data}))
+        return path
+
+    base = named("a", "pets", 0.9, "row")
+    resplit, unrelated, renamed = (
+        named("bb", "pets", 0.6, "other"), named("ccc", "cars", 0.6, "third"), named("dddd", "cars", 0.6, "row")
+    )  # fmt: skip
+    found = compare_runs([base, resplit, unrelated, renamed])
+    verdicts = list(found.verdicts.values())
+    assert [verdict.real for verdict in verdicts] == [True, False, True]
+    assert "no verdict, for it was judged on other data (cars, not pets)" in verdicts[1].text
+    assert "on the same rows" in verdicts[2].text
+    several = compare_runs([side(tmp_path, "e", [0.9] * 3), side(tmp_path, "ff", [0.6] * 3)])
+    assert "no verdict" not in next(iter(several.verdicts.values())).text, "an older run doesn't name its data"
 
 
 def test_too_few_runs_conclude_nothing(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import math
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -77,6 +77,15 @@ class Report:
         }  # fmt: skip
         return known.get(self.kind, "accuracy")
 
+    def metric_against(self, others: Iterable[Report]) -> str:
+        """The metric by which this is compared with others: the leading one, where that is the same in all.
+
+        A language model's loss is one of a token, so it says nothing of a model with other tokens. Where not all judged
+        the same tokens, the loss over the text's bytes is taken.
+        """
+        same = all(other.rows_digest == self.rows_digest for other in others)
+        return self.leading if self.kind != "language" or same else "bits_per_byte"
+
     @property
     def worst_slice(self) -> Slice | None:
         """The slice to look at first, where one is clearly worse than the whole."""
@@ -140,14 +149,15 @@ class Report:
         """Return whether this report's accuracy (or RMSE, MSE or F1) differs from another's for real.
 
         On the same rows the comparison is made row by row: McNemar's exact test, or a paired bootstrap of RMSE, of F1,
-        or of blocks of a forecast's windows. On other rows the two intervals are combined, which sees less.
+        or of blocks of a forecast's windows. On other rows the two intervals are combined, which sees less; of a
+        language model these are then bits a byte, since the rows may differ in their tokens alone.
 
         Raises:
             InputError: one is a classifier's and the other a regressor's.
         """
         if self.kind != other.kind:
             raise InputError("reports of two kinds can't be compared", received=f"{self.kind} and {other.kind}")
-        metric, rmse = self.leading, self.kind == "regression"
+        metric, rmse = self.metric_against([other]), self.kind == "regression"
         lower = metric in LOWER_IS_BETTER
         mine, yours = self.metrics[metric], other.metrics[metric]
         paired = self.rows_digest == other.rows_digest
@@ -175,6 +185,8 @@ class Report:
             real = low > 0 or high < 0
         better = (difference < 0) == lower
         how = "on the same rows" if paired else "on different rows, so with less certainty"
+        if metric != self.leading:
+            how = f"on different tokens or texts, so by {metric} and with less certainty"
         text = f"{metric} {mine.value:.4g} against {yours.value:.4g}: " + (
             f"really {'better' if better else 'worse'}, by {amount(difference, low, high)}, {how}"
             if real else f"no real difference ({low:+.2g} to {high:+.2g}), {how}"

@@ -252,6 +252,11 @@ def _notes(matrix: Matrix, arms: Sequence[Mapping[str, Any]], overlap: float, te
             "All runs share one split. The spread over seeds is that of initial weights, the order of rows and "
             "augmentation; “resplit: true” or “folds” also vary the rows."
         )
+    if matrix.instead_of:
+        notes.append(
+            f"The arms' tokens differ, and {matrix.instead_of} is one of a token, so they are compared by "
+            f"{matrix.metric} instead."
+        )
     if spec.split == "validation":
         notes.append(
             "Arms are compared and chosen on the validation rows, on which each run also chose its best epoch: their "

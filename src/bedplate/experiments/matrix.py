@@ -61,13 +61,17 @@ class Cell:
 
 @dataclass(frozen=True)
 class Matrix:
-    """All cells of an experiment in the order in which they run; `metric` is what arms are compared by."""
+    """All cells of an experiment in the order in which they run; `metric` is what arms are compared by.
+
+    `instead_of` is the metric that was asked for, where arms can't be compared by it.
+    """
 
     spec: ExperimentSpec
     arms: list[str]
     reference: str
     metric: str
     cells: list[Cell]
+    instead_of: str | None = None
 
     def of(self, arm: str) -> list[Cell]:
         """Return an arm's cells."""
@@ -178,7 +182,22 @@ def build_matrix(spec: ExperimentSpec, base: Path, overrides: Sequence[str] = ()
         first_of.setdefault(cell.data_key, place)
     # Cells of the same rows run one after the other, so that the data is read once.
     ordered.sort(key=lambda cell: first_of[cell.data_key])
-    return Matrix(spec, list(arms), reference_of(spec), _metric(spec, ordered, name), ordered)
+    metric = _metric(spec, ordered, name)
+    if metric in ("loss", "perplexity") and len({_vocabulary(cell.resolved.recipe) for cell in ordered}) > 1:
+        return Matrix(spec, list(arms), reference_of(spec), "bits_per_byte", ordered, metric)
+    return Matrix(spec, list(arms), reference_of(spec), metric, ordered)
+
+
+def _vocabulary(recipe: Recipe) -> str:
+    """Return what decides a language model's tokens; a loss of one token compares only where these are the same.
+
+    Seeds don't count: arms are compared seed by seed.
+    """
+    data, text = recipe.data, recipe.data.text
+    learnt_on = data.model_dump(mode="json", include={"source", "files", "split"})
+    learnt_on["split"] = {key: value for key, value in learnt_on["split"].items() if key not in ("seed", "fold")}
+    limit = data.limit if recipe.task == "text-to-text" else None  # a plain text's tokens are learnt before its limit
+    return fingerprint([text.tokenizer, text.tokens, text.size, text.lower, learnt_on, limit])
 
 
 def _at(problem: BedplateError, name: str, arm: str) -> BedplateError:

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bedplate.bundle import Bundle
-from bedplate.bundle.layout import MANIFEST
+from bedplate.bundle.layout import LINEAGE, MANIFEST
 from bedplate.core.errors import InputError, RunError, listing
 from bedplate.core.files import read_json
 from bedplate.evaluation import Report, Verdict
@@ -26,12 +25,16 @@ from bedplate.evaluation.significance import FEW_RUNS, FEWEST_RUNS, holm, mean_i
 
 @dataclass(frozen=True)
 class Judged:
-    """One run's report on its test rows, with what pairs it with another: its seed, and its fold if it has one."""
+    """One run's report on its test rows, with what pairs it with another: its seed, and its fold if it has one.
+
+    `data` is what its data is called, None where it doesn't say.
+    """
 
     report: Report
     seed: int | None
     fold: int | None
     trained_on: int | None
+    data: str | None = None
 
     @property
     def key(self) -> tuple[int | None, int | None]:
@@ -46,15 +49,9 @@ class Side:
     name: str
     runs: list[Judged]
 
-    @cached_property
-    def metric(self) -> str:
-        """The metric that sides are compared by."""
-        return self.runs[0].report.leading
-
-    @property
-    def values(self) -> list[float]:
-        """The metric of each run."""
-        return [run.report.metrics[self.metric].value for run in self.runs]
+    def values(self, metric: str) -> list[float]:
+        """Return the metric of each run."""
+        return [run.report.metrics[metric].value for run in self.runs]
 
     @property
     def overlap(self) -> float:
@@ -122,8 +119,9 @@ def _judged(path: Path) -> Judged | None:
     if path.is_file() or (path / MANIFEST).is_file():
         bundle = Bundle.open(path, replay=False)
         lineage = bundle.lineage
-        rows = lineage.get("data", {}).get("rows", {})
-        return Judged(Report.from_json(bundle.report), lineage.get("seed"), None, rows.get("train"))
+        data = lineage.get("data", {})
+        trained_on = data.get("rows", {}).get("train")
+        return Judged(Report.from_json(bundle.report), lineage.get("seed"), None, trained_on, data.get("name"))
     file = next((f for f in (path / "pack/report.json", path / "evaluate/report.json") if f.is_file()), None)
     if file is None or (not (file.parent / "stage.json").is_file() and not (path / "ensemble.json").is_file()):
         return None
@@ -133,8 +131,17 @@ def _judged(path: Path) -> Judged | None:
         seed = facts.get("seed", (facts.get("provenance") or {}).get("seed"))
         if seed is not None or name == "report.json":
             trained_on = (facts.get("rows") or {}).get("train")
-            return Judged(report, seed, facts.get("fold"), trained_on)
+            return Judged(report, seed, facts.get("fold"), trained_on, _data_name(path))
     return None
+
+
+def _data_name(path: Path) -> str | None:
+    """Return what a run's data is called; an older release wrote it into the bundle alone."""
+    told: dict[str, Any] = read_json(path / "run.json") if (path / "run.json").is_file() else {}
+    lineage = path / "bundle" / LINEAGE
+    if "data" not in told and lineage.is_file():
+        told = {"data": read_json(lineage).get("data", {}).get("name")}
+    return told.get("data")
 
 
 def _runs_below(path: Path) -> list[Judged]:
@@ -176,11 +183,33 @@ def _check_alike(first: Side, other: Side) -> None:
         )  # fmt: skip
 
 
+def _unrelated(first: Side, other: Side) -> str | None:
+    """Return why there is no verdict, where the sides judged data of other names and no rows in common.
+
+    Data of one name may be split in another way: that is compared, and it is said what it costs.
+    """
+    this, that = ({run.data or "" for run in side.runs} for side in (other, first))
+    rows, yours = ({run.report.rows_digest for run in side.runs} for side in (other, first))
+    if "" in this | that or this & that or rows & yours:
+        return None
+    return f"no verdict, for it was judged on other data ({listing(sorted(this))}, not {listing(sorted(that))})"
+
+
+def _tokens_differ(metric: str) -> str:
+    """Return the end of a sentence on runs that are judged by the byte, as `Report.metric_against` has it."""
+    return f"; on different tokens or texts, so by {metric}" if metric == "bits_per_byte" else ""
+
+
 def _across(first: Side, other: Side) -> tuple[Verdict, dict[str, Any]]:
     """Compare several runs a side: paired by seed (and fold) where both sides have the same ones, else unpaired."""
-    metric = first.metric
-    this, that = (float(np.mean(side.values)) for side in (other, first))
-    by_key = [{run.key: value for run, value in zip(side.runs, side.values, strict=True)} for side in (other, first)]
+    reports = [run.report for side in (first, other) for run in side.runs]
+    metric = reports[0].metric_against(reports)
+    mine, yours = other.values(metric), first.values(metric)
+    this, that = float(np.mean(mine)), float(np.mean(yours))
+    by_key = [
+        {run.key: value for run, value in zip(side.runs, values, strict=True)}
+        for side, values in ((other, mine), (first, yours))
+    ]
     keys = list(by_key[0])
     paired = (
         set(keys) == set(by_key[1]) and None not in {seed for seed, _ in keys}
@@ -189,12 +218,13 @@ def _across(first: Side, other: Side) -> tuple[Verdict, dict[str, Any]]:
     least = min(len(first.runs), len(other.runs))
     if least < 2:
         text = f"{metric} {this:.4g} against {that:.4g}: one run on a side, too few to conclude across runs"
+        text += _tokens_differ(metric)
         gap = this - that
         return Verdict(metric, this, that, gap, gap, gap, None, False, False, text), {"n": least}
     if paired:
         test = paired_t([by_key[0][k] for k in keys], [by_key[1][k] for k in keys], overlap=first.overlap)
     else:
-        test = welch_t(other.values, first.values)
+        test = welch_t(mine, yours)
     verdict = Verdict(metric, this, that, test.difference, test.low, test.high, test.p_value, paired, False, "")
     facts = {"n": test.n, "method": test.method, "effect": test.effect, "detectable": test.detectable}
     return verdict, facts
@@ -206,7 +236,7 @@ def _in_words(verdict: Verdict, facts: Mapping[str, Any], p_value: float) -> Ver
     real = p_value < 0.05 and not few
     better = (verdict.difference < 0) == (verdict.metric in LOWER_IS_BETTER)
     sides = f"{verdict.metric} {verdict.this:.4g} against {verdict.other:.4g}"
-    test = f"p {p_value:.2g}, n {facts['n']}, {facts['method']}"
+    test = f"p {p_value:.2g}, n {facts['n']}, {facts['method']}{_tokens_differ(verdict.metric)}"
     span = f"({verdict.low:+.2g} to {verdict.high:+.2g}; {test})"
     if few:
         text = f"{sides}: too few runs to conclude {span}"
@@ -226,8 +256,9 @@ def compare_runs(paths: Sequence[Path | Sequence[Path]]) -> Comparison:
             stands for all of its arms.
 
     Single runs are compared row by row where they judged the same test rows (McNemar's exact test, or a paired
-    bootstrap of RMSE), and by their intervals otherwise. Several runs of a side are compared across runs: a t-test
-    paired by seed, or Welch's. With more than two sides p-values are corrected (Holm).
+    bootstrap of RMSE), and by their intervals otherwise. Language models that judged other tokens are compared by
+    `bits_per_byte`; of data with other names and other rows there is no verdict. Several runs of a side are compared
+    across runs: a t-test paired by seed, or Welch's. With more than two sides p-values are corrected (Holm).
 
     Raises:
         RunError: a folder holds no finished run, or the sides answer different questions.
@@ -255,6 +286,11 @@ def compare_runs(paths: Sequence[Path | Sequence[Path]]) -> Comparison:
             details[name] = {"n": 1}
         else:
             verdicts[name], details[name] = _across(sides[first], sides[name])
+        if why := _unrelated(sides[first], sides[name]):
+            told = verdicts[name]
+            text = f"{told.metric} {told.this:.4g} against {told.other:.4g}: {why}"
+            none = {"p_value": None, "paired": False, "real": False, "text": text}
+            verdicts[name], details[name] = Verdict(**{**vars(told), **none}), {"n": details[name]["n"]}
     tested = [name for name, verdict in verdicts.items() if verdict.p_value is not None]
     adjusted = holm([float(verdicts[name].p_value or 0.0) for name in tested])
     for name, p_value in zip(tested, adjusted, strict=True):

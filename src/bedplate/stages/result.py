@@ -20,6 +20,7 @@ def result_json(work: Work, compressed: Compressed | None, packed: Packed, secon
     bundle = packed.bundle
     found: dict[str, Any] = {
         "run": str(folder.path),
+        "data": dataset.name,
         "bundle": str(bundle.path.resolve()) if bundle else None,
         "bundle_id": bundle.id if bundle else None,
         "report": str(report) if report.exists() else None,
