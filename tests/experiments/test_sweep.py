@@ -19,7 +19,8 @@ import bedplate as bp
 from bedplate.core.errors import InputError, RecipeError, RunError
 from bedplate.experiments.sweep_plan import settle
 from bedplate.recipe.load import load
-from bedplate.stages.resolve import resolve
+from bedplate.stages.init import init
+from bedplate.stages.resolve import LANGUAGE_METHODS, resolve
 from bedplate.stages.work import Work
 
 
@@ -163,6 +164,26 @@ def test_a_recipe_without_a_space_gets_one(tmp_path: Path) -> None:
     settled = settle("wine", ["search.trials=3"])
     assert settled.space.suggested
     assert settled.total == 3
+
+
+@pytest.mark.parametrize("task", ["language-modelling", "text-to-text"])
+def test_a_model_that_writes_text_is_swept_as_init_wrote_it(tmp_path: Path, task: str) -> None:
+    """The task has compression methods of its own, which neither the recipe nor its trials name."""
+    if task == "language-modelling":
+        data, small = tmp_path / "sums.txt", ["model.size=16", "model.layers=1", "model.heads=2", "data.text.length=32"]
+        data.write_text("".join(f"{k} and {k + 1} make {2 * k + 1}.\n" for k in range(200)))
+    else:
+        data, small = tmp_path / "sums.csv", ["model.size=16", "model.hidden=16", "model.heads=2"]
+        data.write_text("question,answer\n" + "".join(f"{k} and {k + 1},{2 * k + 1}\n" for k in range(100)))
+    target = None if task == "language-modelling" else "answer"
+    written = init(str(data), output=str(tmp_path / "sums.yaml"), task=task, target=target)
+    fast = ["training.epochs=1", "training.batch_size=16", "evaluation.resamples=100", "evaluation.baselines=false"]
+    found = bp.sweep(
+        written.path, tmp_path / "sweep", overrides=[*fast, *small, "search.trials=2"],
+        space=["training.optimizer.lr=1e-3..1e-2:log"],
+    )  # fmt: skip
+    assert [row["state"] for row in found.figures["trials"]] == ["complete", "complete"]
+    assert resolve(str(tmp_path / "sweep" / "best.yaml")).recipe.compression.methods == LANGUAGE_METHODS
 
 
 @pytest.mark.slow

@@ -175,7 +175,9 @@ def base_recipe(recipe: Recipe, resolved: Resolved) -> str:
     if recipe.objective is None:
         raw["objective"] = None  # another model may have another default
     moved = to_dict(portable(resolved))
-    raw["data"], raw["plugins"] = moved["data"], moved["plugins"]
+    # What a task puts in the place of a default must be said: written out, the default itself would be asked for.
+    for key in ("data", "plugins", "compression"):
+        raw[key] = moved[key]
     for key in ("start", "pretrain", "pseudo_labels"):
         raw["training"][key] = moved["training"][key]
     return str(yaml.safe_dump(raw, sort_keys=False, allow_unicode=True, width=110))
