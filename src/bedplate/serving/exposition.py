@@ -9,6 +9,16 @@ from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
+ADDED = frozenset(
+    {
+        "bedplate_streams", "bedplate_streams_waiting", "bedplate_tokens_per_second",
+        "nv_inference_pending_request_count", "process_open_fds", "process_resident_memory_bytes",
+        "process_virtual_memory_bytes",
+    }
+)  # fmt: skip
+"""Gauges of which each process has a share. Others speak of the model or the machine, alike in all processes, or of the
+worst: a verdict on drift, a time, a limit."""
+
 
 class _Families(Collector):
     def __init__(self, families: Sequence[Metric]) -> None:
@@ -25,7 +35,7 @@ def counters_of(text: str) -> str:
 
 
 def merged(texts: Sequence[str]) -> str:
-    """Return the sum of some expositions: counters and histograms are added, of gauges the highest counts."""
+    """Return the sum of some expositions: all is added, but of gauges that aren't in `ADDED` the highest counts."""
     found: dict[str, Metric] = {}
     values: dict[str, dict[tuple[str, tuple[tuple[str, str], ...]], float]] = {}
     for text in texts:
@@ -37,7 +47,7 @@ def merged(texts: Sequence[str]) -> str:
                 before = samples.get(key)
                 if before is None or before != before:  # the first, or in place of "not known"
                     samples[key] = sample.value
-                elif family.type != "gauge":
+                elif family.type != "gauge" or family.name in ADDED:
                     samples[key] = before + sample.value
                 elif sample.value == sample.value:
                     samples[key] = max(before, sample.value)
