@@ -216,7 +216,7 @@ def test_an_array_is_decoded_as_its_png(data: st.DataObject, channels: int, resi
         (b"hello, this is text", "not an image.*hello"),
         (b"\0\0\0\x18ftypheic\0\0\0\0", "HEIC"),
         (b"%PDF-1.7 ...", "PDF"),
-        ("path.png", "received str"),
+        ("path.png", "received a string"),
         (np.zeros((2, 2), np.float32), "float32"),
         (np.zeros((2, 2, 5), np.uint8), r"\[2, 2, 5\]"),
         (np.zeros((0, 2), np.uint8), "no pixels"),

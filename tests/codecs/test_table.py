@@ -157,7 +157,7 @@ def test_missing_values_in_every_spelling(absent: object) -> None:
         ({"age": 10**400}, ["column 'age'", "a finite number"]),
         ({"age": [1]}, ["column 'age'", "received [1]"]),
         ({"when": "13/13/2021"}, ["column 'when'", "a date such as 31/01/2020 (day first)", "'13/13/2021'"]),
-        ({"when": True}, ["column 'when'", "received True"]),
+        ({"when": True}, ["column 'when'", "received true"]),
         ({"job": {"a": 1}}, ["column 'job'", "a text"]),
         ({"job": float("inf")}, ["column 'job'", "a finite number"]),
         ({"aeg": 3}, ["row 2", "unknown column 'aeg'", "did you mean 'age'?"]),

@@ -51,7 +51,7 @@ def test_a_list_travels_as_one_string(words: list[str]) -> None:
     ("words", "message"),
     [
         ([], "the sentence is empty"), (["a", 5], r"not a word \(word 2|word 2.*not a word"), (["a", " "], "the word is empty"),
-        (["a\x1fb"], "control character"), ([None], "NoneType"), (["a", ["b"]], "list"),
+        (["a\x1fb"], "control character"), ([None], "received null"), (["a", ["b"]], "received a list"),
     ],
 )  # fmt: skip
 def test_a_list_that_holds_no_words_is_refused(words: list[object], message: str) -> None:

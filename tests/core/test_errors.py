@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from bedplate.core.errors import DataError, GateError, InfeasibleError, InputError, RecipeError, did_you_mean, listing
+from bedplate.core.errors import (
+    DataError,
+    GateError,
+    InfeasibleError,
+    InputError,
+    RecipeError,
+    did_you_mean,
+    json_kind,
+    json_text,
+    listing,
+)
 
 
 def test_a_message_has_all_its_parts_in_order() -> None:
@@ -35,3 +45,15 @@ def test_the_nearest_spelling() -> None:
 
 def test_long_listings_are_cut() -> None:
     assert listing(map(str, range(20)), 3) == "0, 1, 2 … (20 in all)"
+
+
+def test_values_are_told_in_the_words_of_their_sender() -> None:
+    kinds = [None, True, 1, 1.5, "a", [], {}]
+    assert [json_kind(value) for value in kinds] == [
+        "null", "true or false", "a number", "a number", "a string", "a list", "an object",
+    ]  # fmt: skip
+    assert [json_text(value) for value in (None, True, "5", 5, [None, "a"])] == [
+        "null", "true", "'5'", "5", '[null, "a"]',
+    ]  # fmt: skip
+    assert json_text("a" * 99, 10) == "'" + "a" * 8 + "…"
+    assert json_text([b"bytes"]) == "[b'bytes']", "what JSON doesn't have is told as Python has it"

@@ -94,7 +94,7 @@ def test_token_numbers_are_the_models_own_and_taken_as_they_are(asked: httpx.Cli
         ({"input": {"text": "a"}}, 400, "input", "expected a string"),
         ({"input": ["a"] * 2_049}, 400, "input", "at most 2,048 texts in one request, received 2,049"),
         ({"input": "a", "dimensions": 3}, 400, "dimensions", "have 6 numbers and can't be cut"),
-        ({"input": "a", "dimensions": "6"}, 400, "dimensions", "whole number"),
+        ({"input": "a", "dimensions": "6"}, 400, "dimensions", "from 1 to 1,000,000, received '6'"),
         ({"input": "a", "encoding_format": "int8"}, 400, "encoding_format", "'float' or 'base64'"),
         ({"input": "a", "user": 5}, 400, "user", "a string"),
         ({"input": "a", "dimension": 6}, 400, "dimension", "did you mean 'dimensions'"),

@@ -96,7 +96,7 @@ def test_distillation_can_end_at_zeros(maker: Maker) -> None:
         ({"do": "prune", "cost": 7}, "steps: cost: a share is wanted"),
         ({"do": "prune", "cost": "lots"}, "received 'lots'"),
         ({"do": "factorise", "energy": -1}, "above 0"),
-        ({"do": "decompose", "parameters": True}, "received True"),
+        ({"do": "decompose", "parameters": True}, "received true"),
         ({"do": "distil", "epochs": -3}, "1 or more"),
         ({"do": "prune", "time": 0.5, "times": {"nothing": 3}}, "time that can be measured"),
         ({"do": "zero"}, "missing argument 'share'"),

@@ -27,7 +27,7 @@ from bedplate.bundle.session import OnnxPredict, check_boundary
 from bedplate.codecs.answers import Answers
 from bedplate.codecs.codec import Codec, Payload, TensorSpec
 from bedplate.core.arrays import Arrays
-from bedplate.core.errors import BundleError, PayloadError, did_you_mean
+from bedplate.core.errors import BundleError, PayloadError, did_you_mean, json_kind
 from bedplate.core.hashing import sha256_bytes, sha256_file
 from bedplate.core.machine import cpu_features
 from bedplate.generation.generator import Generator
@@ -326,7 +326,7 @@ class Bundle:
     def _object(self, name: str) -> dict[str, Any]:
         value = self._json(name)
         if not isinstance(value, dict):
-            raise BundleError("not a JSON object", where=f"{self.source}/{name}", received=type(value).__name__)
+            raise BundleError("not a JSON object", where=f"{self.source}/{name}", received=json_kind(value))
         return value
 
 

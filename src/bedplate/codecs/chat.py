@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from bedplate.codecs.strings import checked_text
-from bedplate.core.errors import InputError, PayloadError, did_you_mean, listing
+from bedplate.core.errors import InputError, PayloadError, did_you_mean, json_kind, json_text, listing
 
 MESSAGES = "messages"
 """What a payload calls its talk, and a file of OpenAI's fine-tuning its column."""
@@ -132,7 +132,7 @@ def _turn(one: Any, where: str) -> Turn:
         raise PayloadError("no such field here", where=f"{where}.{odd[0][:100]}", hint=did_you_mean(odd[0], _FIELDS))
     if role not in (*ROLES, "developer"):
         raise PayloadError(
-            "no such role", where=f"{where}.role", expected=f"one of {known}", received=repr(role)[:60],
+            "no such role", where=f"{where}.role", expected=f"one of {known}", received=json_text(role),
             hint=did_you_mean(str(role), ROLES),
         )  # fmt: skip
     return Turn("system" if role == "developer" else str(role), _content(given["content"], f"{where}.content"))
@@ -152,5 +152,4 @@ def _kind(given: Any) -> str:
     """Return what JSON calls a value's type."""
     if given is None or given == []:
         return "nothing" if given is None else "an empty list"
-    kinds = {bool: "true or false", int: "a number", float: "a number", str: "a string", list: "a list"}
-    return kinds.get(type(given), "an object" if isinstance(given, Mapping) else type(given).__name__)
+    return json_kind(given)

@@ -19,6 +19,7 @@ import numpy as np
 from bedplate.codecs.codec import TensorSpec
 from bedplate.codecs.dates import Order, parse_date
 from bedplate.codecs.numbers import number_text, parse_number
+from bedplate.core.errors import json_text
 
 ColumnType = Literal["number", "category", "date", "identifier", "text", "constant", "ignore"]
 READ_TYPES = ("number", "category", "date")
@@ -161,12 +162,6 @@ def clean(text: str, column: ColumnSchema) -> str:
     return text.strip(column.strip).strip() if column.strip else text
 
 
-def shown(value: Raw) -> str:
-    """Return a value for a message, cut to a readable length."""
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "…'"
-
-
 _PLAIN = {float, int, type(None)}
 
 
@@ -213,7 +208,7 @@ def _read_numbers(values: Sequence[Raw], column: ColumnSchema, faults: list[Faul
             read = math.inf
         if read is None or math.isinf(read):
             expected = "a finite number" if read is not None else "a number, or null where missing"
-            faults.append(Fault(row, column.name, expected, shown(value)))
+            faults.append(Fault(row, column.name, expected, json_text(value)))
             read = math.nan
         array[row] = read
     return array
@@ -246,7 +241,7 @@ def read_categories(values: Sequence[Raw], column: ColumnSchema, faults: list[Fa
     for row, value in enumerate(values):
         read = category(value)
         if read is None:
-            faults.append(Fault(row, column.name, "a text, a finite number, true, false or null", shown(value)))
+            faults.append(Fault(row, column.name, "a text, a finite number, true, false or null", json_text(value)))
             read = ""
         array[row] = read
     return array
@@ -292,7 +287,7 @@ def _read_dates(values: Sequence[Raw], column: ColumnSchema, faults: list[Fault]
     for row, value in enumerate(values):
         read = numbers(value)
         if read is None:
-            faults.append(Fault(row, column.name, f"{_EXAMPLES[order]}, or null where missing", shown(value)))
+            faults.append(Fault(row, column.name, f"{_EXAMPLES[order]}, or null where missing", json_text(value)))
             read = absent
         rows.append(read)
     matrix = np.array(rows, np.float64).reshape(len(rows), len(parts))

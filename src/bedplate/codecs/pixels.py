@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from bedplate.core.errors import PayloadError
+from bedplate.core.errors import PayloadError, json_kind
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 """The formats that are opened, by Pillow's names ("PPM" covers PBM, PGM, PPM and PFM); no other parser is reachable."""
@@ -99,7 +99,7 @@ def open_image(payload: Any) -> Image.Image:
         raise PayloadError(
             "not an image payload",
             expected="the bytes of an image file, or a uint8 array",
-            received=type(payload).__name__,
+            received=json_kind(payload),
         )
     data = bytes(payload)
     if not data:

@@ -17,7 +17,7 @@ from bedplate.codecs.codec import TEXT, Payload, Prepare, TensorSpec
 from bedplate.codecs.strings import checked_text, each, held
 from bedplate.codecs.words import check_words, joined, split_words
 from bedplate.core.arrays import Arrays
-from bedplate.core.errors import BundleError, PayloadError
+from bedplate.core.errors import BundleError, PayloadError, json_kind
 
 TOKENS, SHAPES, LETTERS = "tokens", "shapes", "letters"
 UNKNOWN, FIRST = 1, 2
@@ -117,9 +117,7 @@ class SentenceCodec:
         if isinstance(payload, list | tuple):
             return check_words(checked_text(joined(payload)))
         if not isinstance(payload, str | bytes | bytearray | memoryview):
-            raise PayloadError(
-                "not a sentence", expected="a string, or a list of words", received=type(payload).__name__
-            )
+            raise PayloadError("not a sentence", expected="a string, or a list of words", received=json_kind(payload))
         return check_words(checked_text(payload))
 
     def _names(self, payload: Payload) -> list[str]:

@@ -19,7 +19,7 @@ from bedplate.codecs.columns import (
 from bedplate.codecs.table_graph import build
 from bedplate.codecs.table_learning import Learned, learn
 from bedplate.core.arrays import Arrays
-from bedplate.core.errors import BundleError, DataError, PayloadError, did_you_mean, listing
+from bedplate.core.errors import BundleError, DataError, PayloadError, did_you_mean, json_kind, listing
 
 VERSION = 1
 
@@ -144,7 +144,7 @@ class TableCodec:
                     "a row must give each column a value",
                     where=f"row {row + 1}",
                     expected=f"an object with the columns {listing(column.name for column in self._read)}",
-                    received=type(payload).__name__,
+                    received=json_kind(payload),
                 )
             names = payload.keys()
             if not self._required <= names:

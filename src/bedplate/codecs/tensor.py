@@ -10,7 +10,7 @@ import numpy as np
 
 from bedplate.codecs.codec import Payload, Prepare, TensorSpec
 from bedplate.core.arrays import Arrays
-from bedplate.core.errors import BundleError, PayloadError, listing
+from bedplate.core.errors import BundleError, PayloadError, json_kind, listing
 
 DTYPES = (
     "float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool",
@@ -68,7 +68,7 @@ class TensorCodec:
             if len(names) == 1:
                 return {names[0]: payload}
             raise PayloadError(
-                f"{where}an object with all inputs is needed", expected=listing(names), received=type(payload).__name__
+                f"{where}an object with all inputs is needed", expected=listing(names), received=json_kind(payload)
             )
         missing, strays = [n for n in names if n not in payload], [str(n)[:50] for n in payload if n not in names]
         if missing or strays:

@@ -14,7 +14,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from bedplate.core.errors import InputError
+from bedplate.core.errors import InputError, json_kind
 
 FILE = "tokenizer.json"
 _PADDING = frozenset({"[PAD]", "<pad>", "[pad]", "<PAD>"})
@@ -55,7 +55,7 @@ def read_tokenizer(path: Path, where: str = "data.text.tokenizer") -> LoadedToke
     except ValueError as error:
         raise InputError("the tokenizer isn't JSON", where=f"{where}: {file}", received=str(error)[:200]) from error
     if not isinstance(written, dict):
-        raise InputError("not a tokenizer", where=f"{where}: {file}", received=type(written).__name__)
+        raise InputError("not a tokenizer", where=f"{where}: {file}", received=json_kind(written))
     padded_by = (written.get("padding") or {}).get("pad_id")
     rules = {**written, "truncation": None, "padding": None}
     try:

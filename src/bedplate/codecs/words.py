@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from bedplate.core.errors import PayloadError
+from bedplate.core.errors import PayloadError, json_kind
 
 END = "\x1f"
 """Ends a word of a list."""
@@ -107,7 +107,7 @@ def joined(words: Sequence[object]) -> str:
         raise PayloadError("the sentence is empty", expected="a list of words", received="an empty list")
     for number, word in enumerate(words, 1):
         if not isinstance(word, str):
-            raise PayloadError("not a word", where=f"word {number}", expected="a string", received=type(word).__name__)
+            raise PayloadError("not a word", where=f"word {number}", expected="a string", received=json_kind(word))
         if not word.strip():
             raise PayloadError("the word is empty", where=f"word {number}", received=f"{len(word)} blanks")
         if END in word:

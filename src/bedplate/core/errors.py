@@ -17,8 +17,10 @@ Each says where, what was expected, what was received, and what to do next.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 
 
 class BedplateError(Exception):
@@ -131,6 +133,23 @@ def did_you_mean(word: str, known: Iterable[str], cutoff: float = 0.6) -> str | 
     lowered = {name.lower().replace("_", "-"): name for name in names}
     near = difflib.get_close_matches(str(word).lower().replace("_", "-"), lowered, n=1, cutoff=cutoff)
     return f"did you mean '{lowered[near[0]]}'?" if near else None
+
+
+def json_kind(value: object) -> str:
+    """Return what JSON calls a value's type, for messages to its sender; of a value that JSON lacks, Python's name."""
+    kinds = {bool: "true or false", int: "a number", float: "a number", str: "a string", list: "a list"}
+    if value is None:
+        return "null"
+    return kinds.get(type(value), "an object" if isinstance(value, Mapping) else type(value).__name__)
+
+
+def json_text(value: object, most: int = 60) -> str:
+    """Return a value for a message, much as it was written: `true`, `null`, a string in quotes; cut after `most`."""
+    text = repr(value)
+    if value is None or isinstance(value, bool | list | Mapping):
+        with contextlib.suppress(TypeError, ValueError):  # what holds something that JSON doesn't have stays Python's
+            text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def listing(names: Iterable[str], most: int = 12) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 from bedplate.codecs.conll import MARKED, mark_entities, read_columns
 from bedplate.codecs.sentence import LISTS
 from bedplate.codecs.tags import OUTSIDE
-from bedplate.core.errors import DataError, did_you_mean, listing
+from bedplate.core.errors import DataError, did_you_mean, json_kind, listing
 from bedplate.data.tables import counted
 
 TAGS = ("tags", "ner_tags", "labels")
@@ -90,7 +90,7 @@ def _json_sentence(line: str, number: int, where: str, words: str | None, tags: 
     except ValueError as error:
         raise DataError("not JSON", where=f"{where}:{number}", received=str(error)) from error
     if not isinstance(row, dict):
-        raise DataError("not an object", where=f"{where}:{number}", received=type(row).__name__)
+        raise DataError("not an object", where=f"{where}:{number}", received=json_kind(row))
     wanted = ((words,) if words else LISTS, (tags,) if tags else TAGS)
     (words_name, own), (tags_name, told) = (_list_of(row, names, f"{where}:{number}") for names in wanted)
     found = Sentence(where, number, [str(item) for item in own], [str(item) for item in told])

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from bedplate.codecs.columns import ColumnSchema, Raw, clean, read_columns, shown
+from bedplate.codecs.columns import ColumnSchema, Raw, clean, read_columns
 from bedplate.codecs.numbers import decimal_sign
-from bedplate.core.errors import DataError, listing
+from bedplate.core.errors import DataError, json_text, listing
 from bedplate.data.targets import read_labels
 from bedplate.recipe.schema import ColumnSpec
 
@@ -42,7 +42,7 @@ class LabelReader:
                 f"the target '{self._name}' is missing" if text == "" else f"class '{text}' is not in the sample",
                 where=place(row),
                 expected=f"one of {listing(self._labels)}",
-                received=shown(value) if text == "" else None,
+                received=json_text(value) if text == "" else None,
                 hint="mend the shard"
                 + ("" if text == "" else ", or raise data.stream.sample so that the sample meets every class"),
             )

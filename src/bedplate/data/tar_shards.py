@@ -21,7 +21,7 @@ import numpy as np
 from bedplate.codecs.codec import Payload
 from bedplate.codecs.columns import Raw
 from bedplate.codecs.files import is_junk
-from bedplate.core.errors import DataError, listing
+from bedplate.core.errors import DataError, json_kind, listing
 from bedplate.core.hashing import fingerprint
 from bedplate.data.shards import Block, Shard
 
@@ -175,7 +175,7 @@ class TarImages:
             return data.decode().strip()
         found = json.loads(data)
         if not isinstance(found, dict) or self._field not in found:
-            known = listing(found) if isinstance(found, dict) else type(found).__name__
+            known = listing(found) if isinstance(found, dict) else json_kind(found)
             raise ValueError(f"the JSON has no '{self._field}' but {known}")
         return found[self._field]
 

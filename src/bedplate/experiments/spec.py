@@ -23,7 +23,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from bedplate.core.errors import BedplateError, InputError, RecipeError, did_you_mean, listing
+from bedplate.core.errors import BedplateError, InputError, RecipeError, did_you_mean, json_kind, listing
 from bedplate.tasks.metrics import ALL_METRICS
 
 Overrides = dict[str, Any]
@@ -130,7 +130,7 @@ def parse_experiment(text: str, *, name: str = "experiment") -> ExperimentSpec:
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise RecipeError([InputError("not valid YAML", where=where, received=problem)]) from error
     if not isinstance(raw, dict):
-        received = "nothing" if raw is None else type(raw).__name__
+        received = "nothing" if raw is None else json_kind(raw)
         raise RecipeError(
             [InputError("an experiment is a mapping of keys", where=name, expected="name, base, arms, …",
                         received=received)]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bedplate.core.errors import InputError
+from bedplate.core.errors import InputError, json_text
 
 MOST_TOKENS = 100_000
 MOST_BEAMS = 16
@@ -61,7 +61,7 @@ class Sampling:
             raise InputError(
                 "not the strings that end a text", where="stop",
                 expected=f"at most {MOST_STOPS} strings of 1 to {LONGEST_STOP} characters",
-                received=repr(wrong[0])[:60] if wrong else f"{len(self.stop)} strings",
+                received=json_text(wrong[0]) if wrong else f"{len(self.stop)} strings",
             )  # fmt: skip
 
     def asked(self, **settings: Any) -> Sampling:
@@ -84,7 +84,7 @@ class Sampling:
 def _whole(name: str, value: object, least: int, most: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
         raise InputError(
-            "not a whole number in range", where=name, expected=f"{least:,} to {most:,}", received=repr(value)[:60]
+            "not a whole number in range", where=name, expected=f"{least:,} to {most:,}", received=json_text(value)
         )
 
 
@@ -92,7 +92,7 @@ def _number(name: str, value: object, least: float, most: float) -> None:
     plain = isinstance(value, int | float) and not isinstance(value, bool)
     if not plain or not math.isfinite(float(value)) or not least <= float(value) <= most:  # type: ignore[arg-type]
         raise InputError(
-            "not a number in range", where=name, expected=f"{least:g} to {most:g}", received=repr(value)[:60]
+            "not a number in range", where=name, expected=f"{least:g} to {most:g}", received=json_text(value)
         )
 
 

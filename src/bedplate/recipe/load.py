@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from bedplate.core.errors import BedplateError, InputError, RecipeError, did_you_mean, listing
+from bedplate.core.errors import BedplateError, InputError, RecipeError, did_you_mean, json_kind, json_text, listing
 from bedplate.core.files import write_text
 from bedplate.core.hashing import fingerprint
 from bedplate.recipe.schema import Part, Recipe, TrainingSpec
@@ -114,7 +114,7 @@ def _read(text: str, name: str) -> tuple[Raw, Lines]:
     except RecursionError as error:
         raise RecipeError([InputError("nested too deep", where=name, expected="a few levels")]) from error
     if not isinstance(raw, dict):
-        kind = "nothing" if raw is None else type(raw).__name__
+        kind = "nothing" if raw is None else json_kind(raw)
         raise RecipeError(
             [InputError("a recipe is a mapping of keys", where=name, expected="name, task, data, …", received=kind)]
         )
@@ -194,8 +194,7 @@ def _explain(error: ValidationError, lines: Lines, raw: Raw) -> list[BedplateErr
         location = _own_keys(item["loc"], raw)
         path = ".".join(map(str, location))
         where = lines.locate(path)
-        received = repr(item["input"])
-        received = received if len(received) <= 60 else received[:57] + "…"
+        received = json_text(item["input"])
         match item["type"]:
             case "extra_forbidden":
                 known = _known_keys(location)

@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from bedplate.core.errors import json_kind
 from bedplate.serving.problems import Problem, bad_request
 
 MOST_BYTES = 64 << 20
@@ -153,18 +154,3 @@ def json_object(data: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise bad_request(f"JSON Parse error: expected an object, received {json_kind(value)}")
     return value
-
-
-def json_kind(value: Any) -> str:
-    """Return what JSON calls a value's type."""
-    if value is None:
-        return "null"
-    kinds = {
-        bool: "true or false",
-        int: "a number",
-        float: "a number",
-        str: "a string",
-        list: "a list",
-        dict: "an object",
-    }
-    return kinds.get(type(value), type(value).__name__)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from bedplate.bundle.layout import BUNDLE_ID
-from bedplate.core.errors import InputError, did_you_mean
+from bedplate.core.errors import InputError, did_you_mean, json_kind, json_text
 
 SETTINGS = "serving.json"
 ARCHIVE = ".bundle"
@@ -148,7 +148,7 @@ def labels_of(value: Any, where: str) -> dict[str, int]:
     """Return labels with their versions. Raises InputError."""
     if not isinstance(value, dict) or not all(type(n) is int and n >= 0 for n in value.values()):
         raise InputError(
-            "not labels", where=where, expected='{"stable": 1, …}, a whole number each', received=str(value)[:100]
+            "not labels", where=where, expected='{"stable": 1, …}, a whole number each', received=json_text(value, 100)
         )
     for label in value:
         check_label(label)
@@ -174,7 +174,7 @@ def _settings(file: Path) -> tuple[Policy, dict[str, int]]:
     except ValueError as error:
         raise InputError("isn't JSON", where=SETTINGS, received=str(error)) from error
     if not isinstance(value, dict):
-        raise InputError("isn't a JSON object", where=SETTINGS, received=type(value).__name__)
+        raise InputError("isn't a JSON object", where=SETTINGS, received=json_kind(value))
     known = ("versions", "labels")
     for key in value:
         if key not in known:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from bedplate.core.errors import BedplateError
-from bedplate.serving.body import json_kind, json_object
+from bedplate.core.errors import BedplateError, json_kind
+from bedplate.serving.body import json_object
 from bedplate.serving.dataplane import DataPlane, json_reply
 from bedplate.serving.exchange import Ask, Reply
 from bedplate.serving.problems import bad_request, from_error, unknown_model

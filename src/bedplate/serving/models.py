@@ -18,9 +18,8 @@ from bedplate.codecs.columns import ColumnSchema, read_categories, tensor_names
 from bedplate.codecs.table import TableCodec
 from bedplate.codecs.words import joined
 from bedplate.core.arrays import Arrays, count
-from bedplate.core.errors import PayloadError
+from bedplate.core.errors import PayloadError, json_kind
 from bedplate.serving.batcher import Batcher
-from bedplate.serving.body import json_kind
 from bedplate.serving.counts import Counts
 from bedplate.serving.engines import Chosen
 from bedplate.serving.problems import bad_request, from_error

@@ -13,8 +13,8 @@ from bedplate.codecs.series import SeriesCodec
 from bedplate.codecs.strings import column_of
 from bedplate.codecs.table import TableCodec
 from bedplate.core.arrays import Arrays
-from bedplate.core.errors import DataError, PayloadError
-from bedplate.serving.body import json_kind, parse_json
+from bedplate.core.errors import DataError, PayloadError, json_kind
+from bedplate.serving.body import parse_json
 from bedplate.serving.models import Model
 from bedplate.serving.native_forms import Part, read_form
 from bedplate.serving.oip_binary import text

@@ -11,9 +11,9 @@ from typing import Any
 from bedplate.codecs.chat import MESSAGES
 from bedplate.codecs.codec import TEXT
 from bedplate.codecs.rows import json_rows, read_rows
-from bedplate.core.errors import DataError, InputError, PayloadError, did_you_mean, listing
+from bedplate.core.errors import DataError, InputError, PayloadError, did_you_mean, json_kind, listing
 from bedplate.generation import Generator, Sampling
-from bedplate.serving.body import json_kind, parse_json
+from bedplate.serving.body import parse_json
 from bedplate.serving.exchange import Ask
 from bedplate.serving.native_forms import Part, read_form
 from bedplate.serving.native_payloads import JSON_LINES

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from bedplate.codecs.codec import TensorSpec
+from bedplate.core.errors import json_text
 from bedplate.serving.problems import bad_request
 from bedplate.serving.tensors import check_rows
 
@@ -47,7 +48,7 @@ def check_datatype(datatype: object, spec: TensorSpec, where: str) -> None:
     """Raise a Problem unless an input takes tensors of a datatype."""
     own = DATATYPES[spec.dtype]
     if datatype != own and datatype not in WIDENED.get(spec.dtype, ()):
-        raise bad_request(f"{where}: expected the datatype {own}, received {datatype!r:.60}")
+        raise bad_request(f"{where}: expected the datatype {own}, received {json_text(datatype)}")
 
 
 def check_shape(shape: object, spec: TensorSpec, where: str) -> list[int]:

@@ -11,7 +11,8 @@ import numpy as np
 
 from bedplate.codecs.codec import TensorSpec
 from bedplate.core.arrays import count
-from bedplate.serving.body import json_kind, json_object
+from bedplate.core.errors import json_kind, json_text
+from bedplate.serving.body import json_object
 from bedplate.serving.exchange import Ask, Call, Question, after
 from bedplate.serving.models import Model
 from bedplate.serving.oip_binary import (
@@ -150,7 +151,7 @@ def deadline_of(timeout: Any) -> float | None:
     if timeout is None:
         return None
     if type(timeout) is not int or not 0 <= timeout < 1 << 63:
-        raise bad_request(f"parameters.timeout: expected whole microseconds, received {timeout!r:.60}")
+        raise bad_request(f"parameters.timeout: expected whole microseconds, received {json_text(timeout)}")
     return after(timeout * 1e-6) if timeout else None
 
 
@@ -163,7 +164,7 @@ def named_inputs(inputs: Any, model: Model) -> list[tuple[TensorSpec, dict[str, 
     for k, entry in enumerate(inputs):
         name = entry.get("name")
         if not isinstance(name, str) or name not in known:
-            raise bad_request(f"inputs[{k}].name: expected one of {list(known)[:20]}, received {str(name)[:100]!r}")
+            raise bad_request(f"inputs[{k}].name: expected one of {list(known)[:20]}, received {json_text(name, 100)}")
         if name in found:
             raise bad_request(f"inputs[{k}]: the input '{name}' is given twice")
         found[name] = known[name], entry
@@ -186,7 +187,7 @@ def wanted(outputs: Any, parameters: dict[str, Any], model: Model) -> list[tuple
         for k, entry in enumerate(outputs):
             name = entry.get("name") if isinstance(entry, dict) else None
             if not isinstance(name, str) or name not in known:
-                raise bad_request(f"outputs[{k}].name: expected one of {list(known)}, received {str(name)[:100]!r}")
+                raise bad_request(f"outputs[{k}].name: expected one of {list(known)}, received {json_text(name, 100)}")
             own = parameters_of(entry, f"output '{name}'")
             if own.get("classification"):
                 raise bad_request(f"output '{name}': classification isn't offered; ask for the whole tensor")
@@ -212,7 +213,7 @@ def _binary_size(entry: dict[str, Any], behind: memoryview | None, where: str) -
     if size is None:
         return None
     if type(size) is not int or size < 0:
-        raise bad_request(f"{where}: binary_data_size: expected a number of bytes, received {size!r:.60}")
+        raise bad_request(f"{where}: binary_data_size: expected a number of bytes, received {json_text(size)}")
     if behind is None:
         raise bad_request(f"{where}: binary_data_size without the header Inference-Header-Content-Length")
     if "data" in entry:

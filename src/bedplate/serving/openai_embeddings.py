@@ -15,8 +15,7 @@ import numpy as np
 
 from bedplate.codecs.codec import TEXT
 from bedplate.core.arrays import Arrays
-from bedplate.core.errors import PayloadError
-from bedplate.serving.body import json_kind
+from bedplate.core.errors import PayloadError, json_kind, json_text
 from bedplate.serving.dataplane import DataPlane, json_reply
 from bedplate.serving.exchange import Ask, Call, Protocol, Question, Reply
 from bedplate.serving.openai import asked_model
@@ -56,7 +55,7 @@ def read(call: Call) -> Question:
     given = fields.take("input")
     encoding = fields.take("encoding_format", "float")
     if encoding not in ("float", "base64"):
-        raise wrong("encoding_format", f"expected 'float' or 'base64', received {str(encoding)[:40]!r}")
+        raise wrong("encoding_format", f"expected 'float' or 'base64', received {json_text(encoding, 40)}")
     wanted = fields.whole("dimensions", size, 1, 1_000_000)
     if wanted != size:
         raise wrong(

@@ -9,8 +9,8 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from bedplate.core.errors import BedplateError, did_you_mean
-from bedplate.serving.body import json_kind, json_object
+from bedplate.core.errors import BedplateError, did_you_mean, json_kind, json_text
+from bedplate.serving.body import json_object
 from bedplate.serving.dataplane import json_reply, to_json
 from bedplate.serving.exchange import Ask, Reply
 from bedplate.serving.problems import Problem
@@ -118,7 +118,7 @@ class Fields:
         if value is None:
             return default
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-            raise wrong(name, f"expected a whole number from {least:,} to {most:,}, received {str(value)[:40]}")
+            raise wrong(name, f"expected a whole number from {least:,} to {most:,}, received {json_text(value, 40)}")
         return value
 
     def only(self, name: str, neutral: Iterable[Any], why: str) -> None:

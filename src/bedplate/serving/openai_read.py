@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from bedplate.codecs.chat import MESSAGES, Turn, read_messages, read_talk
 from bedplate.codecs.codec import UNKNOWN
-from bedplate.core.errors import InputError, PayloadError
+from bedplate.core.errors import InputError, PayloadError, json_kind
 from bedplate.generation import Sampling
 from bedplate.generation.chat import chat_prompt
-from bedplate.serving.body import json_kind
 from bedplate.serving.openai_forms import Fields, of_field, wrong
 from bedplate.serving.problems import Problem
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from bedplate.codecs.codec import TensorSpec
-from bedplate.serving.body import json_kind
+from bedplate.core.errors import json_kind
 from bedplate.serving.problems import Problem, bad_request
 
 MOST_ROWS = 10_000

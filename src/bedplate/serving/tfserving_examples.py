@@ -16,7 +16,7 @@ import numpy as np
 
 from bedplate.codecs.codec import STRINGS, TensorSpec
 from bedplate.core.arrays import Arrays, count
-from bedplate.serving.body import json_kind
+from bedplate.core.errors import json_kind
 from bedplate.serving.exchange import Ask, Call, Question
 from bedplate.serving.models import Model, decode_base64
 from bedplate.serving.problems import bad_request

@@ -17,7 +17,7 @@ import orjson
 
 from bedplate.codecs.codec import STRINGS, TEXT, TensorSpec
 from bedplate.core.arrays import Arrays, count
-from bedplate.serving.body import json_kind
+from bedplate.core.errors import json_kind
 from bedplate.serving.exchange import Ask, Call, Question
 from bedplate.serving.models import Model, decode_base64
 from bedplate.serving.problems import bad_request

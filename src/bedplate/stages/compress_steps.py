@@ -29,7 +29,7 @@ from bedplate.compression.tensor_decomposition import (
     tucker_parameters,
     tucker_ranks,
 )
-from bedplate.core.errors import InputError, did_you_mean, listing
+from bedplate.core.errors import InputError, did_you_mean, json_text, listing
 from bedplate.core.seeds import derive
 from bedplate.stages.bundle_network import rebuilt
 from bedplate.stages.compress_bench import Bench, State
@@ -210,7 +210,7 @@ def _distil(
     """Train the network on the rows, and on what the original answers; with `zeros`, ever more weights become zero."""
     if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 1:
         raise InputError(
-            "distil needs a number of epochs", where="steps: epochs", expected="1 or more", received=repr(epochs)
+            "distil needs a number of epochs", where="steps: epochs", expected="1 or more", received=json_text(epochs)
         )
     if zeros:
         _share("zeros", zeros)
@@ -222,7 +222,7 @@ def _distil(
 def _share(what: str, received: Any) -> None:
     if isinstance(received, bool) or not isinstance(received, int | float) or not 0 < received <= 1:
         raise InputError(
-            "a share is wanted", where=f"steps: {what}", expected="above 0, at most 1", received=repr(received)
+            "a share is wanted", where=f"steps: {what}", expected="above 0, at most 1", received=json_text(received)
         )
 
 
