@@ -20,7 +20,7 @@ from bedplate.data.pairs import fit_pairs
 from bedplate.data.talk_pool import read_talk_pool
 from bedplate.recipe.schema import DataSpec
 from bedplate.serving.openai_forms import Fields
-from bedplate.serving.openai_read import Wanted, read_chat
+from bedplate.serving.openai_read import Wanted, read_chat, read_completion
 from bedplate.serving.problems import Problem
 
 TEMPLATES: tuple[dict[str, str] | None, ...] = (
@@ -145,3 +145,22 @@ def test_a_talk_at_fault_is_named(codec: LanguageCodec, messages: Any, param: st
     with pytest.raises(Problem, match=match) as caught:
         read(codec, messages)
     assert (caught.value.status, caught.value.facts["param"]) == (400, param)
+
+
+@pytest.mark.parametrize(
+    ("more", "param", "match"),
+    [
+        ({"prompt": ["so", "\0", "so"]}, "prompt", r"^prompt\[1\]: the text is empty"),
+        ({"prompt": "\0"}, "prompt", "^prompt: the text is empty"),
+        ({"prompt": ["so"] * 100_000}, "prompt", "^prompt: at most 128 texts in one request, received 100,000"),
+        ({"prompt": ["so"] * 100, "n": 2}, "n", "received 100 × 2"),
+        ({"prompt": "so", "max_tokens": "5"}, "max_tokens", "from 1 to 100,000, received '5'$"),
+        ({"prompt": "so", "max_tokens": True}, "max_tokens", "from 1 to 100,000, received true$"),
+        ({"prompt": "so", "temperature": [1, None]}, "temperature", r"received \[1, null\]"),
+        ({"prompt": "so", "stop": [None]}, "stop", "received null"),
+    ],
+)
+def test_a_completion_at_fault_is_named(codec: LanguageCodec, more: dict[str, Any], param: str, match: str) -> None:
+    with pytest.raises(Problem, match=match) as caught:
+        read_completion(Fields(json.dumps(more).encode()), codec)
+    assert caught.value.facts["param"] == param

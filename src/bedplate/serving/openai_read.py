@@ -56,7 +56,7 @@ def read_completion(fields: Fields, codec: LanguageCodec) -> Wanted:
     stream, usage = _streaming(fields)
     _unsupported(fields)
     fields.end()
-    prompts = [_tokens(one, codec, "prompt") for one in _prompts(given)]
+    prompts = _each(_prompts(given), codec)
     if len(prompts) * choices > MOST_TEXTS:
         raise wrong("n", f"at most {MOST_TEXTS} texts in one request, received {len(prompts)} × {choices}")
     echoed = [codec.text(prompt) for prompt in prompts] if echo else None
@@ -172,6 +172,21 @@ def _prompts(given: Any) -> list[str | list[int]]:
         if lists and all(isinstance(item, int) and not isinstance(item, bool) for one in given for item in one):
             return given
     raise wrong("prompt", f"expected a string, strings, or token numbers, received {json_kind(given)}")
+
+
+def _each(given: list[str | list[int]], codec: LanguageCodec) -> list[list[int]]:
+    """Return the tokens of each prompt; of several it is told which one is at fault."""
+    if len(given) > MOST_TEXTS:
+        few = f"at most {MOST_TEXTS} texts in one request"
+        raise wrong("prompt", f"{few}, received {len(given):,}; send them in parts")
+    found = []
+    for number, one in enumerate(given):
+        try:
+            found.append(_tokens(one, codec, f"prompt[{number}]" if len(given) > 1 else "prompt"))
+        except Problem as problem:
+            problem.facts["param"] = "prompt"
+            raise
+    return found
 
 
 def _tokens(given: str | list[int], codec: LanguageCodec, name: str) -> list[int]:
