@@ -203,6 +203,19 @@ def test_a_body_that_is_no_object_is_told(writer: httpx.Client) -> None:
     assert writer.get("/v1/completions").status_code == 405
 
 
+@pytest.mark.parametrize(("method", "path"), [("POST", "responses"), ("GET", "responses/resp_1/input_items")])
+def test_an_interface_that_is_not_served_names_those_that_are(writer: httpx.Client, method: str, path: str) -> None:
+    reply = writer.request(method, f"/v1/{path}", json={"model": "writer", "input": "so it"})
+    assert reply.status_code == 404
+    error = reply.json()["error"]
+    assert (error["type"], error["code"]) == ("invalid_request_error", "unknown_url")
+    assert error["message"] == (
+        f"nothing is served at /v1/{path}; of OpenAI's interface there are: /v1/chat/completions, /v1/completions, "
+        "/v1/embeddings"
+    )
+    assert "Malformed request" in writer.post("/v1/files").json()["error"], "that path is TensorFlow Serving's"
+
+
 def test_what_says_nothing_is_taken(writer: httpx.Client) -> None:
     neutral = {"presence_penalty": 0, "frequency_penalty": 0.0, "logit_bias": {}, "user": "me", "best_of": 1, "n": None}
     assert ask(writer, **neutral).status_code == 200

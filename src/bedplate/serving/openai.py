@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from bedplate.core.errors import listing
 from bedplate.serving.dataplane import DataPlane, json_reply
 from bedplate.serving.exchange import Ask, Reply
 from bedplate.serving.held import Held, status_of
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 PROTOCOL = "openai"
 PATHS = ("/v1/completions", "/v1/chat/completions")
+VECTORS = "/v1/embeddings"
 
 _NO_CACHE = (b"cache-control", b"no-cache")
 
@@ -37,7 +39,14 @@ def routes(plane: DataPlane) -> list[Route]:
     for path, handler in zip(PATHS, handlers, strict=True):
         # Any other method is told in this form: TensorFlow Serving's would call such a path malformed.
         found += [Route("POST", path, in_form(handler)), Route("*", path, in_form(_only_post))]
-    return found
+    # Newer clients begin here; TensorFlow Serving's word, "Malformed request", would leave them without a clue.
+    return [*found, *(Route("*", path, in_form(_no_responses)) for path in ("/v1/responses", "/v1/responses/{rest:*}"))]
+
+
+async def _no_responses(ask: Ask) -> Reply:
+    known = listing([*reversed(PATHS), VECTORS])
+    message = f"nothing is served at {ask.path[:200]}; of OpenAI's interface there are: {known}"
+    raise Problem(404, message, facts={"code": "unknown_url"})
 
 
 async def _only_post(ask: Ask) -> Reply:

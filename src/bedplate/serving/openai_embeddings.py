@@ -18,7 +18,7 @@ from bedplate.core.arrays import Arrays
 from bedplate.core.errors import PayloadError, json_kind, json_text
 from bedplate.serving.dataplane import DataPlane, json_reply
 from bedplate.serving.exchange import Ask, Call, Protocol, Question, Reply
-from bedplate.serving.openai import asked_model
+from bedplate.serving.openai import VECTORS, asked_model
 from bedplate.serving.openai_forms import Fields, in_form, of_field, wrong
 from bedplate.serving.routes import Route
 from bedplate.serving.tfserving import STRICT
@@ -42,7 +42,7 @@ def routes(plane: DataPlane) -> list[Route]:
         reply: Reply = await plane.answer(EMBEDDINGS, Call(model, fields, len(ask.body), ask.deadline))
         return reply
 
-    return [Route("POST", "/v1/embeddings", in_form(embeddings))]
+    return [Route("POST", VECTORS, in_form(embeddings))]
 
 
 def read(call: Call) -> Question:
