@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import io
 import json
 import random
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from bedplate.bundle.golden import CONTINUATION
 from bedplate.cli.main import main
 from bedplate.codecs.chat import ChatTemplate
 from bedplate.codecs.language import LanguageCodec
+from bedplate.core.console import Console
 from bedplate.core.errors import PayloadError, RecipeError
 from bedplate.generation import Sampling
 from bedplate.pipeline import Outcome
@@ -225,6 +227,22 @@ def test_beams_are_refused_where_no_text_is_an_answer(tmp_path: Path) -> None:
         resolve(str(tmp_path / "w.yaml"))
     # A run writes every value out, and its recipe must run again.
     assert resolve(str(tmp_path / "w.yaml"), ["evaluation.beams=1"]).recipe.evaluation.beams == 1
+
+
+def test_it_is_said_where_all_answers_are_too_short_for_bleu(tmp_path: Path) -> None:
+    rows = "".join(f"is {k} even,{'no' if k % 2 else 'yes'}\n" for k in range(160))
+    (tmp_path / "even.csv").write_text(f"question,answer\n{rows}", encoding="utf-8")
+    written = init(str(tmp_path / "even.csv"), "answer", str(tmp_path / "even.yaml"), task="text-to-text")
+    said = io.StringIO()
+    done = pipeline.run(
+        written.path, tmp_path / "run", overrides=[*FAST, "training.epochs=3", "data.text.tokens=character"],
+        console=Console(said),
+    )  # fmt: skip
+    assert "bleu" not in done.figures["metrics"]
+    line = "BLEU is not defined on these rows: no answer that was written has four words"
+    assert said.getvalue().count(line) == 1
+    assert line in Path(done.figures["report"]).read_text()
+    assert line in (tmp_path / "run" / "MODEL_CARD.md").read_text()
 
 
 def test_recurrent_networks_write_answers_too(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ Only `title` and `metrics` are needed; every other part appears where it is give
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,6 +90,14 @@ def primary_of(story: Story) -> str:
     """Return the metric that leads the story: the task's where it is defined (BLEU isn't where answers are short)."""
     known = story["metrics"]
     return str(next(name for name in (story.get("primary"), *_LEADING, *known) if name in known))
+
+
+def missing_lead(primary: str, known: Collection[str]) -> str | None:
+    """Return, in a sentence, that and why the task's leading metric isn't among those that are known; else None."""
+    if primary in known:
+        return None
+    why = ": no answer that was written has four words (of texts without spaces: characters)"
+    return f"{METRIC_NAMES.get(primary, primary)} is not defined on these rows{why if primary == 'bleu' else ''}."
 
 
 def best_baseline(story: Story) -> tuple[str, float] | None:

@@ -12,7 +12,7 @@ from bedplate.core.arrays import Arrays, Predict
 from bedplate.core.files import read_json, write_json
 from bedplate.data.dataset import Rows
 from bedplate.evaluation import Report, evaluate
-from bedplate.evaluation.story import coverage_told
+from bedplate.evaluation.story import coverage_told, missing_lead
 from bedplate.generation import Generator
 from bedplate.models import Network, predictor
 from bedplate.models.baselines import fit_baselines, fit_text_vectors
@@ -60,6 +60,8 @@ def evaluate_stage(work: Work, network: Network) -> Report:
     report = judge(work, predictor(network), work.features(test), test, writer(work, network))
     for line in metric_lines(report):
         work.console.detail(line)
+    if missing := missing_lead(work.task.primary, report.metrics):
+        work.console.detail(missing)
     if report.forecast is not None:
         work.console.detail("mse and mae are of numbers divided by each column's spread among the training steps")
         covered = coverage_told(report.forecast, report.to_json()["metrics"])

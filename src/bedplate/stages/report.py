@@ -18,7 +18,7 @@ from bedplate.core.machine import cpu_model, threads_granted, versions
 from bedplate.evaluation import Report
 from bedplate.evaluation.card import model_card as render_card
 from bedplate.evaluation.html import render
-from bedplate.evaluation.story import verdict_of
+from bedplate.evaluation.story import missing_lead, verdict_of
 from bedplate.recipe.load import to_yaml
 from bedplate.stages import masked_language, pseudo_labels
 from bedplate.stages.compress import Compressed
@@ -162,7 +162,8 @@ def build_story(work: Work, compressed: Compressed, report: Report, packed: dict
         "parity": compressed.parity,
         "drift": {"window": recipe.serving.window, "false_alarm_rate": recipe.serving.false_alarm_rate},
     }
-    line = verdict_of(story).text
+    missing = missing_lead(work.task.primary, report.metrics)
+    line = " ".join([verdict_of(story).text, *([missing] if missing else [])])
     return {**story, "verdict": f"The gate says no: {'; '.join(failures)}. {line}" if failures else line}
 
 
