@@ -64,7 +64,6 @@ def export_bundle(
     """
     console = console or Console(quiet=True)
     chosen = find_format(to, int8=int8)
-    chosen.need_packages()
     bundle = _opened(Path(source))
     if bundle.codec.kind in ("language", *STRINGS):
         raise InputError(
@@ -72,6 +71,7 @@ def export_bundle(
             received="a bundle whose graph takes token numbers",
             hint="serve it, or take its graph and the codec of its contract",
         )  # fmt: skip
+    chosen.need_packages()  # what can't be exported needs none
     folder = Path(out) if out is not None else bundle.source.parent / "exported" / f"{to}{'-int8' if int8 else ''}"
     if folder.exists():
         raise RunError("there is something already", where=str(folder), hint="choose another folder with --out")
