@@ -60,6 +60,18 @@ def test_a_column_may_have_the_name_of_an_answer() -> None:
     assert {name: array.tolist() for name, array in watched.items()} == {"answer": [1.0], "answer_": [2.5]}
 
 
+def test_a_series_columns_go_by_their_names() -> None:
+    history = np.arange(12.0).reshape(2, 3, 2).astype(np.float32)
+    outputs = {"forecast": np.array([[[1.0, 5.0]], [[2.0, 6.0]]], np.float32)}
+    watched = watch({"history": history}, outputs, ["load", "oil"])
+    assert watched["history.oil.last"].tolist() == [5.0, 11.0]
+    assert watched["answer.load.mean"].tolist() == [1.0, 2.0]
+    assert {name.split(".")[1] for name in watched} == {"load", "oil"}
+    numbered = watch({"history": history}, outputs)  # what an older bundle's reference knows
+    assert [array.tolist() for array in watched.values()] == [array.tolist() for array in numbered.values()]
+    assert "history.1.last" in numbered
+
+
 def test_of_tags_shares_and_confidence_are_watched() -> None:
     probabilities = np.zeros((2, 3, 2), np.float32)
     probabilities[0] = [[0.9, 0.1], [0.2, 0.8], [0.1, 0.9]]

@@ -113,6 +113,8 @@ def test_what_is_sealed_is_what_was_judged(run: Path, bundle: Bundle) -> None:
     report = Report.from_json(json.loads((run / "report.json").read_text())["report"])
     assert len(report.forecast["by_step"]) == 12  # type: ignore[index]
     assert report.compare(report).real is False
+    watched = {name.rpartition(".")[0] for name in bundle.reference["features"]}
+    assert watched == {"history.load", "history.wind", "answer.load", "answer.wind"}
 
 
 @pytest.mark.parametrize("run", ["dlinear"], indirect=True)

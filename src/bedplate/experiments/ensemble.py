@@ -342,7 +342,8 @@ def _seal(
     reference = fit_reference(
         dataset.validation.inputs, predict_in_batches(served[default], dataset.validation.inputs),
         output=dataset.answers.output, window=recipe.serving.window,
-        false_alarm_rate=recipe.serving.false_alarm_rate, seed=recipe.seed, labels=dataset.answers.labels,
+        false_alarm_rate=recipe.serving.false_alarm_rate, seed=recipe.seed,
+        labels=dataset.answers.labels or dataset.answers.columns,
     )  # fmt: skip
     scale = 1.0 if dataset.answers.labels else work.outputs.spread
     info = {

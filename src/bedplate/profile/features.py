@@ -40,7 +40,7 @@ def watch(inputs: Arrays, outputs: Arrays | None = None, labels: Sequence[str] |
     Args:
         inputs: tensors at the graph's boundary; images are numeric [N,H,W,C] in 0..255, columns are [N].
         outputs: the graph's outputs for the same rows (`probabilities` or `value`), or None to watch inputs only.
-        labels: the classes' names; without them a class is called by its index.
+        labels: the names of the classes, or of a series' columns; without them they go by their numbers.
     """
     watched: dict[str, np.ndarray] = {}
     for name, array in inputs.items():
@@ -50,7 +50,7 @@ def watch(inputs: Arrays, outputs: Arrays | None = None, labels: Sequence[str] |
         elif name == TEXT and array.dtype.kind in "OU":
             watched |= {f"{name}.{figure}": values for figure, values in text_figures(array).items()}
         elif name == HISTORY and array.ndim == 3:
-            watched |= {f"{name}.{figure}": values for figure, values in series_figures(array).items()}
+            watched |= {f"{name}.{figure}": values for figure, values in series_figures(array, labels).items()}
         elif name == CALENDAR and HISTORY in inputs:
             continue  # time goes on: that is no drift
         elif array.ndim == 1:
@@ -113,17 +113,18 @@ def text_figures(texts: np.ndarray) -> dict[str, np.ndarray]:
     return dict(zip(("characters", "words", "letters", "digits", "capitals", "ascii", "repeats"), found, strict=True))
 
 
-def series_figures(history: np.ndarray) -> dict[str, np.ndarray]:
+def series_figures(history: np.ndarray, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
     """Return the figures of pasts [N, steps, columns], each float64 [N].
 
-    For each column its mean and last value, and log(1 + the standard deviation of its steps' changes).
+    For each column its mean and last value, and log(1 + the standard deviation of its steps' changes). They go by the
+    columns' `names`, or by their numbers.
     """
     found = {}
-    for k in range(history.shape[2]):
+    for k, name in enumerate(names or range(history.shape[2])):
         column = history[:, :, k].astype(np.float64)
-        found[f"{k}.mean"], found[f"{k}.last"] = column.mean(axis=1), column[:, -1]
+        found[f"{name}.mean"], found[f"{name}.last"] = column.mean(axis=1), column[:, -1]
         changes = np.diff(column, axis=1).std(axis=1) if column.shape[1] > 1 else np.zeros(len(column))
-        found[f"{k}.changes"] = np.log1p(changes)
+        found[f"{name}.changes"] = np.log1p(changes)
     return found
 
 
@@ -138,7 +139,8 @@ def answer_figures(outputs: Arrays, labels: Sequence[str] | None = None) -> dict
     if FORECAST in outputs:
         steps = np.asarray(outputs[FORECAST], np.float64)
         flat = [steps[:, :, k].reshape(len(steps), -1) for k in range(steps.shape[2])]  # every step, every quantile
-        return {f"{PREDICTION}.{k}.mean": column.mean(axis=1) for k, column in enumerate(flat)}
+        named = zip(labels or range(len(flat)), flat, strict=True)
+        return {f"{PREDICTION}.{name}.mean": column.mean(axis=1) for name, column in named}
     if EMBEDDING in outputs:
         vectors = np.asarray(outputs[EMBEDDING], np.float64)
         return {f"{PREDICTION}.mean": vectors.mean(axis=1), f"{PREDICTION}.positive": (vectors > 0).mean(axis=1)}

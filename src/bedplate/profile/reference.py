@@ -41,7 +41,7 @@ def fit_reference(
         window: the rows of one drift window.
         false_alarm_rate: the chance of any alarm in one window of rows like these.
         seed: for the draws of the calibration and of at most 10,000 rows.
-        labels: the classes' names.
+        labels: the names of the classes, or of a series' columns.
         windows: further window sizes to calibrate for; the smallest is the least that can be compared.
 
     Raises:

@@ -59,5 +59,5 @@ def reference_of(work: Work, predict: Predict) -> dict[str, Any]:
         window=spec.window,
         false_alarm_rate=spec.false_alarm_rate,
         seed=work.recipe.seed,
-        labels=dataset.answers.labels or dataset.answers.many,
+        labels=dataset.answers.labels or dataset.answers.many or dataset.answers.columns,
     )
