@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from bedplate.cli.main import _parsed
+from bedplate.core.errors import InputError
+
 
 @pytest.mark.parametrize(
     ("words", "said"),
@@ -42,3 +45,22 @@ def test_what_the_system_refuses_is_said_as_json_too(tmp_path: Path, bedplate: A
     assert done.returncode == 2
     assert json.loads(done.stdout) == {"error": "File name too long", "where": str(place)}
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "files"),
+    [
+        ("predict box a.csv --json b.csv -", "inputs", ["a.csv", "b.csv", "-"]),
+        ("predict box --variant f32 a.csv", "inputs", ["a.csv"]),
+        ("serve a --name x=b c --port 0 d", "bundles", ["a", "c", "d"]),
+        ("compare a --json vs --quiet b", "runs", ["a", "vs", "b"]),
+    ],
+)
+def test_files_may_stand_behind_options(line: str, name: str, files: list[str]) -> None:
+    assert getattr(_parsed(line.split()), name) == files
+
+
+@pytest.mark.parametrize("line", ["predict box a --nothing b", "monitor box --input a --json b", "run a --fresh b"])
+def test_what_nobody_asked_for_is_refused(line: str) -> None:
+    with pytest.raises(InputError, match="unrecognized arguments"):
+        _parsed(line.split())

@@ -150,6 +150,10 @@ def _tool_flags(find_lr: argparse.ArgumentParser, profile: argparse.ArgumentPars
     profile.add_argument("--trace", metavar="FILE", help="also write a Chrome trace, to a .json or .json.gz file")
 
 
+_SEVERAL = {"predict": "inputs", "serve": "bundles", "compare": "runs"}
+"""Verbs that take any number of files, and how they are called."""
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
     parser = _Parser(
@@ -274,9 +278,11 @@ def _parsed(words: Sequence[str]) -> argparse.Namespace:
     """Return what the command line says, and prepare what must be so before anything heavy is loaded."""
     parser = build_parser()
     arguments, left = parser.parse_known_args(words)
-    if left and getattr(arguments, "inputs", None) == [] and not any(word.startswith("-") for word in left):
-        arguments.inputs, left = left, []  # argparse gives files behind an option to nobody
-    if left:
+    several = _SEVERAL.get(arguments.verb)
+    if several and not any(word.startswith("-") and word != "-" for word in left):
+        # argparse gives files behind an option to nobody, though they belong to those before it.
+        setattr(arguments, several, [*getattr(arguments, several), *left])
+    elif left:
         parser.parse_args(words)  # says what it doesn't know
     if hasattr(arguments, "overrides"):
         arguments.overrides = [text for group in arguments.overrides for text in group]
