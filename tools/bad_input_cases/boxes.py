@@ -134,7 +134,7 @@ CASES = (
     Case(INPUTS, "a category that training never saw", "predict {table} x.csv", ("x.csv:2",), 0, build=_rows("x.csv", "amount,city\n70,Atlantis\n")),
     Case(INPUTS, "a ragged row", "predict {table} x.csv", ("x.csv:3", "another number of values"), build=_rows("x.csv", "amount,city\n3,Rome\n4\n5,Oslo\n")),
     Case(INPUTS, "broken JSON", "predict {table} x.jsonl", ("x.jsonl, line 2", "not readable as JSON"), build=_rows("x.jsonl", '{"amount": 3, "city": "Rome"}\n{"amount": \n')),
-    Case(INPUTS, "JSON that is no object", "predict {table} -", ("an object with the columns", "int"), stdin=b"[1, 2]"),
+    Case(INPUTS, "JSON that is no object", "predict {table} -", ("an object with the columns", "received a number"), stdin=b"[1, 2]"),
     Case(INPUTS, "monitor with nothing to look at", "monitor {digits}", ("either --state DIR or --input FILE",)),
     Case(INPUTS, "monitor with two things to look at", "monitor {digits} --state s --input x.png", ("either --state DIR or --input FILE",), build=_picture(picture(1))),
     Case(INPUTS, "monitor with too few rows", "monitor {digits} --input x.png", ("too few",), build=_picture(picture(1))),

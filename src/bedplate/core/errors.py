@@ -145,6 +145,8 @@ def json_kind(value: object) -> str:
 
 def json_text(value: object, most: int = 60) -> str:
     """Return a value for a message, much as it was written: `true`, `null`, a string in quotes; cut after `most`."""
+    if isinstance(value, str) and len(value) > most - 2:
+        value = f"{value[: most - 3]}…"
     text = repr(value)
     if value is None or isinstance(value, bool | list | Mapping):
         with contextlib.suppress(TypeError, ValueError):  # what holds something that JSON doesn't have stays Python's
