@@ -19,6 +19,7 @@ from bedplate.core.hashing import array_digest, fingerprint
 from bedplate.data.dataset import Dataset, Rows
 from bedplate.data.download import Announce
 from bedplate.data.language_spec import of_language
+from bedplate.data.language_tables import is_text_table, read_rows
 from bedplate.data.profile import language_profile
 from bedplate.data.tables import counted
 from bedplate.recipe.schema import DataSpec, TextSpec
@@ -76,16 +77,24 @@ def _check_spec(spec: DataSpec) -> None:
 def read_parts(spec: DataSpec, base: Path, announce: Announce) -> tuple[dict[str, str], str, list[str]]:
     """Return the text of each split (train, validation and, unless it is 0, test), the data's name, and notes.
 
-    Of files without official splits the end of each is set aside, first for validation and then for the test.
+    Of files without official splits the end of each is set aside, first for validation and then for the test. A table
+    is the texts of one of its columns, the same in all files.
 
     Raises:
-        DataError: no such file, or one that is empty or no text.
+        DataError: no such file, one that is empty or no text, or a table without the column.
     """
     if spec.files is not None:
         given = {split: text for split, text in spec.files.model_dump().items() if text is not None}
         paths = {split: _found(base, text) for split, text in given.items()}
-        texts = {split: "".join(read_text(file) for file in files_of(path)) for split, path in paths.items()}
-        name, notes = _name(paths["train"]), list[str]()
+        notes, texts, chosen = list[str](), dict[str, str](), spec
+        for split, path in paths.items():
+            if is_text_table(path):
+                texts[split], column, said = read_rows(path, chosen)
+                chosen = spec.model_copy(update={"text": spec.text.model_copy(update={"column": column})})
+                notes.append(f"{split}: {said}")
+            else:
+                texts[split] = "".join(read_text(file) for file in _plain(path, spec))
+        name = _name(paths["train"])
         for split, share in (("test", spec.split.test), ("validation", spec.split.validation)):
             if split not in texts and share:
                 texts["train"], texts[split] = _cut(texts["train"], share)
@@ -93,24 +102,39 @@ def read_parts(spec: DataSpec, base: Path, announce: Announce) -> tuple[dict[str
         return texts, name, notes
     assert spec.source is not None
     path = _found(base, spec.source)
-    files = files_of(path)
-    announce(f"reading {counted(len(files), 'text')} from {path}")
+    if is_text_table(path):
+        whole, _, said = read_rows(path, spec)
+        announce(said)
+        parts, notes = [whole], [said]
+    else:
+        files = _plain(path, spec)
+        announce(f"reading {counted(len(files), 'text')} from {path}")
+        parts = [read_text(file) for file in files]
+        notes = [f"{counted(len(files), 'text')}, of which the end of each is set aside"] if len(files) > 1 else []
     found: dict[str, list[str]] = {"train": [], "validation": [], "test": []}
-    for file in files:
-        text = read_text(file)
+    for text in parts:
         begin = int(len(text) * (1 - spec.split.validation - spec.split.test))
         end = int(len(text) * (1 - spec.split.test))
         for split, part in zip(found, (text[:begin], text[begin:end], text[end:]), strict=True):
             found[split].append(part)
-    notes = [f"{counted(len(files), 'text')}, of which the end of each is set aside"] if len(files) > 1 else []
     if not spec.split.test:
         del found["test"]
-    return {split: "".join(parts) for split, parts in found.items()}, _name(path), notes
+    return {split: "".join(own) for split, own in found.items()}, _name(path), notes
 
 
 def _cut(text: str, share: float) -> tuple[str, str]:
     border = int(len(text) * (1 - share))
     return text[:border], text[border:]
+
+
+def _plain(path: Path, spec: DataSpec) -> list[Path]:
+    """Return the files of plain text at a path. Raises DataError where the recipe names a column of them."""
+    if spec.text.column is not None:
+        raise DataError(
+            "a plain text has no columns", where="data.text.column", received=spec.text.column,
+            expected="a table (CSV, TSV, JSON lines or Parquet), by its name", hint="leave it out",
+        )  # fmt: skip
+    return files_of(path)
 
 
 def _found(base: Path, text: str) -> Path:
@@ -133,7 +157,10 @@ def files_of(path: Path) -> list[Path]:
         return [path]
     found = [file for file in path.rglob("*") if file.suffix.lower() in ENDINGS and file.is_file()]
     if not found:
-        raise DataError("no texts in the folder", where=str(path), expected=f"files ending in {', '.join(ENDINGS)}")
+        raise DataError(
+            "no texts in the folder", where=str(path), expected=f"files ending in {', '.join(ENDINGS)}",
+            hint="of tables name one as data.source, or each split's in data.files",
+        )  # fmt: skip
     return sorted(found, key=lambda file: natural(str(file.relative_to(path))))
 
 

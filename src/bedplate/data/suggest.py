@@ -15,6 +15,7 @@ from bedplate.codecs.numbers import parse_number
 from bedplate.core.errors import DataError, did_you_mean, listing
 from bedplate.data.dataset import Dataset
 from bedplate.data.embedded import EMBEDDED_IMAGES, EMBEDDED_TABLES
+from bedplate.data.language_tables import is_text_table
 from bedplate.data.layout import IMAGE_SUFFIXES, SPLIT_NAMES
 from bedplate.data.load import load_dataset
 from bedplate.data.named import NAMED
@@ -105,14 +106,18 @@ def _suggest(path: Path | str, target: str | None, task: str | None, time: str |
             hint=near,
         )
     where = where.resolve()
+    data: dict[str, Any] = {}
+    reasons: list[str] = []
     if task == _LANGUAGE:
-        return _proven(Suggestion(_LANGUAGE, *suggest_language(where)))
+        if is_text_table(where):
+            _reading(where, data, reasons)
+        suggest_language(where, data, reasons, target)
+        return _proven(Suggestion(_LANGUAGE, _in_order(data), reasons))
     if task is None and target is None and is_prose(where):
-        data, reasons = suggest_language(where)
-        why = "language-modelling: this is plain text, not a table; if it is one, name its --target"
-        return _proven(Suggestion(_LANGUAGE, data, [why, *reasons]))
+        reasons.append("language-modelling: this is plain text, not a table; if it is one, name its --target")
+        suggest_language(where, data, reasons)
+        return _proven(Suggestion(_LANGUAGE, data, reasons))
     if task == _SENTENCES or (task is None and target is None and holds_sentences(where)):
-        data, reasons = {}, []
         suggest_sentences(where, data, reasons)
         return _proven(Suggestion(_SENTENCES, data, reasons))
     tables = _tables(where)
@@ -205,7 +210,7 @@ def _suggest_table(tables: dict[str, Path], target: str | None, wanted: str | No
             check_target(table.columns, target, first.name)
         data["source"] = str(first)
         suggest_series(table, target, time, data, reasons)
-        return _proven(Suggestion(_SERIES, {key: data[key] for key in _ORDER if key in data}, reasons))
+        return _proven(Suggestion(_SERIES, _in_order(data), reasons))
     sets = wanted == _SETS or (wanted is None and list_column(table, target) is not None)
     if target is not None:
         check_target(table.columns, target, first.name)
@@ -236,7 +241,7 @@ def _suggest_table(tables: dict[str, Path], target: str | None, wanted: str | No
         data["label_columns"] = apart
     if sets:
         data["text"] = {"column": text_column(table, target, DataSpec())}
-        return _proven(Suggestion(_SETS, {key: data[key] for key in _ORDER if key in data}, reasons))
+        return _proven(Suggestion(_SETS, _in_order(data), reasons))
     columns: dict[str, dict[str, Any]] = {}
     task = _target(table, target, data, columns, reasons)
     several = several_labels(table, target) if wanted is None and task == "tabular-classification" else None
@@ -248,7 +253,7 @@ def _suggest_table(tables: dict[str, Path], target: str | None, wanted: str | No
         _infinities(table, target, columns, reasons)
     if columns:
         data["columns"] = columns
-    return _proven(Suggestion(task, {key: data[key] for key in _ORDER if key in data}, reasons))
+    return _proven(Suggestion(task, _in_order(data), reasons))
 
 
 def _texts_in(table: RawTable, target: str, wanted: str | None, data: dict[str, Any], reasons: list[str]) -> str:
@@ -263,6 +268,10 @@ def _texts_in(table: RawTable, target: str, wanted: str | None, data: dict[str, 
         return _VECTORS
     reasons.append(f"text-classification of '{column}': {why}")
     return _TEXTS
+
+
+def _in_order(data: dict[str, Any]) -> dict[str, Any]:
+    return {key: data[key] for key in _ORDER if key in data}
 
 
 def _reading(file: Path, data: dict[str, Any], reasons: list[str]) -> bool:

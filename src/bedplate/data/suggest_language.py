@@ -11,6 +11,8 @@ from typing import Any
 from bedplate.codecs.delimited import DELIMITERS, parse_lines
 from bedplate.core.errors import DataError
 from bedplate.data.language import CONTEXT, ENDINGS, files_of, read_text
+from bedplate.data.language_tables import is_text_table, read_rows
+from bedplate.recipe.schema import DataSpec
 
 MANY = 3_000_000
 """Characters from which on parts of words are learnt: there are enough of each then."""
@@ -60,14 +62,26 @@ def _divides(text: str, delimiter: str) -> bool:
     return not clauses or len(re.findall(f"{re.escape(delimiter)}\\s", text)) < _SPACED * text.count(delimiter)
 
 
-def suggest_language(where: Path) -> tuple[dict[str, Any], list[str]]:
-    """Return a recipe's data section for a text, or a folder of texts, and the reasons.
+def suggest_language(where: Path, data: dict[str, Any], reasons: list[str], column: str | None = None) -> None:
+    """Fill in a recipe's data section for a text, a folder of texts, or a table with a column of them, with reasons.
+
+    Args:
+        where: where the text lies.
+        data: the section; how a table is read is there already.
+        reasons: what is said of each choice.
+        column: of a table, the one that is asked for; None for that of the longest texts.
 
     Raises:
-        DataError: it is empty, no text, or too short to learn from.
+        DataError: it is empty, no text, too short to learn from, or a table without the column.
     """
-    texts = [read_text(file) for file in files_of(where)]
-    size = sum(map(len, texts))
+    text: dict[str, Any] = {}
+    if is_text_table(where):
+        spec = DataSpec.model_validate({"source": str(where), **data, "text": {"column": column}})
+        whole, text["column"], said = read_rows(where, spec)
+        size = len(whole)
+        reasons.append(said)
+    else:
+        size = sum(len(read_text(file)) for file in files_of(where))
     if size < LEAST:
         raise DataError(
             "too little text to learn from", where=str(where), expected=f"{LEAST} characters or more",
@@ -78,11 +92,11 @@ def suggest_language(where: Path) -> tuple[dict[str, Any], list[str]]:
         "character": "each is a token, since parts of words would be too rare",
         "bpe": "parts of words are tokens, so that more of the text is seen at once",
     }
-    reasons = [f"{size:,} characters: {why[tokens]}"]
+    reasons.append(f"{size:,} characters: {why[tokens]}")
     length = CONTEXT
     while length > 8 and size * 0.05 < 4 * length:
         length //= 2
     if length < CONTEXT:
         reasons.append(f"{length} tokens are seen at once: the text is short, and its end must hold some windows")
     reasons.append("the last tenth is set aside, half for validation and half for the test")
-    return {"source": os.fspath(where), "text": {"tokens": tokens, "length": length}}, reasons
+    data |= {"source": os.fspath(where), "text": {**text, "tokens": tokens, "length": length}}

@@ -212,8 +212,8 @@ def _sets(table: RawTable, target: str, separator: str | None, bad: dict[str, st
     return found
 
 
-def text_column(table: RawTable, target: str, spec: DataSpec) -> str:
-    """Return the column that holds the texts: the recipe's, or the one of the longest values.
+def text_column(table: RawTable, target: str | None, spec: DataSpec) -> str:
+    """Return the column that holds the texts: the recipe's, or the one of the longest values but for the target.
 
     Raises:
         DataError: no such column, or none but the target.

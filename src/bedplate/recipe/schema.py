@@ -94,7 +94,9 @@ class TemplateSpec(Section):
 class TextSpec(Section):
     """How texts become tokens; left out, it is chosen from the training rows."""
 
-    column: str | None = Field(None, description="of a table, the column that holds the texts")
+    column: str | None = Field(
+        None, description="of a table, the column that holds the texts; left out: that of the longest"
+    )
     tokenizer: str | None = Field(
         None,
         description="a tokenizer.json made elsewhere, or a folder that holds one, taken as it is; left out: the one "
