@@ -197,6 +197,62 @@ def test_nothing_there_and_single_images(tmp_path: Path) -> None:
         suggest(tmp_path / "one.png")
 
 
+WORDS = [
+    "the",
+    "film",
+    "was",
+    "slow",
+    "and",
+    "we",
+    "left",
+    "early",
+    "but",
+    "music",
+    "stayed",
+    "with",
+    "us",
+    "all",
+    "night",
+]
+
+
+def prose(k: int, count: int) -> str:
+    return " ".join([f"No{k}", *(WORDS[(k * 5 + 3 * j) % len(WORDS)] for j in range(count))])
+
+
+def test_other_texts_that_are_not_read_are_named_with_what_to_do(tmp_path: Path) -> None:
+    rows = [[prose(k, 1), prose(k, 20), str(k % 7 * 1.5), ("good", "bad")[k % 2]] for k in range(120)]
+    two = write(tmp_path / "two.csv", [[a, b, d] for a, b, _, d in rows], ["title", "body", "label"])
+    found = suggest(two)
+    assert found.task == "text-classification"
+    assert found.data["text"] == {"column": "body"}
+    assert any("title holds texts, too" in reason and "data.text.column" in reason for reason in found.reasons)
+    assert not any("nothing else" in reason for reason in found.reasons)
+    mixed = suggest(write(tmp_path / "mixed.csv", rows, ["title", "body", "stars", "label"]))
+    assert mixed.task == "tabular-classification"
+    assert any("body" in reason and "--task text-classification" in reason for reason in mixed.reasons)
+    alone = suggest(write(tmp_path / "one.csv", [[b, d] for _, b, _, d in rows], ["body", "label"]))
+    assert not any("too, which" in reason for reason in alone.reasons)
+
+
+@pytest.mark.parametrize(
+    "alphabet", ["这部电影很好看音乐也不错但结尾太长", "この映画はとても面白かったです", "หนังเรื่องนี้สนุกมาก"]
+)
+def test_texts_of_scripts_without_spaces_are_texts(tmp_path: Path, alphabet: str) -> None:
+    rng = random.Random(3)
+    texts = ["".join(rng.choices(alphabet, k=rng.randint(8, 20))) for _ in range(300)]
+    rows = [[text, ("good", "bad")[k % 2]] for k, text in enumerate(texts)]
+    found = suggest(write(tmp_path / "zh.csv", rows, ["review", "label"]), "label")
+    assert found.task == "text-classification"
+    assert found.data["text"] == {"column": "review"}
+
+
+def test_one_word_texts_leave_it_open_and_the_task_is_hinted_at(tmp_path: Path) -> None:
+    rows = [[f"w{k}x", ("good", "bad")[k % 2]] for k in range(100)]
+    with pytest.raises(DataError, match=r"no column is left .*--task text-classification"):
+        suggest(write(tmp_path / "words.csv", rows, ["word", "label"]), "label")
+
+
 @pytest.mark.data
 @pytest.mark.parametrize(
     ("file", "settings"),

@@ -19,6 +19,10 @@ _ID_WORD = re.compile(r"(^|[_\s.\-])(id|uuid|guid|key|index|idx|rowid|rownum|row
 _QUANTITY = re.compile(r"year|date|time|day|month|week|hour|age|price|temp", re.I)
 _POSTAL = re.compile(r"(^|[_\s])(zip|zip_?code|post_?code|postal_?code)$", re.I)
 _DATE_NAME = re.compile(r"date|day|time|^dt$|_dt$|_on$|_at$", re.I)
+_UNSPACED = re.compile(
+    r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
+)
+"""Letters of Thai, Lao, Burmese, Khmer, Japanese and Chinese, which set no spaces between words."""
 _PLACEHOLDERS = {
     "unknown",
     "missing",
@@ -272,10 +276,15 @@ def _has_clock(texts: Sequence[str], order: str) -> bool:
     return any(moment is not None and (moment.hour or moment.minute or moment.second) for moment in moments)
 
 
+def count_words(text: str) -> int:
+    """Return how many words a text has; in scripts without spaces between words, each character counts as one."""
+    return len(_UNSPACED.sub(" x ", text).split())
+
+
 def _try_text(base: ColumnSchema, seen: _Seen) -> ColumnSchema | None:
     """Free text and identifiers, which are set aside; None for a category."""
     present = seen.present
-    words = sum(len(text.split()) * times for text, times in seen.texts.items()) / present
+    words = sum(count_words(text) * times for text, times in seen.texts.items()) / present
     length = sum(len(text) * times for text, times in seen.texts.items()) / present
     wordy = words >= 3 or (length > 40 and words >= 2)
     if seen.ratio > 0.9 and seen.distinct >= 10:
@@ -286,7 +295,9 @@ def _try_text(base: ColumnSchema, seen: _Seen) -> ColumnSchema | None:
                 reason=f"free text, {words:.0f} words on average; set aside: text-classification reads one",
             )
         return replace(base, type="identifier", reason=f"{seen.distinct} distinct texts in {present} rows")
-    if (words >= 5 or length > 60) and seen.distinct > 30 and seen.ratio > 0.2:
+    spaced = sum(len(text.split()) * times for text, times in seen.texts.items()) / present
+    # Names of a script without spaces may have five characters: where they repeat, they are categories.
+    if (spaced >= 5 or length > 60) and seen.distinct > 30 and seen.ratio > 0.2:
         return replace(
             base,
             type="text",

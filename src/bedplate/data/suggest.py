@@ -27,7 +27,7 @@ from bedplate.data.suggest_language import is_prose, suggest_language
 from bedplate.data.suggest_pair import suggest_columns, suggest_parallel, suggest_talks
 from bedplate.data.suggest_sentence import holds_sentences, suggest_sentences
 from bedplate.data.suggest_series import suggest_series
-from bedplate.data.suggest_text import check_task, holds_texts, text_column_of
+from bedplate.data.suggest_text import check_task, holds_texts, long_texts, other_texts, text_column_of
 from bedplate.data.tables import PACKED_SUFFIXES, TABLE_SUFFIXES, RawTable, counted, read_table, unpack
 from bedplate.data.targets import check_target, guess_target, guess_task
 from bedplate.data.text_pool import text_column
@@ -241,6 +241,7 @@ def _suggest_table(tables: dict[str, Path], target: str | None, wanted: str | No
         data["label_columns"] = apart
     if sets:
         data["text"] = {"column": text_column(table, target, DataSpec())}
+        _unread(table, (data["text"]["column"], target, *apart), reasons)
         return _proven(Suggestion(_SETS, _in_order(data), reasons))
     columns: dict[str, dict[str, Any]] = {}
     task = _target(table, target, data, columns, reasons)
@@ -260,14 +261,28 @@ def _texts_in(table: RawTable, target: str, wanted: str | None, data: dict[str, 
     """Return the task of a table with classes: to read one column's texts, or to read all columns."""
     found = text_column_of(table, target)
     if found is None and wanted is None:
+        if texts := long_texts(table, target):
+            reasons.append(
+                f"note: the texts of {listing(texts)} aren't read beside other columns; --task text-classification "
+                "reads one column of them, and nothing else"
+            )
         return "tabular-classification"
     column, why = found or (text_column(table, target, DataSpec()), "the longest texts are there")
     data["text"] = {"column": column}
+    _unread(table, (column, target), reasons)
     if wanted == _VECTORS:
         reasons.append(f"text-embedding of '{column}', where texts of one '{target}' belong together: {why}")
         return _VECTORS
     reasons.append(f"text-classification of '{column}': {why}")
     return _TEXTS
+
+
+def _unread(table: RawTable, read: Sequence[str], reasons: list[str]) -> None:
+    if others := other_texts(table, *read):
+        reasons.append(
+            f"note: {listing(others)} hold{'s' if len(others) == 1 else ''} texts, too, which aren't read: choose the "
+            "column with data.text.column, or join them into one column of the table"
+        )
 
 
 def _in_order(data: dict[str, Any]) -> dict[str, Any]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from bedplate.codecs.columns import Raw
 from bedplate.codecs.files import is_archive, walk
 from bedplate.core.errors import InputError
 from bedplate.data.layout import IMAGE_SUFFIXES
-from bedplate.data.schema import infer_column
+from bedplate.data.schema import count_words, infer_column
 from bedplate.data.tables import RawTable
 
 _SUFFIXES = {".txt", ".text", ".md", ""}
@@ -18,6 +20,9 @@ _ENOUGH = 20
 
 WORDS = 4
 """So many words, on average, make a column of texts: names and addresses have fewer."""
+
+SEVERAL = 1.5
+"""So many words, on average, are more than a name or an identifier: a title, at least."""
 
 
 def holds_texts(where: Path) -> bool:
@@ -53,18 +58,42 @@ def text_column_of(table: RawTable, target: str) -> tuple[str, str] | None:
     for name, values in table.columns.items():
         if name == target:
             continue
-        known = [str(value) for value in values if value is not None and str(value).strip()]
-        kind = infer_column(name, values).type
-        words = float(np.mean([len(text.split()) for text in known[:2000]])) if known else 0.0
-        distinct = len(set(known)) > len(known) / 2
-        if kind in ("text", "category", "identifier") and words >= WORDS and distinct:
+        words = _words_where_text(name, values)
+        if words >= WORDS:
             texts.append((words, name))
-        elif kind not in ("identifier", "ignore", "text"):
+        elif infer_column(name, values).type not in ("identifier", "ignore", "text"):
             return None  # numbers and categories tell something, too: it is a table
     if not texts:
         return None
     words, name = max(texts)
-    return name, f"'{name}' holds texts of {words:.0f} words on average, and there is nothing else to learn from"
+    return (
+        name,
+        f"'{name}' holds texts of {words:.0f} words on average, and no column of numbers or categories is there",
+    )
+
+
+def other_texts(table: RawTable, *read: str) -> list[str]:
+    """Return the columns beside those that are `read` whose cells are of several words each: texts, titles, names."""
+    return [
+        name
+        for name, values in table.columns.items()
+        if name not in read and _words_where_text(name, values) >= SEVERAL
+    ]
+
+
+def long_texts(table: RawTable, target: str) -> list[str]:
+    """Return the columns beside the target that text classification would read."""
+    return [
+        name for name, values in table.columns.items() if name != target and _words_where_text(name, values) >= WORDS
+    ]
+
+
+def _words_where_text(name: str, values: Sequence[Raw]) -> float:
+    """Return how many words a column's cells have on average; 0 where they are no texts, or seldom distinct."""
+    known = [str(value) for value in values if value is not None and str(value).strip()]
+    if len(set(known)) <= len(known) / 2 or infer_column(name, values).type not in ("text", "category", "identifier"):
+        return 0.0
+    return float(np.mean([count_words(text) for text in known[:2000]]))
 
 
 def check_task(wanted: str | None, found: str) -> None:

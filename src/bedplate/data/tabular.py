@@ -56,10 +56,12 @@ def load_table(
     columns = infer_schema(first.columns, target, spec.columns, _group_column(spec))
     notes: list[str] = []
     if not any(column.read for column in columns):
+        texts = any(column.type in ("identifier", "text") for column in columns)
         raise DataError(
             "no column is left to learn from",
             where=first.name,
-            hint="give one a type in data.columns",
+            hint="give one a type in data.columns"
+            + (", or read one column's texts: `bedplate init --task text-classification`" if classes and texts else ""),
             received="; ".join(f"{c.name}: {c.type}, {c.reason}" for c in columns[:4]) or "the target alone",
         )
     parts = {split: understand(table, columns, target, classes, spec, notes) for split, table in tables.items()}
