@@ -12,6 +12,7 @@ from tests.data.names import as_conll
 from bedplate.core.errors import DataError
 from bedplate.data.conll import read_conll
 from bedplate.data.suggest import suggest
+from bedplate.data.suggest_sentence import holds_sentences
 
 
 def lines(tmp_path: Path, rows: list[Any]) -> Path:
@@ -38,3 +39,23 @@ def test_classes_numbers_are_told_by_list_and_value(tmp_path: Path) -> None:
     path = lines(tmp_path, [{"tokens": ["Ana", "came"], "ner_tags": [1, 0]}] * 20)
     with pytest.raises(DataError, match="item 1 of 'ner_tags' is 1, which is no string; write the classes' names"):
         suggest(path)
+
+
+PLAIN = "".join(
+    f"the O\nking{k} O\nforgot O\nAnna PER\n\nthe O\nriver{k} O\nforgot O\nParis LOC\n\n" for k in range(30)
+)
+
+
+@pytest.mark.parametrize("name", ["names.conll", "names.iob2", "names.bio"])
+def test_a_files_name_says_that_it_holds_sentences_whatever_its_tags_are(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text(PLAIN)
+    assert suggest(tmp_path / name).task == "token-classification"
+    (tmp_path / name).write_text(PLAIN.replace("PER", "O").replace("LOC", "O"))
+    with pytest.raises(DataError, match="only one tag"):
+        suggest(tmp_path / name)
+
+
+def test_a_name_does_not_make_words_of_conll_u_s_numbers(tmp_path: Path) -> None:
+    rows = "".join(f"{k}\tword{k}\tlemma\tNOUN\n" for k in range(1, 6))
+    (tmp_path / "tree.conll").write_text(f"# text = so it goes\n{rows}\n" * 30)
+    assert not holds_sentences(tmp_path / "tree.conll")

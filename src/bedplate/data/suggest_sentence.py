@@ -18,6 +18,9 @@ from bedplate.data.sentence_pool import split_of
 _ENOUGH = 400_000
 """So many bytes of a file are looked at."""
 
+_NAMES = (".conll", ".conll2003", ".iob", ".iob1", ".iob2", ".bio", ".bioes", ".iobes", ".bilou")
+"""How files of tagged words are called, whatever their tags are."""
+
 _LINES = 20
 """So many JSON lines tell what a file holds."""
 
@@ -25,9 +28,12 @@ _LINES = 20
 def holds_sentences(where: Path) -> bool:
     """Whether a file, or a training file in a folder or archive, plainly holds tagged words.
 
-    These are CoNLL, with columns and tags of entities, or JSON lines with two lists of one length.
+    These are CoNLL, with tags of entities or a name that says so, or JSON lines with two lists of one length.
     """
-    return any(_is_json(data) if _named_json(name) else _is_conll(data) for name, data in _files(where))
+    return any(
+        _is_json(data) if _named_json(name) else _is_conll(data, name.lower().endswith(_NAMES))
+        for name, data in _files(where)
+    )
 
 
 def _named_json(name: str) -> bool:
@@ -70,7 +76,8 @@ def _files(where: Path) -> Iterator[tuple[str, bytes]]:
         return
 
 
-def _is_conll(data: bytes) -> bool:
+def _is_conll(data: bytes, named: bool) -> bool:
+    """Whether a file holds words and tags; one that is `named` so may have tags of any kind, and lines at fault."""
     try:
         text = data[: data.rfind(b"\n") + 1].decode()
     except UnicodeDecodeError:
@@ -81,6 +88,9 @@ def _is_conll(data: bytes) -> bool:
     if "\0" in text or "\n" not in text.strip():
         return False
     sentences = read_conll(text, "")
+    if named:  # but for CoNLL-U, whose first column numbers the words
+        words = [word for sentence in sentences for word in sentence.words]
+        return sum(word.isdecimal() for word in words) < len(words) / 2
     whole = sum(sentence.fault is None for sentence in sentences)
     return len(sentences) > 1 and whole >= 0.9 * len(sentences) and marks_entities(sentences)
 
