@@ -94,3 +94,8 @@ def test_a_tag_without_a_mark_is_a_fault_among_marked_ones() -> None:
     as_bio([*rows, odd])
     assert odd.fault == "word 1, 'w0': the tag 'LOC' is neither O, B-type nor I-type"
     assert not marks_entities([of("NOUN", "VERB"), of("DET")])
+
+
+def test_a_list_that_is_null_is_told_as_that() -> None:
+    with pytest.raises(DataError, match=r"a\.jsonl:1: 'tags' is no list .*received null"):
+        read_json_sentences('{"tokens": ["a"], "tags": null}', "a.jsonl", None, None)

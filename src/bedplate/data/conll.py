@@ -110,6 +110,12 @@ def _list_of(row: dict[str, Any], names: Sequence[str], where: str) -> tuple[str
     for name in names:
         if isinstance(row.get(name), list):
             return name, row[name]
+    other = next((name for name in names if name in row), None)
+    if other is not None:
+        raise DataError(
+            f"'{other}' is no list", where=where, expected="a list of texts", received=json.dumps(row[other])[:40],
+            hint="mend the line, or leave it out",
+        )  # fmt: skip
     raise DataError(
         "the list is missing", where=where, expected=f"a list called {listing(names)}", received=listing(sorted(row)),
         hint=did_you_mean(names[0], row),
