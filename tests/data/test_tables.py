@@ -133,3 +133,13 @@ def test_paths_are_expanded_and_misspelt_ones_answered(tmp_path: Path, monkeypat
     monkeypatch.delenv("SOMEWHERE")
     with pytest.raises(DataError, match=r"the variable \$SOMEWHERE is not set"):
         locate("$SOMEWHERE/table.csv", tmp_path)
+
+
+def test_files_of_excel_are_told_as_that(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.xlsx", "w") as archive:
+        archive.writestr("docProps/app.xml", "<a/>")
+        archive.writestr("xl/workbook.xml", "<a/>")
+    old = write(tmp_path, "x.xls", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 500)
+    for path in (tmp_path / "x.xlsx", old):
+        with pytest.raises(DataError, match=r"Excel files aren't read .*save the sheet as CSV"):
+            read_table(path, SPEC)

@@ -23,7 +23,9 @@ def the_text(arguments: argparse.Namespace) -> Iterator[tuple[str, Payload]]:
 
 
 def files_of(path: Path) -> list[Path]:
-    """Return the files of a folder, in order, or the file itself. Raises PayloadError where there are none."""
+    """Return the files of a folder, in order, or the file itself. Raises PayloadError where none can be read."""
+    if path.suffix.lower() in (".xlsx", ".xlsm", ".xls") and path.is_file():
+        raise PayloadError("Excel files aren't read", where=str(path), hint="save the sheet as CSV")
     if not path.is_dir():
         return [path]
     files = sorted(file for file in path.rglob("*") if file.is_file() and not is_junk(file.relative_to(path).parts))

@@ -24,6 +24,8 @@ from bedplate.recipe.schema import DataSpec
 TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".data", ".test", ".parquet", ".pq", ".jsonl", ".ndjson", ".json")
 PACKED_SUFFIXES = (".gz", ".bz2", ".xz", ".zip")
 _MOST_BYTES = 16 << 30
+_OLD_OFFICE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+"""How files of Excel begin that are no zip."""
 
 
 @dataclass
@@ -121,6 +123,8 @@ def unpack(path: Path) -> bytes:
             return lzma.decompress(data)
         if data[:4] == b"PK\x03\x04":
             return _unzip(data, path)
+        if data[:8] == _OLD_OFFICE and path.suffix.lower() == ".xls":
+            raise _excel(path)
     except (
         OSError, EOFError, lzma.LZMAError, zlib.error, zipfile.BadZipFile, ValueError, NotImplementedError,
     ) as error:  # fmt: skip
@@ -130,8 +134,16 @@ def unpack(path: Path) -> bytes:
     return data
 
 
+def _excel(path: Path) -> DataError:
+    return DataError(
+        "Excel files aren't read", where=str(path), expected="CSV, Parquet or JSON lines", hint="save the sheet as CSV"
+    )
+
+
 def _unzip(data: bytes, path: Path) -> bytes:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        if any(entry.filename.startswith("xl/") for entry in archive.infolist()):
+            raise _excel(path)
         inside = [
             entry
             for entry in archive.infolist()
