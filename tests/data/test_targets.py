@@ -124,3 +124,10 @@ def test_a_date_or_place_at_the_end_is_not_guessed_as_the_target() -> None:
     assert guess_target(columns, header=True)[0] == "Temp"
     assert guess_target(columns, header=False)[0] == "Day"
     assert guess_target({"Month": columns["Month"], "Day": columns["Day"]}, header=True)[0] == "Day"
+
+
+def test_several_targets_at_once_are_told_apart_from_one_that_is_not_there() -> None:
+    with pytest.raises(DataError, match=r"one model answers one column .*label_columns of --task multi-label"):
+        check_target(["a", "b", "c"], "a, b", "d.csv")
+    with pytest.raises(DataError, match="there is no column 'a,z'"):
+        check_target(["a", "b", "c"], "a,z", "d.csv")

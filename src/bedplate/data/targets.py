@@ -89,6 +89,16 @@ def check_target(columns: Sequence[str] | Mapping[str, object], target: str | No
             hint="`bedplate init` proposes one",
         )
     if target not in columns:
+        parts = [part.strip() for part in target.split(",")]
+        if len(parts) > 1 and all(part in columns for part in parts):
+            raise DataError(
+                "one model answers one column",
+                where=f"data.target in {where}",
+                expected="one column",
+                received=target,
+                hint="name one; a forecast takes others in data.series.columns, and labels of which a row may have "
+                "several are label_columns of --task multi-label-classification",
+            )
         raise DataError(
             f"there is no column '{target}'",
             where=f"data.target in {where}",
