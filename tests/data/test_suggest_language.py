@@ -55,3 +55,33 @@ def test_a_plain_text_is_no_table_of_clauses(tmp_path: Path) -> None:
     found = suggest(file)
     assert found.task == "language-modelling"
     assert "plain text, not a table" in found.reasons[0]
+
+
+def test_a_folder_of_plain_texts_is_one_and_official_parts_stay_apart(tmp_path: Path) -> None:
+    for name in ("play0.txt", "play1.txt", "notes.md"):
+        (tmp_path / name).write_text(TALE * 100)
+    found = suggest(tmp_path)
+    assert (found.task, found.data["source"]) == ("language-modelling", str(tmp_path))
+    (tmp_path / "table.csv").write_text("a,b\n1,2\n")
+    assert not is_prose(tmp_path)
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    for name in ("train", "valid", "test"):
+        (folder / f"{name}.txt").write_text(TALE * 100)
+    files = suggest(folder).data["files"]
+    assert {split: Path(file).name for split, file in files.items()} == {
+        "train": "train.txt", "validation": "valid.txt", "test": "test.txt"
+    }  # fmt: skip
+
+
+def test_texts_that_are_not_recognised_hint_at_the_task(tmp_path: Path) -> None:
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / name).write_text("1+1=2 ... 3*4=12 {so}\n\n" * 40)
+    with pytest.raises(DataError, match=r"several tables .*--task language-modelling"):
+        suggest(tmp_path)
+    rows = "".join(f'{{"text": "So it went {k} and on and on, all night."}}\n' for k in range(60))
+    (tmp_path / "only.jsonl").write_text(rows)
+    with pytest.raises(DataError, match="a column of their own, and --task language-modelling"):
+        suggest(tmp_path / "only.jsonl")
+    with pytest.raises(DataError, match="vectors are judged by a column of classes"):
+        suggest(tmp_path / "only.jsonl", task="text-embedding")

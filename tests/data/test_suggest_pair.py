@@ -65,6 +65,12 @@ def test_a_bad_talk_among_good_ones_is_left_out_and_said(tmp_path: Path) -> None
     assert any("no message of the assistant" in reason for reason in found.reasons)
 
 
+def test_talks_that_are_all_at_fault_are_told_by_line_and_message(tmp_path: Path) -> None:
+    path = write(tmp_path / "talks.jsonl", [said(f"nobody answers {k}") for k in range(20)])
+    with pytest.raises(DataError, match=r"talks\.jsonl:1: messages: no message of the assistant"):
+        suggest(path)
+
+
 def test_lists_that_are_no_talks_are_none(tmp_path: Path) -> None:
     rows = "".join(f'{{"messages": [{k}], "said": "a long text {k}", "reply": "text {k}"}}\n' for k in range(40))
     (tmp_path / "rows.jsonl").write_text(rows)

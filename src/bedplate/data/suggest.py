@@ -15,6 +15,7 @@ from bedplate.codecs.numbers import parse_number
 from bedplate.core.errors import DataError, did_you_mean, listing
 from bedplate.data.dataset import Dataset
 from bedplate.data.embedded import EMBEDDED_IMAGES, EMBEDDED_TABLES
+from bedplate.data.language import ENDINGS
 from bedplate.data.language_tables import is_text_table
 from bedplate.data.layout import IMAGE_SUFFIXES, SPLIT_NAMES
 from bedplate.data.load import load_dataset
@@ -27,9 +28,10 @@ from bedplate.data.suggest_language import is_prose, suggest_language
 from bedplate.data.suggest_pair import suggest_columns, suggest_parallel, suggest_talks
 from bedplate.data.suggest_sentence import holds_sentences, suggest_sentences
 from bedplate.data.suggest_series import suggest_series
-from bedplate.data.suggest_text import check_task, holds_texts, long_texts, other_texts, text_column_of
+from bedplate.data.suggest_text import check_task, guess_column, holds_texts, long_texts, tell_unread, text_column_of
 from bedplate.data.tables import PACKED_SUFFIXES, TABLE_SUFFIXES, RawTable, counted, read_table, unpack
-from bedplate.data.targets import check_target, guess_target, guess_task
+from bedplate.data.talk_pool import NO_TALKS
+from bedplate.data.targets import check_target, guess_task
 from bedplate.data.text_pool import text_column
 from bedplate.recipe.schema import ColumnSpec, DataSpec
 
@@ -42,6 +44,7 @@ _ORDER = (
     "source", "files", "target", "label_columns", "text", "series", "names", "delimiter", "encoding", "comment",
     "columns", "on_bad_row",
 )  # fmt: skip
+_AS_PROSE = "; a plain text, or a folder of them, is learnt with --task language-modelling"
 _COMMENTS = ("#", "%", "//", "|", "@")
 
 
@@ -167,7 +170,8 @@ def _tables(where: Path) -> dict[str, Path]:
             "the folder holds several tables",
             where=str(where),
             received=listing(file.name for file in files),
-            hint="name one of them, or call them train.csv and test.csv",
+            hint="name one of them, or call them train.csv and test.csv"
+            + (_AS_PROSE if any(file.suffix.lower() in ENDINGS for file in files) else ""),
         )
     if is_archive(where) and not _holds_table(where):
         return {}
@@ -222,7 +226,7 @@ def _suggest_table(tables: dict[str, Path], target: str | None, wanted: str | No
         target, why = label_column(table, target)
         reasons.append(f"{_SETS}, target '{target}': {why}; {told(table, target)}")
     elif target is None:
-        target, why = guess_target(table.columns, header=not headless)
+        target, why = guess_column(table, headless, wanted == _VECTORS)
         reasons.append(f"target '{target}': {why}; choose another with --target")
     official = {
         split: file for split, file in tables.items() if split == "train" or _has_target(file, data, table, target)
@@ -241,7 +245,7 @@ def _suggest_table(tables: dict[str, Path], target: str | None, wanted: str | No
         data["label_columns"] = apart
     if sets:
         data["text"] = {"column": text_column(table, target, DataSpec())}
-        _unread(table, (data["text"]["column"], target, *apart), reasons)
+        tell_unread(table, (data["text"]["column"], target, *apart), reasons)
         return _proven(Suggestion(_SETS, _in_order(data), reasons))
     columns: dict[str, dict[str, Any]] = {}
     task = _target(table, target, data, columns, reasons)
@@ -269,20 +273,12 @@ def _texts_in(table: RawTable, target: str, wanted: str | None, data: dict[str, 
         return "tabular-classification"
     column, why = found or (text_column(table, target, DataSpec()), "the longest texts are there")
     data["text"] = {"column": column}
-    _unread(table, (column, target), reasons)
+    tell_unread(table, (column, target), reasons)
     if wanted == _VECTORS:
         reasons.append(f"text-embedding of '{column}', where texts of one '{target}' belong together: {why}")
         return _VECTORS
     reasons.append(f"text-classification of '{column}': {why}")
     return _TEXTS
-
-
-def _unread(table: RawTable, read: Sequence[str], reasons: list[str]) -> None:
-    if others := other_texts(table, *read):
-        reasons.append(
-            f"note: {listing(others)} hold{'s' if len(others) == 1 else ''} texts, too, which aren't read: choose the "
-            "column with data.text.column, or join them into one column of the table"
-        )
 
 
 def _in_order(data: dict[str, Any]) -> dict[str, Any]:
@@ -354,7 +350,10 @@ def _read_leniently(file: Path, data: dict[str, Any], reasons: list[str]) -> Raw
             raise
         table = read_table(file, spec.model_copy(update={"on_bad_row": "skip"}))
         if len(table.skipped) > max(5, len(table) // 10):
-            raise
+            hint = f"{error.hint}{_AS_PROSE if file.suffix.lower() in ENDINGS else ''}"
+            raise DataError(
+                error.what, where=error.where, expected=error.expected, received=error.received, hint=hint
+            ) from None
         data["on_bad_row"] = "skip"
         row, why = table.skipped[0]
         reasons.append(
@@ -424,7 +423,10 @@ def _proven(found: Suggestion) -> Suggestion:
         if found.data.get("on_bad_row") == "skip" or "on_bad_row: skip" not in (error.hint or ""):
             raise
         found.data["on_bad_row"] = "skip"
-        dataset = _load(found)
+        try:
+            dataset = _load(found)
+        except DataError as left:  # where talks are at fault in every row, the first says more than that none is left
+            raise error if left.what == NO_TALKS else left from None
         found.reasons.append(f"on_bad_row: skip, since not every row can be read: {error.message.split('. mend')[0]}")
     found.schema = dict(dataset.schema)
     dates = [column["name"] for column in dataset.schema.get("columns", []) if _is_moment(column)]

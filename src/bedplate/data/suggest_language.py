@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from bedplate.codecs.delimited import DELIMITERS, parse_lines
+from bedplate.codecs.files import is_junk
 from bedplate.core.errors import DataError
 from bedplate.data.language import CONTEXT, ENDINGS, files_of, read_text
 from bedplate.data.language_tables import is_text_table, read_rows
+from bedplate.data.layout import SPLIT_NAMES
 from bedplate.recipe.schema import DataSpec
 
 MANY = 3_000_000
@@ -34,7 +36,13 @@ _LETTERS = 0.85
 
 
 def is_prose(where: Path) -> bool:
-    """Return whether a file is called a text, and plainly is one: letters, in lines of no fixed number of cells."""
+    """Return whether a file is called a text, and plainly is one: letters, in lines of no fixed number of cells.
+
+    A folder is where it holds nothing but such files; in folders below it they would be classes.
+    """
+    if where.is_dir():
+        inside = [entry for entry in where.iterdir() if not is_junk([entry.name])]
+        return bool(inside) and all(entry.is_file() and is_prose(entry) for entry in inside)
     if not where.is_file() or where.suffix.lower() not in ENDINGS:
         return False
     try:
@@ -81,7 +89,11 @@ def suggest_language(where: Path, data: dict[str, Any], reasons: list[str], colu
         size = len(whole)
         reasons.append(said)
     else:
-        size = sum(len(read_text(file)) for file in files_of(where))
+        files = files_of(where)
+        size = sum(len(read_text(file)) for file in files)
+        splits = {SPLIT_NAMES.get(file.stem.lower(), ""): os.fspath(file) for file in files}
+        if where.is_dir() and "train" in splits and "" not in splits and len(splits) == len(files):
+            data["files"] = splits
     if size < LEAST:
         raise DataError(
             "too little text to learn from", where=str(where), expected=f"{LEAST} characters or more",
@@ -98,5 +110,7 @@ def suggest_language(where: Path, data: dict[str, Any], reasons: list[str], colu
         length //= 2
     if length < CONTEXT:
         reasons.append(f"{length} tokens are seen at once: the text is short, and its end must hold some windows")
-    reasons.append("the last tenth is set aside, half for validation and half for the test")
-    data |= {"source": os.fspath(where), "text": {**text, "tokens": tokens, "length": length}}
+    if "files" not in data:
+        reasons.append("the last tenth is set aside, half for validation and half for the test")
+        data["source"] = os.fspath(where)
+    data |= {"text": {**text, "tokens": tokens, "length": length}}

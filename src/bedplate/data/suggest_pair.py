@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bedplate.core.errors import DataError, PayloadError, did_you_mean, listing
+from bedplate.codecs.chat import ROLES
+from bedplate.core.errors import DataError, did_you_mean, listing
 from bedplate.data.pair_pool import parallel_paths
 from bedplate.data.tables import read_table
-from bedplate.data.talk_pool import parsed, read_answers
+from bedplate.data.talk_pool import parsed
 from bedplate.recipe.schema import DataSpec
 
 _PLAIN = (".csv", ".tsv", ".txt")
@@ -78,11 +79,9 @@ def _head(path: Path) -> bytes:
 
 
 def _is_talk(value: Any) -> bool:
-    try:
-        read_answers(parsed(value))
-    except PayloadError:
-        return False
-    return True
+    """Whether a cell is meant as a talk, at fault or not: the reader of talks says what is wrong with it."""
+    turns = parsed(value)
+    return isinstance(turns, list) and any(isinstance(one, dict) and one.get("role") in ROLES for one in turns)
 
 
 def _place(tables: Mapping[str, Path]) -> dict[str, Any]:

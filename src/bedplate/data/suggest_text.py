@@ -9,10 +9,11 @@ import numpy as np
 
 from bedplate.codecs.columns import Raw
 from bedplate.codecs.files import is_archive, walk
-from bedplate.core.errors import InputError
+from bedplate.core.errors import DataError, InputError, listing
 from bedplate.data.layout import IMAGE_SUFFIXES
 from bedplate.data.schema import count_words, infer_column
 from bedplate.data.tables import RawTable
+from bedplate.data.targets import guess_target
 
 _SUFFIXES = {".txt", ".text", ".md", ""}
 _ENOUGH = 20
@@ -72,7 +73,7 @@ def text_column_of(table: RawTable, target: str) -> tuple[str, str] | None:
     )
 
 
-def other_texts(table: RawTable, *read: str) -> list[str]:
+def _other_texts(table: RawTable, *read: str) -> list[str]:
     """Return the columns beside those that are `read` whose cells are of several words each: texts, titles, names."""
     return [
         name
@@ -94,6 +95,42 @@ def _words_where_text(name: str, values: Sequence[Raw]) -> float:
     if len(set(known)) <= len(known) / 2 or infer_column(name, values).type not in ("text", "category", "identifier"):
         return 0.0
     return float(np.mean([count_words(text) for text in known[:2000]]))
+
+
+def guess_column(table: RawTable, headless: bool, vectors: bool) -> tuple[str, str]:
+    """Return the column to predict, and why.
+
+    Args:
+        table: the training rows.
+        headless: whether its columns' names were made up.
+        vectors: whether the labels are there to judge vectors by.
+
+    Raises:
+        DataError: no column can be one; of texts, what can be done without is said.
+    """
+    try:
+        return guess_target(table.columns, header=not headless)
+    except DataError as error:
+        hint = error.hint
+        if vectors:
+            hint = "vectors are judged by a column of classes, whose texts belong together: add one, or " + str(hint)
+        elif long_texts(table, ""):
+            hint = (
+                f"{hint}; classes of texts need a column of their own, and --task language-modelling learns the texts "
+                "alone, to go on with them"
+            )
+        raise DataError(
+            error.what, where=table.name, expected=error.expected, received=error.received, hint=hint
+        ) from None
+
+
+def tell_unread(table: RawTable, read: Sequence[str], reasons: list[str]) -> None:
+    """Add a note on texts in columns beside those that are `read`, where there are any."""
+    if others := _other_texts(table, *read):
+        reasons.append(
+            f"note: {listing(others)} hold{'s' if len(others) == 1 else ''} texts, too, which aren't read: choose the "
+            "column with data.text.column, or join them into one column of the table"
+        )
 
 
 def check_task(wanted: str | None, found: str) -> None:

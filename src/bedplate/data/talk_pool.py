@@ -20,6 +20,9 @@ from bedplate.data.table_parts import read_files
 from bedplate.data.tables import RawTable
 from bedplate.recipe.schema import DataSpec, TextSpec
 
+NO_TALKS = "no talks"
+"""What is wrong with a table none of whose rows is a talk to learn from."""
+
 _TOOLS = ("tools", "functions")
 """Columns of OpenAI's format that say which tools the assistant may call."""
 
@@ -64,7 +67,7 @@ def read_talk_pool(spec: DataSpec, base: Path, announce: Announce) -> PairPool:
                 keys.append(key)
     refuse(bad, spec, name, notes, "talk")
     if not texts:
-        raise DataError("no talks", where=name, expected="a list of messages in every row")
+        raise DataError(NO_TALKS, where=name, expected="a list of messages in every row")
     return PairPool(
         name, np.array(texts, object), np.array(answers, object), ids,
         np.array(splits, object) if len(tables) > 1 else None, TEXT, "answer", notes, bad,
