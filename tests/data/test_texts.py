@@ -48,6 +48,16 @@ def test_length_is_what_most_texts_keep_to_and_is_told(tmp_path: Path) -> None:
     assert load({"source": path, "target": "sentiment", "text": {"length": 7}}).codec.length == 7
 
 
+def test_where_most_texts_are_cut_what_to_do_is_a_note_of_its_own(tmp_path: Path) -> None:
+    path = str(as_table(tmp_path / "t.csv", 100))
+    spec = {"source": path, "target": "sentiment", "text": {"tokens": "word"}}
+    whole = load(spec)
+    assert not any("behind their first" in note for note in whole.notes)
+    (note,) = [note for note in load(spec | {"text": {"tokens": "word", "length": 2}}).notes if "are cut, and" in note]
+    assert "100% of the training texts" in note
+    assert f"data.text.length: {whole.codec.length} would" in note
+
+
 def test_equal_texts_stay_on_one_side_and_torn_ones_are_told(tmp_path: Path) -> None:
     rows = reviews(100) * 3 + [(reviews(100)[0][0], "good")] * 2
     path = tmp_path / "t.tsv"

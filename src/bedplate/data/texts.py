@@ -69,11 +69,12 @@ def load_texts(
         codes = {label: k for k, label in enumerate(labels)}
         targets = np.asarray([codes[label] for label in pool.labels.tolist()], np.int64)
     codec, facts = fit_codec(pool.texts[parts["train"]], spec.text, pool.column, base)
-    announce(facts)
+    for fact in facts:
+        announce(fact)
     every = Rows({TEXT: pool.texts}, targets, pool.ids, {pool.target: pool.labels} if vectors else {})
     rows = {name: every.take(index) for name, index in parts.items()}
     shared = overlaps(*(keys[parts[name]].tolist() for name in ("train", "validation", "test")))
-    notes = [*pool.notes, *split_notes, facts]
+    notes = [*pool.notes, *split_notes, *facts]
     for name, count in shared.items():
         if count:
             left, right = name.split("_in_")
@@ -107,8 +108,8 @@ def load_texts(
     )  # fmt: skip
 
 
-def fit_codec(texts: np.ndarray, spec: TextSpec, column: str, base: Path) -> tuple[TextCodec, str]:
-    """Return the codec of training texts, and what was learnt in a sentence.
+def fit_codec(texts: np.ndarray, spec: TextSpec, column: str, base: Path) -> tuple[TextCodec, list[str]]:
+    """Return the codec of training texts, and what was learnt in a sentence; another one where most of them are cut.
 
     Raises:
         InputError: the recipe's tokenizer can't be read, or adds as many tokens as are read.
@@ -133,10 +134,17 @@ def fit_codec(texts: np.ndarray, spec: TextSpec, column: str, base: Path) -> tup
     unknown = float((tokens == unknown_number).sum() / max(1, lengths.sum())) if unknown_number is not None else 0.0
     cut = float((lengths > length).mean())
     hint = " (data.text.tokens: bpe knows every text)" if unknown > MANY_UNKNOWN and spec.tokenizer is None else ""
-    return replace(codec, length=length), (
+    facts = [
         f"{codec.vocabulary:,} tokens ({kind}), {unknown:.1%} of the training texts' are unknown{hint}; "
         f"{int(np.median(lengths))} in the median text, read up to {length} ({cut:.0%} are cut)"
-    )
+    ]
+    if cut > 0.5:
+        whole = int(np.percentile(lengths, 95))
+        facts.append(
+            f"{cut:.0%} of the training texts are cut, and what stands behind their first {length} tokens isn't "
+            f"read; data.text.length: {whole} would read 95 % of them whole, where the model allows, and takes longer"
+        )
+    return replace(codec, length=length), facts
 
 
 def _kind(texts: np.ndarray) -> Kind:
