@@ -125,7 +125,7 @@ def test_first_level_splits_stay_as_they_are(tmp_path: Path, name: str) -> None:
     data = load(tree(tmp_path, files))
     assert [len(data.train), len(data.validation), len(data.test)] == [40, 10, 13]
     assert all(one.startswith("x/Train/") for one in data.train.ids)
-    assert any("overlap: 1 test images also lie in the train split" in note for note in data.notes)
+    assert any("overlap: 1 test image also lies in the train split" in note for note in data.notes)
 
 
 def test_missing_official_splits_are_carved_from_training_rows(tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ def test_equal_images_never_lie_on_both_sides(tmp_path: Path) -> None:
 def test_an_image_under_two_classes_is_reported(tmp_path: Path) -> None:
     files = classes()
     files["b/same.png"] = files["a/3.png"]
-    assert any("1 images appear under more than one class" in note for note in load(tree(tmp_path, files)).notes)
+    assert any("1 image appears under more than one class" in note for note in load(tree(tmp_path, files)).notes)
 
 
 def test_sizes_channels_and_modes_are_chosen_from_the_data(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from bedplate.core.hashing import fingerprint, row_digests, sha256_bytes
 from bedplate.data.dataset import Dataset, Rows
 from bedplate.data.download import Announce
 from bedplate.data.image_pool import ImagePool, one_channel_if_grey, read_pool
-from bedplate.data.official import balance, check_labels, divide, positive, torn_labels
+from bedplate.data.official import balance, check_labels, divide, positive, told_overlaps, torn_labels
 from bedplate.data.profile import image_profile
 from bedplate.data.splits import duplicates, limit_rows, overlaps, split_fingerprint
 from bedplate.recipe.schema import DataSpec
@@ -125,13 +125,7 @@ def _slices(pool: ImagePool, codec: ImageCodec) -> Mapping[str, np.ndarray]:
 
 
 def _leak_notes(pool: ImagePool, keys: np.ndarray, shared: Mapping[str, int]) -> list[str]:
-    notes = []
-    for name, count in shared.items():
-        if count:
-            left, right = name.split("_in_")
-            notes.append(
-                f"overlap: {count} {left} images also lie in the {right} split; official splits stay as they are"
-            )
+    notes = [f"{note}; official splits stay as they are" for note in told_overlaps(shared, "image")]
     return [*notes, *torn_labels(keys, pool.labels, pool.ids, "images")]
 
 

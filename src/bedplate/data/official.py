@@ -120,7 +120,19 @@ def torn_labels(keys: np.ndarray, labels: np.ndarray, ids: Sequence[str], noun: 
     if not torn:
         return []
     examples = [one for one, key in zip(ids, keys.tolist(), strict=True) if key in torn]
-    return [f"{len(torn)} {noun} appear under more than one class: {listing(examples, 4)}"]
+    appear = "appears" if len(torn) == 1 else "appear"
+    return [f"{counted(len(torn), noun.removesuffix('s'))} {appear} under more than one class: {listing(examples, 4)}"]
+
+
+def told_overlaps(shared: Mapping[str, int], noun: str) -> list[str]:
+    """Return a note on each two splits that have rows in common; `shared` is of `splits.overlaps`, `noun` singular."""
+    notes = []
+    for name, count in shared.items():
+        if count:
+            left, right = name.split("_in_")
+            lie = "lies" if count == 1 else "lie"
+            notes.append(f"overlap: {counted(count, f'{left} {noun}')} also {lie} in the {right} split")
+    return notes
 
 
 def refuse(bad: Mapping[str, str], spec: DataSpec, where: str, notes: list[str], noun: str = "row") -> None:

@@ -16,7 +16,7 @@ from bedplate.core.hashing import fingerprint, row_digests, sha256_bytes
 from bedplate.data.dataset import Dataset, Rows
 from bedplate.data.download import Announce
 from bedplate.data.language_spec import of_language
-from bedplate.data.official import divide
+from bedplate.data.official import divide, told_overlaps
 from bedplate.data.pair_pool import PairPool, read_pair_pool
 from bedplate.data.profile import pair_profile
 from bedplate.data.splits import check_rows, duplicates, limit_rows, overlaps, split_fingerprint
@@ -64,10 +64,7 @@ def load_pairs(spec: DataSpec, seed: int, *, base: Path, announce: Announce) -> 
     seen = [row_digests({TEXT: texts[name][:, 0]}) for name in ("train", "validation", "test")]
     shared = overlaps(*seen)
     notes = [*pool.notes, *notes, facts]
-    for name, count in shared.items():
-        if count:
-            left, right = name.split("_in_")
-            notes.append(f"overlap: {count} {left} texts also lie in the {right} split")
+    notes += told_overlaps(shared, "text")
     profile = pair_profile(
         rows={name: len(part) for name, part in rows.items()},
         characters=(_lengths(texts["train"][:, 0]), _lengths(texts["train"][:, 1])),

@@ -18,7 +18,7 @@ from bedplate.core.hashing import fingerprint, row_digests, sha256_bytes
 from bedplate.data.conll import Sentence
 from bedplate.data.dataset import Dataset, Rows
 from bedplate.data.download import Announce
-from bedplate.data.official import divide
+from bedplate.data.official import divide, told_overlaps
 from bedplate.data.profile import text_profile
 from bedplate.data.sentence_pool import SentencePool, read_sentence_pool
 from bedplate.data.splits import check_rows, duplicates, limit_rows, overlaps, split_fingerprint
@@ -55,10 +55,7 @@ def load_sentences(spec: DataSpec, seed: int, *, base: Path, announce: Announce)
     announce(facts)
     shared = overlaps(*(keys[parts[name]].tolist() for name in _SAID))
     notes = [*pool.notes, *split_notes, facts, _unknown(codec, every)]
-    for name, count in shared.items():
-        if count:
-            left, right = name.split("_in_")
-            notes.append(f"overlap: {count} {left} sentences also lie in the {right} split")
+    notes += told_overlaps(shared, "sentence")
     entities = tags.entities(every["train"].targets)
     profile = text_profile(
         rows={name: len(part) for name, part in every.items()},

@@ -247,12 +247,13 @@ def _column_notes(columns: Sequence[ColumnSchema]) -> list[str]:
 def _overlap_notes(shared: Mapping[str, int], *, official: bool) -> list[str]:
     if not official:
         return []
-    says = {
-        "validation_in_train": "validation rows have the inputs of a training row",
-        "test_in_train": "test rows have the inputs of a training row",
-        "test_in_validation": "test rows have the inputs of a validation row",
-    }
-    return [f"{times} {says[name]}; the official split is kept as published" for name, times in shared.items() if times]
+    says = {"validation_in_train": "a training", "test_in_train": "a training", "test_in_validation": "a validation"}
+    return [
+        f"{counted(times, name.partition('_')[0] + ' row')} {'has' if times == 1 else 'have'} the inputs of "
+        f"{says[name]} row; the official split is kept as published"
+        for name, times in shared.items()
+        if times
+    ]
 
 
 def _reading(table: RawTable, spec: DataSpec) -> dict[str, Any]:

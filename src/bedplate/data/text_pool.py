@@ -175,7 +175,8 @@ def _from_tables(
                     f"labels of '{target}' are separated by '{sign}'" + ("" if known else ", which no cell holds")
                 )
             lacking = sum(cell is None or not str(cell).strip() for cell in table.columns[target])
-            notes += [f"{lacking:,} empty cells of '{target}' in {split} count as no label"] if lacking else []
+            cells = f"{counted(lacking, 'empty cell')} of '{target}' in {split}"
+            notes += [f"{cells} {'counts' if lacking == 1 else 'count'} as no label"] if lacking else []
         else:
             read = read_labels(table.columns[target], target, spec.columns.get(target, ColumnSpec()))
             values, without = read.values.tolist(), {int(row) for row in read.missing}

@@ -22,7 +22,7 @@ from bedplate.core.hashing import fingerprint, row_digests, sha256_bytes
 from bedplate.data.dataset import Dataset, Rows
 from bedplate.data.download import Announce
 from bedplate.data.label_sets import apart, as_matrix, check_known, label_balance, label_names, stratum
-from bedplate.data.official import balance, check_labels, divide, positive, told_positive, torn_labels
+from bedplate.data.official import balance, check_labels, divide, positive, told_overlaps, told_positive, torn_labels
 from bedplate.data.profile import text_profile
 from bedplate.data.splits import check_rows, duplicates, limit_rows, overlaps, split_fingerprint
 from bedplate.data.text_pool import TextPool, read_text_pool
@@ -75,10 +75,7 @@ def load_texts(
     rows = {name: every.take(index) for name, index in parts.items()}
     shared = overlaps(*(keys[parts[name]].tolist() for name in ("train", "validation", "test")))
     notes = [*pool.notes, *split_notes, *facts]
-    for name, count in shared.items():
-        if count:
-            left, right = name.split("_in_")
-            notes.append(f"overlap: {count} {left} texts also lie in the {right} split")
+    notes += told_overlaps(shared, "text")
     notes += torn_labels(keys, pool.labels, pool.ids, "texts")
     profile = text_profile(
         rows={name: len(part) for name, part in rows.items()},
