@@ -33,7 +33,7 @@ from bedplate.codecs.series_even import evened
 from bedplate.codecs.series_order import in_order
 from bedplate.codecs.stride import Stride, following
 from bedplate.core.arrays import Arrays
-from bedplate.core.errors import BundleError, PayloadError, did_you_mean, listing
+from bedplate.core.errors import BundleError, PayloadError, did_you_mean, json_kind, listing
 
 HISTORY = "history"
 """The tensor of a series codec, and the name under which an object may hold a payload."""
@@ -185,7 +185,7 @@ class SeriesCodec:
         if not isinstance(payload, Sequence) or not payload:
             raise PayloadError(
                 "not a series", expected=f"{self.length} steps of {listing(self.columns)}",
-                received=type(payload).__name__ if payload else "nothing",
+                received=json_kind(payload) if payload else "nothing",
             )  # fmt: skip
         if self.time and self.stride and (self.gather or self.fill or self.again):
             payload = evened(
@@ -274,7 +274,7 @@ class SeriesCodec:
         lists = {name: columns[name] for name in wanted if name in columns}
         for name, values in lists.items():
             if isinstance(values, str) or not isinstance(values, Sequence | np.ndarray):
-                raise PayloadError("not a list of values", where=f"column '{name}'", received=type(values).__name__)
+                raise PayloadError("not a list of values", where=f"column '{name}'", received=json_kind(values))
         sizes = {len(values) for values in lists.values()}
         if len(sizes) > 1:
             raise PayloadError("the columns have different lengths", received=listing(map(str, sorted(sizes))))

@@ -9,7 +9,7 @@ import numpy as np
 
 from bedplate.codecs.codec import Codec, Payload
 from bedplate.codecs.rows import check_form
-from bedplate.core.errors import PayloadError
+from bedplate.core.errors import PayloadError, json_kind
 
 _UNSEEN = frozenset(("Cc", "Cf", "Zl", "Zp", "Zs"))
 """Unicode's categories of control and format characters (NUL, the byte order mark) and of spaces."""
@@ -89,9 +89,6 @@ def checked_text(payload: Payload) -> str:
     return payload
 
 
-_KINDS = ((bool, "a truth value"), (int | float, "a number"), (Mapping, "an object"), (type(None), "null"))
-
-
 def _no_text(payload: object) -> PayloadError:
     """Return what to tell of a payload that is no text, in the words of its sender."""
     if isinstance(payload, list | tuple):
@@ -99,8 +96,7 @@ def _no_text(payload: object) -> PayloadError:
             "not a text", expected="a string", received=f"a list of {len(payload)} values: {str(list(payload))[:60]}",
             hint="in a table, a text that holds the delimiter stands in quotes",
         )  # fmt: skip
-    kind = next((word for kind, word in _KINDS if isinstance(payload, kind)), type(payload).__name__)
-    return PayloadError("not a text", expected="a string", received=kind)
+    return PayloadError("not a text", expected="a string", received=json_kind(payload))
 
 
 def _decoded(data: bytes) -> str:
