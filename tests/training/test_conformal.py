@@ -58,3 +58,6 @@ def test_the_shift_travels_with_the_weights() -> None:
     other.load_state_dict(made.state_dict())
     assert torch.equal(made.shift, other.shift)
     assert made.shift.any()
+    before = {name: tensor for name, tensor in made.state_dict().items() if name != "shift"}
+    other.load_state_dict(before)  # sealed before there was a shift
+    assert not other.shift.any()

@@ -42,6 +42,7 @@ class Network(nn.Module):
             self.register_buffer("std", torch.tensor(inputs.std, dtype=torch.float32).reshape(shape))
         if outputs.levels:
             self.register_buffer("shift", torch.zeros(outputs.shape[-1], len(outputs.levels)))
+            self.register_load_state_dict_pre_hook(_with_shift)  # type: ignore[no-untyped-call]
 
     def forward(self, *features: Tensor) -> Tensor:
         """Return logits or standardised targets.
@@ -106,6 +107,11 @@ class Network(nn.Module):
         assert not isinstance(outputs.std, tuple)
         assert not isinstance(outputs.mean, tuple)
         return raw[:, 0] * outputs.std + outputs.mean
+
+
+def _with_shift(network: Network, weights: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Take quantiles that were sealed before there was a shift as they are."""
+    weights.setdefault(f"{prefix}shift", torch.zeros_like(network.shift))
 
 
 def rising(quantiles: Tensor) -> Tensor:
