@@ -184,6 +184,9 @@ def test_a_model_that_writes_text_is_swept_as_init_wrote_it(tmp_path: Path, task
     )  # fmt: skip
     assert [row["state"] for row in found.figures["trials"]] == ["complete", "complete"]
     assert resolve(str(tmp_path / "sweep" / "best.yaml")).recipe.compression.methods == LANGUAGE_METHODS
+    with pytest.raises(RecipeError, match=r"can't be ranked by the loss of a token.*data\.text\.tokens.*bits a byte"):
+        bp.sweep(written.path, tmp_path / "other", space=['data.text.tokens=["character", "word"]'])
+    assert not (tmp_path / "other").exists()
 
 
 @pytest.mark.slow

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,9 @@ from bedplate.experiments.sweep_result import direction
 from bedplate.recipe.load import load
 from bedplate.recipe.search import SearchSpec
 from bedplate.stages.resolve import Resolved, resolve
+
+TOKENS_BY = frozenset(f"data.text.{name}" for name in ("tokens", "size", "tokenizer", "lower"))
+"""What decides a text's tokens."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,7 @@ def settle(recipe: str, changes: Sequence[str] = (), space: Sequence[str] = ()) 
     check_training(resolved.recipe, made, str(resolved.path))
     objectives: list[str] = [*spec.objectives] or [f"validation_{resolved.task.select}"]
     _check_objectives(resolved, spec, objectives)
+    _check_tokens(resolved, made.dimensions)
     raw = yaml.safe_load(base)
     identity = fingerprint({"recipe": raw, "plugins": resolved.plugins, "space": made.to_json(), "by": objectives})
     return Settled(resolved, base, made, spec, objectives, f"{resolved.recipe.name}-{identity[:12]}")
@@ -100,6 +104,23 @@ def _check_objectives(resolved: Resolved, spec: SearchSpec, objectives: Sequence
                 )
             ]
         )
+
+
+def _check_tokens(resolved: Resolved, dimensions: Iterable[str]) -> None:
+    """Refuse to search a language model's tokens: its loss is one of a token, and the shortest would win."""
+    if resolved.task.answer != "tokens":
+        return
+    varied = [key for key in dimensions if key in TOKENS_BY]
+    if varied:
+        raise RecipeError(
+            [
+                InputError(
+                    "trials with other tokens can't be ranked by the loss of a token",
+                    where=f"{resolved.path} search.space",
+                    received=", ".join(varied), hint="compare tokens by `bedplate experiment`: it judges by bits a byte",
+                )
+            ]
+        )  # fmt: skip
 
 
 def announce(settled: Settled, console: Console) -> None:
