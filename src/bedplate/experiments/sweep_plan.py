@@ -117,10 +117,11 @@ def _check_tokens(resolved: Resolved, dimensions: Iterable[str]) -> None:
                 InputError(
                     "trials with other tokens can't be ranked by the loss of a token",
                     where=f"{resolved.path} search.space",
-                    received=", ".join(varied), hint="compare tokens by `bedplate experiment`: it judges by bits a byte",
+                    received=", ".join(varied),
+                    hint="compare tokens by `bedplate experiment`: it judges by bits a byte",
                 )
             ]
-        )  # fmt: skip
+        )
 
 
 def announce(settled: Settled, console: Console) -> None:
