@@ -90,6 +90,16 @@ def test_rows_at_any_times_are_gathered_as_those_that_are_asked(tmp_path: Path, 
         assert found.codec.times_after("hour,load,other\n" + "\n".join(past), 1)[0] == begin  # type: ignore[attr-defined]
 
 
+def test_parts_of_a_second_are_not_taken_for_one_time(tmp_path: Path) -> None:
+    start = datetime(2024, 1, 1)
+    lines = [f"{(start + timedelta(seconds=k / 4)).isoformat(timespec='milliseconds')},{k % 7},{k}" for k in range(400)]
+    with pytest.raises(DataError, match=r"times are read to the second.*data\.series\.step: 1s"):
+        load(tmp_path, lines)
+    assert load(tmp_path, lines, step="1s").schema["step_seconds"] == 1
+    whole = [f"{(start + timedelta(seconds=k)).isoformat(timespec='milliseconds')},{k % 7},{k}" for k in range(400)]
+    assert load(tmp_path, whole).schema["step_seconds"] == 1
+
+
 def test_a_season_that_is_named_counts(tmp_path: Path) -> None:
     found = load(tmp_path, rows(), season=8)
     assert found.answers.season == 8

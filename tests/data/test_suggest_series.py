@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -51,3 +52,15 @@ def test_weekends_are_filled_and_a_season_is_read_whole(tmp_path: Path) -> None:
     few = "".join(f"{day:%Y-%m-%d},{k % 7}\n" for k, day in enumerate(days[:60]))
     (tmp_path / "few.csv").write_text("day,load\n" + few)
     assert suggest(tmp_path / "few.csv", "load", "forecasting").data["series"]["history"] == 7
+
+
+def test_events_of_several_things_are_a_series_each(tmp_path: Path) -> None:
+    start, draw = datetime(2024, 1, 1), random.Random(0)
+    moments = sorted((start + timedelta(seconds=draw.uniform(0, 9e5)), name) for name in "abc" for _ in range(900))
+    rows = "".join(
+        f"{name},{moment:%Y-%m-%d %H:%M:%S},{ord(name)}.{k % 7}\n" for k, (moment, name) in enumerate(moments)
+    )
+    (tmp_path / "events.csv").write_text("sensor,when,v\n" + rows)
+    found = suggest(tmp_path / "events.csv", "v", "forecasting")
+    assert (found.data["series"]["by"], found.data["series"]["step"]) == ("sensor", "1h")
+    assert any("'sensor' names few things of many rows each" in why for why in found.reasons)

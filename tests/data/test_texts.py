@@ -152,3 +152,13 @@ def test_the_rarer_of_two_classes_is_the_positive_one_and_told(tmp_path: Path, n
     found = load({"source": "mail.csv", "target": "label", "positive": named}, tmp_path)
     assert found.answers.labels[found.answers.positive] == wanted
     assert any(f"are '{wanted}', of which precision, recall and F1 speak" in note for note in found.notes)
+
+
+def test_byte_pairs_of_few_texts_do_not_grow_to_whole_ones(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    signs = [chr(0x4E00 + 7 * k) for k in range(800)]
+    rows = [f"{''.join(draw.choice(signs, 15))}{('喜欢', '讨厌')[k % 2]},{'ab'[k % 2]}" for k in range(400)]
+    (tmp_path / "zh.csv").write_text("text,label\n" + "\n".join(rows), encoding="utf-8")
+    found = load({"source": "zh.csv", "target": "label", "text": {"column": "text"}}, tmp_path)
+    tokens = found.codec.features(found.train.inputs)["tokens"]
+    assert np.median((tokens != 0).sum(axis=1)) > 10

@@ -82,6 +82,8 @@ def evened(
             raise PayloadError(
                 "a step has no value", where=f"{times[step]}, column '{names[int(lacking[0])]}'",
                 expected="a number in every step" + (f", or gaps of at most {fill}" if fill else ""),
-                hint=f"give the latest {length:,} steps whole",
+                hint="nothing stands behind the latest step to fill it by: give its value, or leave that step out whole"
+                if step == len(found) - 1
+                else f"give the latest {length:,} steps whole",
             )  # fmt: skip
     return [{time: at, **dict(zip(names, row, strict=True))} for at, row in zip(times, found.tolist(), strict=True)]

@@ -65,8 +65,9 @@ def learn_tokenizer(
         found = Tokenizer(models.BPE(unk_token=UNKNOWN))
         found.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         found.decoder = decoders.ByteLevel()
+        # A pair that occurs once is no part that recurs: of few texts without spaces, whole ones would become tokens.
         trainer = trainers.BpeTrainer(
-            vocab_size=size, special_tokens=special, show_progress=False,
+            vocab_size=size, min_frequency=2, special_tokens=special, show_progress=False,
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         )  # fmt: skip
     elif kind == "wordpiece":

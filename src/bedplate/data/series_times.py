@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -25,6 +26,9 @@ SEASONS = {
 
 _UNIX = (LEAST_UNIX, 1e11)
 """Numbers of at least and below this are taken for seconds since 1970 (1973 to 5138); a thousand times that, for ms."""
+
+_FRACTION = re.compile(r"(?<=:\d\d)[.,]\d+")
+"""Of a second, as a time writes it."""
 
 _OFF = 0.05
 """How far from its place on the grid a time may lie, in steps."""
@@ -157,6 +161,7 @@ def grid_of(values: Sequence[Raw], column: str, ids: Sequence[str], step: str | 
         notes.append(f"the rows were not in the order of '{column}'; they are sorted by it")
     if step is not None:
         return _gathering(seconds, wall, seconds_of_step(step), texts, written_as, notes)
+    _check_fractions(texts, column, ids)
     steps = np.diff(np.unique(seconds))
     if not len(steps):
         raise DataError("all rows have one time", where=f"data.series.time '{column}'", received=texts[0])
@@ -191,6 +196,19 @@ def _gathering(
     moments = [EPOCH + timedelta(seconds=start) for start in starts.tolist()]
     shown = [str(written(moment, text, order)) for moment, text in zip(moments, texts, strict=True)]
     return Grid(places - places.min(), step, SEASONS.get(step, 1), shown, tuple(notes), order, starts, rank=utc)
+
+
+def _check_fractions(texts: Sequence[str], column: str, ids: Sequence[str]) -> None:
+    """Refuse times that parts of a second tell apart, which are not read: their rows would be taken for one."""
+    whole: dict[str, str] = {}
+    for row, text in zip(ids, texts, strict=True):
+        if whole.setdefault(_FRACTION.sub("", text), text) != text:
+            raise DataError(
+                "times are read to the second", where=f"{row}, column '{column}'",
+                expected="steps of a second or more", received=text[:40],
+                hint="set data.series.step: 1s to gather the rows into seconds, or leave the times out where rows "
+                "follow one another at equal steps",
+            )  # fmt: skip
 
 
 def likely_step(seconds: np.ndarray) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,13 +15,23 @@ from bedplate.codecs.dates import find_order
 from bedplate.core.errors import DataError, did_you_mean, listing
 from bedplate.data.series_leak import steps_ahead
 from bedplate.data.series_panel import names_series
-from bedplate.data.series_times import Grid, UnequalSteps, are_numbered_times, grid_of
+from bedplate.data.series_times import (
+    Grid,
+    UnequalSteps,
+    are_numbered_times,
+    grid_of,
+    likely_step,
+    seconds_of_step,
+)
 from bedplate.data.tables import RawTable, counted
 from bedplate.data.targets import read_numbers
 from bedplate.recipe.schema import ColumnSpec
 
 _LOOKED_AT = 500
 _SEASONS_BACK = 14
+_MOST_NAMED, _FEWEST_EVENTS = 50, 50
+"""Names in a column that may be those of series, and rows of each, where times say nothing of it."""
+
 _TIMES = r"(.*[_ ])?(year|yr|period|time|timestamp|epoch|unix|ts|date|datetime)"
 """How a column of times is called."""
 
@@ -66,10 +77,22 @@ def suggest_series(
         order = grid.by_time
         steps, season = int(grid.places.max()) + 1, grid.season
         by = names_series(table, grid, {target, time}) if len(np.unique(grid.places)) < len(table) else None
-        if by is not None:
+        if by is None and "step" in series:
+            by = _names_events(table, {target, time})
+            if by is not None:
+                series["by"], series["step"] = by, _longest_step(table, by, grid)
+                grid = grid_of(table.columns[time], time, table.ids, series["step"])
+                steps, season, order = int(grid.places.max()) + 1, grid.season, grid.by_time
+                reasons.append(
+                    f"'{by}' names few things of many rows each, so each is a series, of steps of {series['step']}; "
+                    "take data.series.by out if not"
+                )
+        elif by is not None:
             series["by"] = by
             reasons.append(f"'{by}' and the time are every row's own, so it names several series; each is forecast")
         _mend(grid, steps, series, reasons)
+        if "by" in series and "step" in series:
+            series.setdefault("interpolate", max(1, season // 4))  # a step that has a row of one may lack another's
     lacking = int((~np.isfinite(read_numbers(table.columns[target], target, ColumnSpec()).values)).sum())
     if lacking:
         series.setdefault("interpolate", max(1, season // 4))
@@ -117,6 +140,23 @@ def _grid(table: RawTable, time: str, series: dict[str, Any], reasons: list[str]
             "gather say otherwise"
         )
         return grid_of(table.columns[time], time, table.ids, error.step)
+
+
+def _names_events(table: RawTable, used: set[str]) -> str | None:
+    """Return the first column of names under which rows at any times may be series of their own, or None."""
+    for name, column in table.columns.items():
+        names = Counter("" if value is None else str(value).strip() for value in column)
+        if name in used or "" in names or not 1 < len(names) <= _MOST_NAMED or min(names.values()) < _FEWEST_EVENTS:
+            continue
+        if not _holds_numbers(table, name):
+            return name
+    return None
+
+
+def _longest_step(table: RawTable, by: str, grid: Grid) -> str:
+    """Return the step by which the rows of each name can be gathered: that of the sparsest."""
+    names = np.array([str(value).strip() for value in table.columns[by]], dtype=object)
+    return max((likely_step(grid.rank[names == name]) for name in set(names.tolist())), key=seconds_of_step)
 
 
 def _mend(grid: Grid, steps: int, series: dict[str, Any], reasons: list[str]) -> None:

@@ -52,11 +52,14 @@ class Cell:
 
     @property
     def data_key(self) -> str:
-        """Equal for cells that read the same rows in the same split."""
+        """Equal for cells that read the same rows in the same split, and answer with as many numbers."""
         recipe = self.resolved.recipe
         seed = recipe.seed if recipe.data.split.seed is None else recipe.data.split.seed
         data = {**recipe.data.model_dump(mode="json"), "seed": seed}
-        return fingerprint({"data": data, "task": recipe.task, "base": str(self.resolved.base)})
+        told = {"data": data, "task": recipe.task, "base": str(self.resolved.base)}
+        if recipe.objective is not None and self.resolved.task.answer in ("forecast", "tags"):
+            told["objective"] = recipe.objective.model_dump(mode="json")  # it decides on quantiles, or transitions
+        return fingerprint(told)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -61,8 +62,11 @@ def _tf_idf(tokens: np.ndarray, targets: np.ndarray, classes: int) -> Predict:
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
 
-    weights = TfidfVectorizer(analyzer=lambda row: row, min_df=2, sublinear_tf=True)
-    model = LogisticRegression(C=10.0, max_iter=200).fit(weights.fit_transform(terms(tokens)), targets)
+    found = terms(tokens)
+    counts = Counter(term for row in found for term in set(row))
+    least = 2 if max(counts.values(), default=0) > 1 else 1  # no two texts have a token in common: all are kept
+    weights = TfidfVectorizer(analyzer=lambda row: row, min_df=least, sublinear_tf=True)
+    model = LogisticRegression(C=10.0, max_iter=200).fit(weights.fit_transform(found), targets)
 
     def predict(features: Arrays) -> Arrays:
         probabilities = np.zeros((len(features["tokens"]), classes), np.float32)
