@@ -199,3 +199,15 @@ def test_ten_thousand_rows_of_ten_classes_take_seconds() -> None:
         Answers("y", tuple("abcdefghij")),
     )  # fmt: skip
     assert time.monotonic() - start < 30
+
+
+def test_few_rows_tell_nothing() -> None:
+    targets, draw = np.arange(4.0), np.random.default_rng(0)
+    answers = Answers("number")
+    first, second = (
+        evaluate(lambda _, by=by: {"value": targets + by}, {"x": np.zeros(4)}, targets, answers, resamples=50)
+        for by in (0.1 + 0.001 * draw.random(4), 5.0 + 0.001 * draw.random(4))
+    )
+    verdict = first.compare(second)
+    assert not verdict.real
+    assert "4 test rows can't tell which is better" in verdict.text

@@ -35,6 +35,15 @@ def test_arms_share_their_rows_unless_one_names_its_own_split() -> None:
     assert all(len(one) == 1 for one in keys.values())
 
 
+def test_arms_whose_forecasts_have_other_shapes_share_no_data(tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text(
+        "name: s\ntask: forecasting\ndata: {source: s.csv, target: y, series: {time: t, history: 8, horizon: 2}}\n"
+    )
+    arms = "arms: {a: {}, b: {training.epochs: 3}, q: {objective: {name: quantile}}}"
+    keys = {cell.arm: cell.data_key for cell in matrix(f"name: a\nbase: s.yaml\n{arms}", tmp_path).cells}
+    assert keys["a"] == keys["b"] != keys["q"]
+
+
 def test_resplit_and_folds_change_the_rows() -> None:
     assert len({cell.data_key for cell in matrix(ARMS + "seeds: 2\nresplit: true").cells}) == 2
     cells = matrix(ARMS + "seeds: 2\nfolds: 3").cells

@@ -24,6 +24,10 @@ _COUNTED = ("multi-label", "tagging")
 """Kinds of reports whose rows have counts: of what is right, found and true."""
 
 
+FEWEST_COMPARED = 5
+"""Test rows; of fewer every draw is nearly the same, and an interval has no width."""
+
+
 @dataclass(frozen=True)
 class Report:
     """What an evaluation found. All but `outputs` survives `to_json`.
@@ -168,6 +172,7 @@ class Report:
             if self.forecast is not None:
                 first, second = first**2, second**2
                 block = max(len(self.forecast["by_step"]), int(self.forecast["season"]))
+                block = min(block, max(1, len(first) // 5))  # as its own intervals are made
             elif self.kind in _RIGHT_OR_WRONG:
                 first, second = 1 - first, 1 - second
             difference, low, high = paired_interval(
@@ -183,12 +188,15 @@ class Report:
             low = difference - math.hypot(mine.value - mine.low, yours.high - yours.value)
             high = difference + math.hypot(mine.high - mine.value, yours.value - yours.low)
             real = low > 0 or high < 0
+        rows = min(len(self.row_errors), len(other.row_errors))
+        real = real and rows >= FEWEST_COMPARED
         better = (difference < 0) == lower
         how = "on the same rows" if paired else "on different rows, so with less certainty"
         if metric != self.leading:
             how = f"on different tokens or texts, so by {metric} and with less certainty"
         text = f"{metric} {mine.value:.4g} against {yours.value:.4g}: " + (
             f"really {'better' if better else 'worse'}, by {amount(difference, low, high)}, {how}"
-            if real else f"no real difference ({low:+.2g} to {high:+.2g}), {how}"
+            if real else f"{rows} test row{'s' if rows > 1 else ''} can't tell which is better, {how}"
+            if rows < FEWEST_COMPARED else f"no real difference ({low:+.2g} to {high:+.2g}), {how}"
         )  # fmt: skip
         return Verdict(metric, mine.value, yours.value, difference, low, high, p_value, paired, real, text)
