@@ -268,8 +268,7 @@ def open_delimited(
     header = bool(set(first) & set(known)) if known else abs(len(first) - width) <= 1 and looks_like_header(head)
     if not header:
         return Delimited(tuple(f"c{i}" for i in range(width)), False, chosen, text, comment)
-    named = len(first) > 1 or all(_is_value(cells[-1]) for cells in head[1:])  # one name and texts: a comma in each
-    if len(head) > 2 and named and all(len(cells) == len(first) + 1 for cells in head[1:]):
+    if len(head) > 2 and all(len(cells) == len(first) + 1 for cells in head[1:]):
         first = ["", *first]  # R writes row names without a name for their column
     unique, notes, renamed = unique_names(first)
     return Delimited(tuple(unique), True, chosen, text, comment, tuple(notes), tuple(renamed))
