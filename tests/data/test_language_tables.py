@@ -5,33 +5,17 @@ import gzip
 import json
 from pathlib import Path
 
-import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
+from tests.data.test_language import load, spelt
 
-from bedplate.codecs.codec import TOKENS
-from bedplate.codecs.language import LanguageCodec
 from bedplate.core.errors import DataError
-from bedplate.data.dataset import Dataset, Rows
 from bedplate.data.language_tables import is_text_table
-from bedplate.data.load import load_dataset
 from bedplate.data.suggest import suggest
-from bedplate.recipe.schema import DataSpec
 
 ROWS = [{"id": 1000 + k, "title": f"no. {k}", "text": f"Text {k}: so it goes, \nand on."} for k in range(120)]
 WHOLE = "".join(f"{row['text']}\n" for row in ROWS)
-
-
-def load(tmp_path: Path, **data: object) -> Dataset:
-    spec = DataSpec.model_validate({"text": {"length": 16}, **data})
-    return load_dataset(spec, "language-modelling", 0, base=tmp_path)
-
-
-def spelt(dataset: Dataset, rows: Rows) -> str:
-    assert isinstance(dataset.codec, LanguageCodec)
-    tokens = np.concatenate([rows.inputs[TOKENS].reshape(-1), rows.targets[-1, -1:]])
-    return dataset.codec.text(tokens.tolist())
 
 
 def write(path: Path) -> Path:
