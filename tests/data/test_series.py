@@ -126,6 +126,10 @@ def test_times_at_no_equal_steps_say_which_steps_would_do(tmp_path: Path) -> Non
         load(tmp_path, [*lines[:100], "2024-01-05 04:20,1,1", *lines[101:]])
     with pytest.raises(DataError, match="without times there are no steps"):
         load(tmp_path, lines, time=None, step="1h")
+    with pytest.raises(DataError, match=r"data\.series\.gather: without a step nothing is gathered"):
+        load(tmp_path, lines, gather="sum")
+    with pytest.raises(DataError, match=r"data\.series\.duplicates: rows of one step are gathered"):
+        load(tmp_path, lines, step="1h", duplicates="first")
 
 
 def test_offsets_are_heard_and_seconds_since_1970_are_times(tmp_path: Path) -> None:

@@ -116,6 +116,15 @@ def _check_spec(spec: DataSpec) -> None:
     """Refuse what would let the future into the past, and what isn't carried."""
     if spec.series.step is not None and spec.series.time is None:
         raise DataError("without times there are no steps", where="data.series.step", hint="set data.series.time")
+    if spec.series.step is None and spec.series.gather != "mean":  # which a recipe that was written out names, too
+        raise DataError(
+            "without a step nothing is gathered", where="data.series.gather", hint="set data.series.step, such as 1h"
+        )
+    if spec.series.step is not None and spec.series.duplicates != "error":
+        raise DataError(
+            "rows of one step are gathered, so none is a duplicate", where="data.series.duplicates",
+            hint="say in data.series.gather what becomes of them",
+        )  # fmt: skip
     if spec.series.calendar and spec.series.time is None:
         raise DataError("without times there is no calendar", where="data.series.calendar", hint="set data.series.time")
     if spec.files is not None:
